@@ -1,0 +1,49 @@
+"""Scrapy downloads through a pool of curl_cffi subprocesses.
+
+The public names are loaded when they are asked for: a worker imports this package, and
+must never import Scrapy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .addon import Addon
+    from .errors import ConnectionDiedError, HandshakeError, WorkerCrashedError
+    from .handler import CurlSafeDownloadHandler
+    from .middleware import HandshakeRetryMiddleware
+    from .monitor import HandshakeMonitor
+
+__all__ = [
+    "Addon",
+    "ConnectionDiedError",
+    "CurlSafeDownloadHandler",
+    "HandshakeError",
+    "HandshakeMonitor",
+    "HandshakeRetryMiddleware",
+    "WorkerCrashedError",
+]
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "Addon": "addon",
+    "ConnectionDiedError": "errors",
+    "CurlSafeDownloadHandler": "handler",
+    "HandshakeError": "errors",
+    "HandshakeMonitor": "monitor",
+    "HandshakeRetryMiddleware": "middleware",
+    "WorkerCrashedError": "errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,33 @@
+"""The one-line activation: ADDONS = {"scrapy_curl_safe.Addon": 500}."""
+
+from __future__ import annotations
+
+from scrapy.settings import BaseSettings
+
+from .handler import CurlSafeDownloadHandler
+from .middleware import HandshakeRetryMiddleware
+from .monitor import HandshakeMonitor
+from .settings import Settings
+
+
+class Addon:
+    """Turns on the download handler, the middleware and the monitor.
+
+    What is set already wins: a handler for one of the schemes, another order of the
+    middleware, or None in place of any of the three.
+    """
+
+    def update_settings(self, settings: BaseSettings) -> None:
+        """
+        Raises:
+            ValueError: a setting is wrong; Scrapy then does not start the crawl.
+        """
+        Settings.load(settings)
+        handlers = settings.getdict("DOWNLOAD_HANDLERS")
+        for scheme in ("http", "https"):
+            handlers.setdefault(scheme, CurlSafeDownloadHandler)
+        settings.set("DOWNLOAD_HANDLERS", handlers, settings.getpriority("DOWNLOAD_HANDLERS") or 0)
+        settings.setdefault_in_component_priority_dict(
+            "DOWNLOADER_MIDDLEWARES", HandshakeRetryMiddleware, 560
+        )
+        settings.setdefault_in_component_priority_dict("EXTENSIONS", HandshakeMonitor, 0)

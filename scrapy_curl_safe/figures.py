@@ -1,0 +1,134 @@
+"""The stats under `curl_safe/`, counted as things happen.
+
+Counters only add up, so that the stats of several machines can be summed; rates and
+percentiles are set when `set_rates` is called.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from scrapy.statscollectors import StatsCollector
+
+from .wire import Transfer
+
+
+class Percentiles:
+    """Of any number of durations, in bounded memory: counts in buckets that are each 5 %
+    wider than the one before, so a percentile is at most 5 % too high."""
+
+    _WIDTH = math.log(1.05)
+
+    def __init__(self) -> None:
+        self._buckets: Counter[int] = Counter()
+        self._count = 0
+        self.max = 0.0
+
+    def add(self, seconds: float) -> None:
+        self._buckets[math.ceil(math.log(max(seconds, 1e-6)) / self._WIDTH)] += 1
+        self._count += 1
+        self.max = max(self.max, seconds)
+
+    def at(self, share: float) -> float:
+        """The duration that this share of all does not exceed; 0.0 if there is none."""
+        needed = share * self._count
+        seen = 0
+        for bucket in sorted(self._buckets):
+            seen += self._buckets[bucket]
+            if seen >= needed:
+                return min(self.max, math.exp(bucket * self._WIDTH))
+        return 0.0
+
+
+class Figures:
+    """What the pool and the handler count, into Scrapy's stats."""
+
+    def __init__(self, stats: StatsCollector) -> None:
+        self._stats = stats
+        self._handshake_times = Percentiles()
+
+    def _add(self, key: str, count: int = 1) -> None:
+        if count:
+            self._stats.inc_value(f"curl_safe/{key}", count)
+
+    # Requests
+
+    def request(self) -> None:
+        self._add("request_count")
+
+    def response(self, transfer: Transfer) -> None:
+        self._add("response_count")
+        if not transfer.connects:
+            self._add("connection/reused_count")
+
+    def transferred(self, transfer: Transfer) -> None:
+        self._add("wire_bytes_sent", transfer.bytes_sent)
+        self._add("wire_bytes_received", transfer.bytes_received)
+
+    def in_flight(self, count: int) -> None:
+        self._stats.max_value("curl_safe/in_flight_max", count)
+
+    # Handshakes
+
+    def handshakes(self, transfer: Transfer, failed: str | None = None) -> None:
+        """Count those of one transfer.
+
+        Args:
+            failed: the kind of failure of the last one, if it failed.
+        """
+        done = transfer.connects
+        if failed is not None:
+            done = max(0, done - 1)
+            self._add("handshake/failure_count")
+            self._add(f"handshake/failure_count/{failed}")
+        elif transfer.handshake_at is None:
+            done = 0
+        self._add("handshake/count", done + (failed is not None))
+        self._add("handshake/success_count", done)
+        time = handshake_time(transfer)
+        if time is not None and failed is None:
+            self._handshake_times.add(time)
+
+    # Workers
+
+    def worker_started(self) -> None:
+        self._add("worker/start_count")
+
+    def worker_crashed(self) -> None:
+        self._add("worker/crash_count")
+
+    def worker_hung(self) -> None:
+        self._add("worker/hang_count")
+
+    def worker_recycled(self) -> None:
+        self._add("worker/recycle_count")
+
+    def requests_lost(self, count: int) -> None:
+        self._add("worker/lost_request_count", count)
+
+    def loop_lag(self, seconds: float) -> None:
+        self._stats.max_value("curl_safe/loop_lag_max", round(max(0.0, seconds), 6))
+
+    # Rates
+
+    def set_rates(self) -> None:
+        count = self._stats.get_value("curl_safe/handshake/count", 0)
+        if not count:
+            return
+        failed = self._stats.get_value("curl_safe/handshake/failure_count", 0)
+        times = self._handshake_times
+        for key, value in (
+            ("failure_rate", failed / count),
+            ("time_p50", times.at(0.5)),
+            ("time_p95", times.at(0.95)),
+            ("time_max", times.max),
+        ):
+            self._stats.set_value(f"curl_safe/handshake/{key}", round(value, 6))
+
+
+def handshake_time(transfer: Transfer) -> float | None:
+    """Seconds from the TCP connection to the end of the TLS handshake; None if there was none."""
+    if transfer.handshake_at is None or transfer.connected_at is None:
+        return None
+    return transfer.handshake_at - transfer.connected_at

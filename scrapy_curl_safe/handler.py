@@ -1,0 +1,189 @@
+"""Scrapy's Request in, Scrapy's Response out.
+
+The way of a request: from here to `pool.pool`, through `link` to `worker.server` and a
+`worker.download` there; its outcome comes back the same way, and ends in `reception`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from scrapy import Request
+from scrapy.crawler import Crawler
+from scrapy.exceptions import NotConfigured, NotSupported
+from scrapy.http import Response
+from scrapy.utils.httpobj import urlparse_cached
+from scrapy.utils.misc import build_from_crawler, load_object
+
+from .errors import (
+    ConnectionDiedError,
+    HandshakeError,
+    WorkerCrashedError,
+    classify,
+    download_error,
+)
+from .identity import make_headers, make_profile, origin_of, request_options
+from .pool.pool import Job, Result
+from .reception import Reception, info_of, is_heard
+from .shared import Shared, close_crawl
+from .wire import Done, Fetch, Profile, Refused, TooLarge, Transfer, encode_profile
+
+logger = logging.getLogger(__name__)
+
+# Private keys of request.meta. They are plain values: a request may be kept on disk.
+RETRIES = "curl_safe_retries"
+AVOID = "curl_safe_avoid"
+
+
+class CurlSafeDownloadHandler:
+    """Downloads http and https URLs through the pool of worker processes.
+
+    See https://docs.scrapy.org/en/latest/topics/download-handlers.html
+    """
+
+    #: Built when the crawl starts, so that the workers start along with the spider.
+    lazy = False
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        self._own: dict[str, Any] = {}
+        self._dataloss_warned = False
+        try:
+            self._shared = Shared.enter(crawler)
+        except ValueError as error:
+            # Scrapy goes on without a handler that cannot be built: all requests would fail.
+            logger.error("Closing the crawl, a setting is wrong: %s", error)
+            close_crawl(crawler, "curl_safe_bad_setting")
+            raise
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> CurlSafeDownloadHandler:
+        return cls(crawler)
+
+    async def download_request(self, request: Request) -> Response:
+        """
+        Raises:
+            ValueError: the request cannot be sent as it is.
+            HandshakeError: no TLS connection came up.
+            WorkerCrashedError: the worker died with the request in flight.
+            CannotResolveHostError, DownloadConnectionRefusedError, DownloadTimeoutError,
+            DownloadCancelledError, ResponseDataLossError, UnsupportedURLSchemeError,
+            DownloadFailedError, StopDownload: as Scrapy's own handlers do.
+        """
+        request.meta.pop("curl_safe_info", None)
+        options = request_options(request.meta)
+        if options is False:
+            return await self._download_by_scrapy(request)
+        figures = self._shared.figures
+        figures.request()
+        started = time.monotonic()
+        reception = Reception(self._crawler, request, started)
+        job = self._job(request, options, reception)
+        try:
+            result = await self._shared.pool.fetch(job)
+        except WorkerCrashedError as error:
+            if error.worker is not None:
+                request.meta[AVOID] = error.worker
+            raise
+        return self._response(request, reception, result)
+
+    async def close(self) -> None:
+        for handler in self._own.values():
+            await handler.close()
+        await self._shared.leave()
+
+    async def _download_by_scrapy(self, request: Request) -> Response:
+        scheme = urlparse_cached(request).scheme
+        if scheme not in self._own:
+            path = self._crawler.settings["DOWNLOAD_HANDLERS_BASE"][scheme]
+            try:
+                self._own[scheme] = build_from_crawler(load_object(path), self._crawler)
+            except NotConfigured as error:
+                raise NotSupported(f"Scrapy's own handler for {scheme}: {error}") from error
+        response: Response = await self._own[scheme].download_request(request)
+        return response
+
+    # The way there
+
+    def _job(self, request: Request, options: dict[str, Any], reception: Reception) -> Job:
+        settings, meta = self._shared.settings, request.meta
+        profile, encoded = self._profile(request, options)
+        fail_on_dataloss = meta.get("download_fail_on_dataloss", settings.download_fail_on_dataloss)
+        fetch = Fetch(
+            id=0,
+            method=request.method,
+            url=request.url,
+            headers=make_headers(request, options, profile),
+            profile=encoded,
+            timeout=float(meta.get("download_timeout", settings.download_timeout)),
+            maxsize=int(meta.get("download_maxsize", settings.download_maxsize)),
+            warnsize=int(meta.get("download_warnsize", settings.download_warnsize)),
+            keep_partial=not fail_on_dataloss,
+            stream=is_heard(self._crawler),
+        )
+        key = (origin_of(request), encoded)
+        return Job(fetch, request.body, key, reception, meta.pop(AVOID, None))
+
+    def _profile(self, request: Request, options: dict[str, Any]) -> tuple[Profile, bytes]:
+        meta = request.meta
+        if not options and not meta.get("proxy") and meta.get("bindaddress") is None:
+            return self._shared.profile, self._shared.encoded_profile
+        profile = make_profile(request, options, self._shared.settings)
+        return profile, encode_profile(profile)
+
+    # The way back
+
+    def _response(self, request: Request, reception: Reception, result: Result) -> Response:
+        outcome = result.outcome
+        if isinstance(outcome, Refused):
+            raise ValueError(f"{request} cannot be sent: {outcome.detail}")
+        if outcome is None:
+            transfer, response = reception.stopped()
+        elif isinstance(outcome, Done):
+            transfer, response = outcome.transfer, reception.done(outcome, result.body)
+        else:
+            raise self._error(request, reception, result)
+        self._count(request, transfer)
+        self._shared.figures.response(transfer)
+        attempt = 1 + request.meta.get("retry_times", 0) + request.meta.get(RETRIES, 0)
+        request.meta["curl_safe_info"] = info_of(transfer, result.worker.slot, attempt)
+        return response
+
+    def _error(self, request: Request, reception: Reception, result: Result) -> Exception:
+        failed = result.outcome
+        assert failed is not None and not isinstance(failed, (Done, Refused))
+        if isinstance(failed, TooLarge):
+            self._count(request, failed.transfer)
+            return reception.too_large(failed)
+        transfer, origin = failed.transfer, origin_of(request)
+        during_handshake = (
+            _is_tls(request)
+            and transfer.connected_at is not None
+            and transfer.handshake_at is None
+        )
+        kind = classify(failed.code, failed.detail, during_handshake=during_handshake)
+        error = download_error(failed.code, failed.detail, kind, origin)
+        self._count(request, transfer, kind if isinstance(error, HandshakeError) else None)
+        if isinstance(error, (HandshakeError, ConnectionDiedError)):
+            request.meta[AVOID] = result.worker.slot
+        if kind == "local":
+            self._shared.pool.recycle(result.worker, failed.detail)
+        if failed.code == 18 and not self._dataloss_warned:
+            self._dataloss_warned = True
+            logger.warning(
+                "The body of %s ended early. To get such responses all the same set "
+                "DOWNLOAD_FAIL_ON_DATALOSS = False. (Said once.)",
+                request.url,
+            )
+        return error
+
+    def _count(self, request: Request, transfer: Transfer, failed: str | None = None) -> None:
+        self._shared.figures.transferred(transfer)
+        if _is_tls(request):
+            self._shared.figures.handshakes(transfer, failed)
+
+
+def _is_tls(request: Request) -> bool:
+    return urlparse_cached(request).scheme == "https"

@@ -1,0 +1,144 @@
+"""A non-blocking stream socket that carries frames, for both sides.
+
+It knows no event loop: whoever owns it lends it four methods, which asyncio's loops
+have by those names, and which `pool.eventloop` gives to Twisted's reactors.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
+
+from .wire import Decoder, FromWorker, ToWorker, WireError, encode
+
+_T = TypeVar("_T")
+
+# Below malloc's threshold for mapping pages (128 kB), past which each read would
+# cost a system call and page faults of its own.
+_READ_SIZE = 64 * 1024
+# So that one busy peer cannot keep the loop from everything else.
+_READS_PER_WAKE_UP = 16
+# One page in one write: the default buffer (208 kB) would take several wake-ups a page.
+_SOCKET_BUFFER = 1024 * 1024
+
+
+class Watcher(Protocol):
+    def add_reader(self, fd: int, callback: Callable[[], None]) -> Any: ...
+    def remove_reader(self, fd: int) -> Any: ...
+    def add_writer(self, fd: int, callback: Callable[[], None]) -> Any: ...
+    def remove_writer(self, fd: int) -> Any: ...
+
+
+class Link(Generic[_T]):
+    """One end of the stream between the crawler and a worker.
+
+    Args:
+        watcher: tells when the socket is readable or writable.
+        sock: connected; the link owns it from here on.
+        decoder: of what the other side sends.
+        on_frame: called with each message and its body, in order.
+        on_lost: called once, with None at the end of the stream, else with what broke it;
+            never called after `close`.
+    """
+
+    def __init__(
+        self,
+        watcher: Watcher,
+        sock: socket.socket,
+        decoder: Decoder[_T],
+        on_frame: Callable[[_T, bytes], None],
+        on_lost: Callable[[WireError | OSError | None], None],
+    ) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
+        self._watcher = watcher
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._decoder = decoder
+        self._on_frame = on_frame
+        self._on_lost = on_lost
+        self._unsent: deque[memoryview] = deque()
+        self._open = True
+        watcher.add_reader(self._fd, self._read)
+
+    def send(self, message: ToWorker | FromWorker, body: bytes = b"") -> None:
+        """Queue a frame; what the socket takes at once goes out at once.
+
+        On a link that is closed or lost this does nothing: `on_lost` told the owner.
+
+        Raises:
+            WireError: the frame is too large for the wire; nothing was queued.
+        """
+        head = encode(message, len(body))
+        if not self._open:
+            return
+        waiting = bool(self._unsent)
+        self._unsent.append(memoryview(head))
+        if body:
+            self._unsent.append(memoryview(body))
+        if not waiting:
+            self._write()
+            if self._unsent:
+                self._watcher.add_writer(self._fd, self._write)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._watcher.remove_reader(self._fd)
+            self._watcher.remove_writer(self._fd)
+            self._unsent.clear()
+            self._sock.close()
+
+    def _lose(self, reason: WireError | OSError | None) -> None:
+        if self._open:
+            self.close()
+            self._on_lost(reason)
+
+    def _write(self) -> None:
+        try:
+            while self._unsent:
+                # 16 buffers at once is far below the kernel's limit (IOV_MAX, 1024).
+                sent = self._sock.sendmsg([self._unsent[i] for i in range(min(16, len(self._unsent)))])
+                while sent and sent >= len(self._unsent[0]):
+                    sent -= len(self._unsent.popleft())
+                if sent:
+                    self._unsent[0] = self._unsent[0][sent:]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            # What the peer said before it went is still to be read, and its end with it.
+            self._unsent.clear()
+            self._watcher.remove_writer(self._fd)
+            self._read_rest(error)
+            return
+        self._watcher.remove_writer(self._fd)
+
+    def _read_rest(self, error: OSError) -> None:
+        self._read()
+        self._lose(error)
+
+    def _read(self) -> None:
+        for _ in range(_READS_PER_WAKE_UP):
+            try:
+                data = self._sock.recv(_READ_SIZE)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._lose(error)
+                return
+            if not data:
+                self._lose(None)
+                return
+            try:
+                frames = self._decoder.feed(data)
+            except WireError as error:
+                self._lose(error)
+                return
+            for message, body in frames:
+                self._on_frame(message, body)
+                if not self._open:
+                    return
+            if len(data) < _READ_SIZE:
+                return

@@ -1,0 +1,224 @@
+"""Failed handshakes become Scrapy retries.
+
+It stands behind Scrapy's RetryMiddleware (560 to its 550), so it sees an exception first,
+and takes the failures that it knows: those of handshakes, of worker processes and of
+HTTP/2 connections that died. It counts the retries of handshakes apart from Scrapy's, so
+that a page which needed four of them still has all of Scrapy's for an answer of 503.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import Counter, OrderedDict
+from typing import NamedTuple
+
+from scrapy import Request
+from scrapy.crawler import Crawler
+from scrapy.downloadermiddlewares.retry import get_retry_request
+from scrapy.exceptions import NotConfigured
+from scrapy.http import Response
+from scrapy.utils.asyncio import call_later
+from scrapy.utils.defer import maybe_deferred_to_future
+from scrapy.utils.httpobj import urlparse_cached
+from twisted.internet.defer import Deferred
+
+from .backoff import RetryBudget, backoff
+from .errors import (
+    TREATMENTS,
+    ConnectionDiedError,
+    HandshakeError,
+    WorkerCrashedError,
+    classify,
+)
+from .handler import RETRIES
+from .identity import origin_of
+from .settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_GAVE_UP = "curl_safe_gave_up"
+# Of origins that are remembered; the longest unused are forgotten.
+_MOST_ORIGINS = 65_536
+
+
+class Failure(NamedTuple):
+    """
+    Attributes:
+        reason: in Scrapy's `retry/reason_count/{reason}`.
+        kind: of a failed handshake; None for any other failure.
+        most_retries: None for as many as the settings say.
+    """
+
+    reason: str
+    kind: str | None = None
+    most_retries: int | None = None
+
+
+def failure_of(exception: BaseException) -> Failure | None:
+    """What the middleware does about an exception; None for nothing.
+
+    Of other curl_cffi download handlers it knows what they raise, or raise from.
+    """
+    if isinstance(exception, HandshakeError):
+        kind: str | None = exception.kind
+    elif isinstance(exception, WorkerCrashedError):
+        return Failure("worker_hung" if exception.hung else "worker_crashed")
+    elif isinstance(exception, ConnectionDiedError):
+        return Failure("connection_died")
+    else:
+        kind = _foreign_kind(exception)
+    if kind is None:
+        return None
+    if kind == "connection_died":
+        return Failure(kind)
+    treatment = TREATMENTS[kind]
+    return Failure(treatment.reason, kind, treatment.most_retries)
+
+
+def _foreign_kind(exception: BaseException) -> str | None:
+    for error in (exception, exception.__cause__):
+        code = getattr(error, "code", None)
+        if isinstance(code, int) and type(error).__module__.startswith("curl_cffi"):
+            return classify(int(code), str(error), during_handshake=False)
+    return None
+
+
+class _Origin:
+    def __init__(self) -> None:
+        #: Whether a handshake with it was ever completed.
+        self.proven = False
+        self.budget = RetryBudget()
+
+
+class HandshakeRetryMiddleware:
+    """See https://docs.scrapy.org/en/latest/topics/downloader-middleware.html
+
+    Raises:
+        NotConfigured: RETRY_ENABLED is False.
+        ValueError: a setting is wrong.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        settings = Settings.load(crawler.settings)
+        if not settings.retry_enabled:
+            raise NotConfigured("RETRY_ENABLED is False")
+        assert crawler.stats is not None
+        self._crawler = crawler
+        self._stats = crawler.stats
+        self._settings = settings
+        self._origins: OrderedDict[str, _Origin] = OrderedDict()
+        self._waiting: Counter[str] = Counter()
+        # A request that waits here keeps its place in CONCURRENT_REQUESTS: past this many
+        # those of one origin come back without a wait, so that others go on.
+        self._most_waiting = max(1, (settings.concurrent_requests or 64) // 2)
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> HandshakeRetryMiddleware:
+        return cls(crawler)
+
+    def process_request(self, request: Request) -> None:
+        # Given up once, and sent again all the same (by an errback, say): it starts anew.
+        if request.meta.pop(_GAVE_UP, False):
+            request.meta.pop("dont_retry", None)
+            request.meta.pop(RETRIES, None)
+
+    def process_response(self, request: Request, response: Response) -> Response:
+        if "cached" not in response.flags:
+            origin = self._origin(origin_of(request))
+            origin.proven = True
+            origin.budget.succeeded()
+            if request.meta.pop(RETRIES, 0):
+                self._stats.inc_value("curl_safe/handshake/recovered_count")
+        return response
+
+    async def process_exception(self, request: Request, exception: Exception) -> Request | None:
+        failure = failure_of(exception)
+        if failure is None:
+            return None
+        retry = None
+        if not request.meta.get("dont_retry", False):
+            retry = self._retry_handshake(request, failure) if failure.kind else self._retry(
+                request, failure
+            )
+        if retry is None:
+            self._give_up(request, failure)
+            return None
+        await self._wait(origin_of(request), request.meta.get(RETRIES, 0) + 1)
+        return retry
+
+    def _retry_handshake(self, request: Request, failure: Failure) -> Request | None:
+        """The request once more, unless it has had all the tries that it may."""
+        most = request.meta.get("max_retry_times")
+        if most is None:
+            most = self._settings.handshake_retry_times
+            # A dead origin fails fast. (Nothing on this machine says that it is dead.)
+            if failure.kind != "local" and not self._origin(origin_of(request)).proven:
+                most = min(most, self._settings.retry_times)
+        if failure.most_retries is not None:
+            most = min(most, failure.most_retries)
+        if not most:
+            return None
+        # Scrapy's function counts `retry_times`; these retries have a count of their own.
+        retries = request.meta.get(RETRIES, 0)
+        counted = request.replace(meta={**request.meta, "retry_times": retries})
+        retry = self._retry(counted, failure, most)
+        if retry is None:
+            return None
+        retry.meta.pop("retry_times")
+        if "retry_times" in request.meta:
+            retry.meta["retry_times"] = request.meta["retry_times"]
+        retry.meta[RETRIES] = retries + 1
+        self._stats.inc_value("curl_safe/handshake/retry_count")
+        return retry
+
+    def _retry(self, request: Request, failure: Failure, most: int | None = None) -> Request | None:
+        assert self._crawler.spider is not None
+        return get_retry_request(
+            request,
+            spider=self._crawler.spider,
+            reason=failure.reason,
+            max_retry_times=most,
+            priority_adjust=request.meta.get("priority_adjust"),
+        )
+
+    def _give_up(self, request: Request, failure: Failure) -> None:
+        if failure.kind is not None:
+            self._stats.inc_value("curl_safe/handshake/gave_up_count")
+        if not request.meta.get("dont_retry", False):
+            # RetryMiddleware is next to see the exception, and must not start again.
+            request.meta["dont_retry"] = True
+            request.meta[_GAVE_UP] = True
+
+    async def _wait(self, origin: str, failures: int) -> None:
+        if self._waiting[origin] >= self._most_waiting:
+            return
+        settings, budget = self._settings, self._origin(origin).budget
+        seconds = backoff(
+            failures,
+            settings.handshake_backoff,
+            settings.handshake_backoff_max,
+            random.random(),
+        )
+        if self._origin(origin).proven:
+            seconds += min(budget.reserve(time.monotonic()), settings.handshake_backoff_max)
+        self._waiting[origin] += 1
+        try:
+            turn: Deferred[None] = Deferred()
+            call_later(seconds, turn.callback, None)
+            await maybe_deferred_to_future(turn)
+        finally:
+            self._waiting[origin] -= 1
+            if not self._waiting[origin]:
+                del self._waiting[origin]
+
+    def _origin(self, name: str) -> _Origin:
+        origin = self._origins.get(name)
+        if origin is None:
+            origin = self._origins[name] = _Origin()
+            if len(self._origins) > _MOST_ORIGINS:
+                self._origins.popitem(last=False)
+        else:
+            self._origins.move_to_end(name)
+        return origin

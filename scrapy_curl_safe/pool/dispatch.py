@@ -1,0 +1,77 @@
+"""Which worker gets a request. Pure policy: what it needs to know comes as arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Protocol, TypeVar
+
+# How much busier than the idlest a worker may be and still be preferred for its warm
+# connection: a handshake costs about as much as serving a few small pages.
+_WARM_ALLOWANCE = 4
+
+
+class Candidate(Protocol):
+    @property
+    def slot(self) -> int: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def warmth(self) -> Warmth: ...
+
+
+_C = TypeVar("_C", bound=Candidate)
+
+
+class Warmth:
+    """About how many idle connections a worker has, for each (origin, profile).
+
+    An estimate: an origin may close a connection at any time, and says so to the worker
+    alone. A wrong guess costs a handshake, as if nothing had been known.
+    """
+
+    _MOST_KEYS = 4096
+
+    def __init__(self) -> None:
+        self._idle: dict[Hashable, int] = {}
+
+    def has(self, key: Hashable) -> bool:
+        return self._idle.get(key, 0) > 0
+
+    def taken(self, key: Hashable) -> None:
+        if self._idle.get(key, 0) > 1:
+            self._idle[key] -= 1
+        else:
+            self._idle.pop(key, None)
+
+    def returned(self, key: Hashable) -> None:
+        # Taken out and put back, a key moves behind those that were not used since.
+        idle = self._idle.pop(key, 0)
+        self._idle[key] = idle + 1
+        if len(self._idle) > self._MOST_KEYS:
+            del self._idle[next(iter(self._idle))]
+
+
+def choose(candidates: Iterable[_C], key: Hashable, avoid: int | None = None) -> _C | None:
+    """The worker for a request, or None where there is none.
+
+    Args:
+        candidates: the workers that take requests.
+        key: what a connection must match to be reused: origin and profile.
+        avoid: slot of the worker that failed this request; taken only if it is the only one.
+    """
+    workers = list(candidates)
+    if len(workers) > 1:
+        workers = [w for w in workers if w.slot != avoid]
+    if not workers:
+        return None
+    idlest = min(workers, key=_load)
+    warm = [
+        w
+        for w in workers
+        if w.warmth.has(key) and w.in_flight <= 2 * idlest.in_flight + _WARM_ALLOWANCE
+    ]
+    return min(warm, key=_load) if warm else idlest
+
+
+def _load(worker: Candidate) -> tuple[int, int]:
+    return worker.in_flight, worker.slot

@@ -1,0 +1,127 @@
+"""The one place that knows how the crawl is run: on asyncio or on another reactor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from typing import Any, Generic, Protocol, TypeVar
+
+from scrapy.utils.asyncio import is_asyncio_available
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
+from zope.interface import implementer
+
+from ..link import Watcher
+
+_T = TypeVar("_T")
+
+
+class Future(Protocol[_T]):
+    """What `asyncio.Future` and `_DeferredFuture` have in common."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: _T, /) -> None: ...
+    def set_exception(self, exception: BaseException, /) -> None: ...
+    def __await__(self) -> Generator[Any, Any, _T]: ...
+
+
+class Timer(Protocol):
+    def cancel(self) -> object: ...
+
+
+class EventLoop(Watcher, Protocol):
+    def call_later(self, delay: float, callback: Callable[[], None], /) -> Timer: ...
+    def create_future(self) -> Future[Any]: ...
+
+
+def running_event_loop() -> EventLoop:
+    """The loop that Scrapy uses: asyncio's with its asyncio reactor and without any
+    reactor (TWISTED_REACTOR_ENABLED=False), Twisted's with every other one.
+    """
+    if is_asyncio_available():
+        return asyncio.get_event_loop()
+    return _ReactorLoop()
+
+
+class _DeferredFuture(Generic[_T]):
+    def __init__(self) -> None:
+        self._deferred: Deferred[_T] = Deferred()
+
+    def done(self) -> bool:
+        return bool(self._deferred.called)
+
+    def set_result(self, result: _T, /) -> None:
+        self._deferred.callback(result)
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        self._deferred.errback(exception)
+
+    def __await__(self) -> Generator[Any, Any, _T]:
+        return self._deferred.__await__()
+
+
+class _ReactorLoop:
+    """Twisted's reactor under the names that asyncio's loop has."""
+
+    def __init__(self) -> None:
+        from twisted.internet import reactor
+
+        self._reactor: Any = reactor
+        self._readers: dict[int, _Descriptor] = {}
+        self._writers: dict[int, _Descriptor] = {}
+
+    def call_later(self, delay: float, callback: Callable[[], None], /) -> Timer:
+        return _DelayedCall(self._reactor.callLater(delay, callback))
+
+    def create_future(self) -> Future[Any]:
+        return _DeferredFuture()
+
+    def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
+        self._readers[fd] = _Descriptor(fd, callback)
+        self._reactor.addReader(self._readers[fd])
+
+    def remove_reader(self, fd: int) -> None:
+        if fd in self._readers:
+            self._reactor.removeReader(self._readers.pop(fd))
+
+    def add_writer(self, fd: int, callback: Callable[[], None]) -> None:
+        self._writers[fd] = _Descriptor(fd, callback)
+        self._reactor.addWriter(self._writers[fd])
+
+    def remove_writer(self, fd: int) -> None:
+        if fd in self._writers:
+            self._reactor.removeWriter(self._writers.pop(fd))
+
+
+class _DelayedCall:
+    """Twisted raises when a call that was made is cancelled, asyncio does not."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    def cancel(self) -> None:
+        if self._call.active():
+            self._call.cancel()
+
+
+@implementer(IReadDescriptor, IWriteDescriptor)
+class _Descriptor:
+    def __init__(self, fd: int, callback: Callable[[], None]) -> None:
+        self._fd = fd
+        self._callback = callback
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def logPrefix(self) -> str:  # noqa: N802
+        return "scrapy_curl_safe"
+
+    def doRead(self) -> None:  # noqa: N802
+        self._callback()
+
+    def doWrite(self) -> None:  # noqa: N802
+        self._callback()
+
+    def connectionLost(self, reason: object) -> None:  # noqa: N802
+        # The reactor saw a hang-up; the callback finds the end of the stream by reading.
+        self._callback()

@@ -1,0 +1,205 @@
+"""The pool: a request goes in, what a worker made of it comes out.
+
+The one object that handlers talk to. There is one a crawler, whatever the number of
+handlers (Scrapy builds one a scheme); the last handler to close closes it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, Union
+
+from ..errors import WorkerCrashedError
+from ..figures import Figures
+from ..settings import Settings
+from ..wire import (
+    Cancel,
+    Done,
+    Failed,
+    Fetch,
+    FromWorker,
+    Hello,
+    Refused,
+    TooLarge,
+    WireError,
+)
+from .dispatch import choose
+from .eventloop import EventLoop, Future
+from .supervisor import Supervisor, Worker
+
+logger = logging.getLogger(__name__)
+
+# Of a worker's curl sessions: enough for a pool of proxies, few enough that idle ones
+# (23 kB and ten wake-ups a second each) do not show.
+_SESSIONS = 64
+
+Outcome = Union[Done, Failed, Refused, TooLarge]
+
+
+class Listener(Protocol):
+    def on_message(self, message: FromWorker, body: bytes) -> bool:
+        """Whatever a worker says of a download before its outcome; False ends it."""
+
+
+class Result(NamedTuple):
+    #: None where the listener ended it.
+    outcome: Outcome | None
+    body: bytes
+    worker: Worker
+
+
+@dataclass(eq=False)
+class Job:
+    """A request on its way.
+
+    Attributes:
+        fetch: what to send to the worker; its id is the pool's to set.
+        body: the request's body.
+        key: what a connection must match to serve it.
+        listener: hears what comes before the outcome.
+        avoid: slot of the worker that failed this request before.
+    """
+
+    fetch: Fetch
+    body: bytes
+    key: Hashable
+    listener: Listener
+    avoid: int | None = None
+    worker: Worker | None = field(default=None, init=False)
+    future: Future[Result] = field(init=False)
+
+
+class Pool:
+    """
+    Args:
+        loop: of the crawl.
+        settings: of the crawl.
+        figures: counts what happens.
+        profile: encoded; a worker that cannot have it is of no use, so it is tried first.
+        give_up: called with a reason when no worker can be had, now or ever.
+    """
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        settings: Settings,
+        figures: Figures,
+        profile: bytes,
+        give_up: Callable[[str], None],
+    ) -> None:
+        self._loop = loop
+        self._figures = figures
+        self._give_up = give_up
+        self._waiting: deque[Job] = deque()
+        self._last_id = 0
+        self._in_flight = 0
+        self._hopeless: str | None = None
+        pulse_interval = min(1.0, settings.worker_hang_timeout / 4)
+        hello = Hello(pulse_interval, _SESSIONS, profile)
+        self._supervisor = Supervisor(loop, settings, hello, figures, self)
+
+    def start(self) -> None:
+        self._supervisor.start()
+
+    @property
+    def workers_alive(self) -> int:
+        return len(self._supervisor.ready)
+
+    async def fetch(self, job: Job) -> Result:
+        """Have a worker download it.
+
+        Raises:
+            WorkerCrashedError: the worker died, or none can be had.
+        """
+        job.future = self._loop.create_future()
+        self._last_id += 1
+        job.fetch.id = self._last_id
+        self._in_flight += 1
+        self._figures.in_flight(self._in_flight)
+        try:
+            self._assign(job)
+            return await job.future
+        finally:
+            self._in_flight -= 1
+            self._forget(job)
+
+    def recycle(self, worker: Worker, why: str) -> None:
+        self._supervisor.recycle(worker, why)
+
+    async def close(self) -> None:
+        await self._supervisor.close()
+
+    def _assign(self, job: Job) -> None:
+        if self._hopeless is not None:
+            job.future.set_exception(WorkerCrashedError(self._hopeless))
+            return
+        worker = choose(self._supervisor.ready, job.key, job.avoid)
+        if worker is None:
+            self._waiting.append(job)
+            return
+        job.worker = worker
+        worker.jobs[job.fetch.id] = job
+        worker.warmth.taken(job.key)
+        worker.served += 1
+        try:
+            worker.link.send(job.fetch, job.body)
+        except WireError as error:
+            job.future.set_exception(ValueError(str(error)))
+
+    def _forget(self, job: Job) -> None:
+        """The caller has its result, or was cancelled and wants none."""
+        if job.worker is None:
+            if job in self._waiting:
+                self._waiting.remove(job)
+        elif job.worker.jobs.pop(job.fetch.id, None) is not None:
+            job.worker.link.send(Cancel(job.fetch.id))
+            self._supervisor.finished_one(job.worker)
+
+    # What the supervisor tells
+
+    def on_ready(self, worker: Worker) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for job in waiting:
+            self._assign(job)
+
+    def on_message(self, worker: Worker, message: FromWorker, body: bytes) -> None:
+        job: Job | None = worker.jobs.get(message.id)  # type: ignore[union-attr]
+        if job is None:
+            return  # cancelled, and this crossed the news of it
+        if not isinstance(message, (Done, Failed, Refused, TooLarge)):
+            if not job.listener.on_message(message, body) and not job.future.done():
+                job.future.set_result(Result(None, b"", worker))
+            return
+        del worker.jobs[job.fetch.id]
+        if isinstance(message, Done):
+            worker.warmth.returned(job.key)
+        if not job.future.done():
+            job.future.set_result(Result(message, body, worker))
+        self._supervisor.finished_one(worker)
+
+    def on_death(self, worker: Worker, exit_status: int, *, hung: bool) -> None:
+        lost = list(worker.jobs.values())
+        worker.jobs.clear()
+        self._figures.requests_lost(len(lost))
+        for job in lost:
+            if not job.future.done():
+                job.future.set_exception(
+                    WorkerCrashedError(
+                        "the worker hung and was killed" if hung else "the worker died",
+                        worker=worker.slot,
+                        exit_status=exit_status,
+                        hung=hung,
+                    )
+                )
+
+    def on_hopeless(self, reason: str) -> None:
+        if self._hopeless is not None:
+            return
+        self._hopeless = reason
+        waiting, self._waiting = self._waiting, deque()
+        for job in waiting:
+            job.future.set_exception(WorkerCrashedError(reason))
+        self._give_up(reason)

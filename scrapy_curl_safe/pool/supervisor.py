@@ -1,0 +1,309 @@
+"""Keeps the workers alive: starts them, watches them, replaces them, ends them.
+
+It knows nothing of what they do. A worker goes through these states, forward only:
+
+    STARTING -> READY -> DRAINING -> GONE
+
+and from each straight to GONE when it dies.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..figures import Figures
+from ..link import Link
+from ..settings import Settings
+from ..wire import FromWorker, Hello, Pulse, Ready, WireError, from_worker_decoder
+from .dispatch import Warmth
+from .eventloop import EventLoop, Future, Timer
+from .process import exit_text, start_process
+from .restarts import Restarts
+
+logger = logging.getLogger(__name__)
+
+_TICK = 1.0
+_REAP_INTERVAL = 0.01
+# Seconds that a process without its socket may still take to end by itself.
+_EXIT_GRACE = 2.0
+
+
+class State(enum.Enum):
+    STARTING = enum.auto()
+    READY = enum.auto()
+    DRAINING = enum.auto()
+    GONE = enum.auto()
+
+
+class Owner(Protocol):
+    """What the supervisor tells whoever uses the workers."""
+
+    def on_ready(self, worker: Worker) -> None:
+        """It takes requests from now on."""
+
+    def on_message(self, worker: Worker, message: FromWorker, body: bytes) -> None: ...
+
+    def on_death(self, worker: Worker, exit_status: int, *, hung: bool) -> None:
+        """It died before its time; what it had in flight is lost."""
+
+    def on_hopeless(self, reason: str) -> None:
+        """No worker comes up, and the supervisor has stopped trying."""
+
+
+class Worker:
+    """A worker process as the crawler sees it.
+
+    Attributes:
+        slot: its number; a worker that replaces another has the other's.
+        jobs: what is in flight in it, by request id. Its owner's to fill and empty.
+        warmth: which connections it has open.
+        served: requests given to it so far.
+        memory: resident memory in MB, as of its last sign of life.
+    """
+
+    def __init__(self, slot: int, process: subprocess.Popen[bytes]) -> None:
+        self.slot = slot
+        self.process = process
+        self.link: Link[FromWorker]
+        self.state = State.STARTING
+        self.jobs: dict[int, Any] = {}
+        self.warmth = Warmth()
+        self.served = 0
+        self.memory = 0
+        self.last_sign = time.monotonic()
+        self.hung = False
+        #: The state in which it ended against the supervisor's will, if it did.
+        self.died_while: State | None = None
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.jobs)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+
+class Supervisor:
+    """
+    Args:
+        loop: of the crawl.
+        settings: how many workers, and when one has to go.
+        hello: first message to each of them.
+        figures: counts starts, crashes, hangs, recyclings.
+        owner: who is told what happens.
+    """
+
+    def __init__(
+        self, loop: EventLoop, settings: Settings, hello: Hello, figures: Figures, owner: Owner
+    ) -> None:
+        self._loop = loop
+        self._settings = settings
+        self._hello = hello
+        self._figures = figures
+        self._owner = owner
+        self._workers: list[Worker] = []
+        self._restarts = Restarts()
+        self._timers: dict[int, Timer] = {}
+        self._tick_timer: Timer | None = None
+        self._tick_due = 0.0
+        self._recycling: int | None = None
+        self._closed: Future[None] | None = None
+
+    @property
+    def ready(self) -> list[Worker]:
+        return [w for w in self._workers if w.state is State.READY]
+
+    def start(self) -> None:
+        for slot in range(self._settings.workers):
+            self._start(slot)
+        self._schedule_tick()
+
+    def recycle(self, worker: Worker, why: str) -> None:
+        """Replace a worker without losing a request: its successor comes up first, then it
+        gets no more requests, and ends when the last one in flight is done.
+
+        One at a time; while another is being recycled this does nothing.
+        """
+        if self._recycling is not None or worker.state is not State.READY:
+            return
+        self._recycling = worker.slot
+        self._figures.worker_recycled()
+        logger.info("Recycling worker %d (pid %d): %s", worker.slot, worker.pid, why)
+        self._start(worker.slot)
+
+    def finished_one(self, worker: Worker) -> None:
+        """A request in this worker is done: it may be time for it to go."""
+        if worker.state is State.DRAINING:
+            if not worker.jobs:
+                self._end(worker)
+            return
+        most = self._settings.worker_max_requests
+        if most and worker.served >= most:
+            self.recycle(worker, f"it has served {worker.served} requests")
+
+    async def close(self) -> None:
+        """End all workers and return when their processes are gone."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+        self._closed = self._loop.create_future()
+        for worker in list(self._workers):
+            if worker.state is not State.GONE:
+                self._end(worker)
+        if self._workers:
+            await self._closed
+
+    # One worker's life
+
+    def _start(self, slot: int) -> None:
+        self._timers.pop(slot, None)
+        try:
+            process, sock = start_process()
+        except OSError as error:
+            self._start_failed(slot, f"cannot start a worker: {error}")
+            return
+        worker = Worker(slot, process)
+        worker.link = Link(
+            self._loop,
+            sock,
+            from_worker_decoder(),
+            lambda message, body: self._on_message(worker, message, body),
+            lambda reason: self._on_lost(worker, reason),
+        )
+        self._workers.append(worker)
+        self._figures.worker_started()
+        worker.link.send(self._hello)
+
+    def _start_failed(self, slot: int, reason: str) -> None:
+        if self._recycling == slot:
+            self._recycling = None
+            if any(w.slot == slot for w in self.ready):
+                return
+        self._restarts.failed()
+        if self._restarts.hopeless and not self.ready:
+            self._owner.on_hopeless(reason)
+        else:
+            self._start_later(slot, self._restarts.wait)
+
+    def _start_later(self, slot: int, wait: float) -> None:
+        self._timers[slot] = self._loop.call_later(wait, lambda: self._start(slot))
+
+    def _on_message(self, worker: Worker, message: FromWorker, body: bytes) -> None:
+        worker.last_sign = time.monotonic()
+        if isinstance(message, Pulse):
+            self._on_pulse(worker, message)
+        elif isinstance(message, Ready):
+            self._on_ready(worker, message)
+        else:
+            self._owner.on_message(worker, message, body)
+
+    def _on_ready(self, worker: Worker, ready: Ready) -> None:
+        if ready.problem is not None:
+            value = self._settings.impersonate
+            self._owner.on_hopeless(f"CURL_SAFE_IMPERSONATE is {value!r}: {ready.problem}")
+            return
+        self._restarts.succeeded()
+        worker.state = State.READY
+        logger.debug("Worker %d (pid %d) is up: %s", worker.slot, worker.pid, ready.curl)
+        if self._recycling == worker.slot:
+            self._recycling = None
+            for other in self.ready:
+                if other.slot == worker.slot and other is not worker:
+                    other.state = State.DRAINING
+                    self.finished_one(other)
+        self._owner.on_ready(worker)
+
+    def _on_pulse(self, worker: Worker, pulse: Pulse) -> None:
+        worker.memory = pulse.memory
+        most = self._settings.worker_max_memory_mb
+        if most and worker.memory > most:
+            self.recycle(worker, f"it uses {worker.memory} MB")
+
+    def _on_lost(self, worker: Worker, reason: WireError | OSError | None) -> None:
+        if isinstance(reason, WireError):
+            logger.error(
+                "Worker %d (pid %d) broke the protocol, killing it: %s",
+                worker.slot,
+                worker.pid,
+                reason,
+            )
+            worker.process.kill()
+        worker.died_while, worker.state = worker.state, State.GONE
+        self._reap(worker)
+
+    def _end(self, worker: Worker) -> None:
+        worker.state = State.GONE
+        worker.link.close()
+        self._reap(worker)
+
+    def _reap(self, worker: Worker) -> None:
+        """Wait for the end of a process whose socket is closed, and help if it takes long."""
+        deadline = time.monotonic() + _EXIT_GRACE
+
+        def look() -> None:
+            status = worker.process.poll()
+            if status is not None:
+                self._gone(worker, status)
+                return
+            if time.monotonic() > deadline:
+                worker.process.kill()
+            self._loop.call_later(_REAP_INTERVAL, look)
+
+        look()
+
+    def _gone(self, worker: Worker, status: int) -> None:
+        self._workers.remove(worker)
+        if self._closed is not None:
+            if not self._workers and not self._closed.done():
+                self._closed.set_result(None)
+        elif worker.died_while is not None:
+            self._died(worker, worker.died_while, status)
+
+    def _died(self, worker: Worker, before: State, status: int) -> None:
+        if not worker.hung:
+            self._figures.worker_crashed()
+        logger.warning(
+            "Worker %d (pid %d) %s (%s) with %d requests in flight",
+            worker.slot,
+            worker.pid,
+            "hung and was killed" if worker.hung else "died",
+            exit_text(status),
+            worker.in_flight,
+        )
+        if before is State.STARTING:
+            self._start_failed(worker.slot, f"a new worker ended with {exit_text(status)}")
+        elif not any(w.slot == worker.slot for w in self._workers):
+            self._start_later(worker.slot, self._restarts.wait)
+        self._owner.on_death(worker, status, hung=worker.hung)
+
+    # The watch
+
+    def _schedule_tick(self) -> None:
+        self._tick_due = time.monotonic() + _TICK
+        self._tick_timer = self._loop.call_later(_TICK, self._tick)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        lag = now - self._tick_due
+        self._figures.loop_lag(lag)
+        for worker in list(self._workers):
+            if lag > _TICK:
+                # The crawler itself was blocked: what the worker said since is unread.
+                worker.last_sign = now
+            elif (
+                now - worker.last_sign > self._settings.worker_hang_timeout
+                and worker.state is not State.GONE
+                and not worker.hung
+            ):
+                worker.hung = True
+                self._figures.worker_hung()
+                worker.process.kill()
+        self._schedule_tick()

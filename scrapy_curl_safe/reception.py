@@ -1,0 +1,149 @@
+"""From what a worker says of a download to Scrapy's Response, or the right exception."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import time
+from typing import Any
+
+from pydispatch import dispatcher
+from scrapy import Request, signals
+from scrapy.crawler import Crawler
+from scrapy.exceptions import DownloadCancelledError, StopDownload
+from scrapy.http import Headers, Response
+from scrapy.responsetypes import responsetypes
+from twisted.python.failure import Failure
+
+from .figures import handshake_time
+from .wire import Chunk, Done, FromWorker, Head, TooLarge, Transfer, Warned
+
+logger = logging.getLogger(__name__)
+
+
+def is_heard(crawler: Crawler) -> bool:
+    """Whether anything listens to a download while it runs."""
+    return any(
+        True
+        for signal in (signals.headers_received, signals.bytes_received)
+        for _ in dispatcher.getAllReceivers(crawler, signal)
+    )
+
+
+class Reception:
+    """Hears of one download, from its first message to its outcome.
+
+    Args:
+        started: `time.monotonic()` when the request went to the pool.
+    """
+
+    def __init__(self, crawler: Crawler, request: Request, started: float) -> None:
+        self._crawler = crawler
+        self._request = request
+        self._started = started
+        self._head: Head | None = None
+        self._headers: Headers | None = None
+        self._body: list[bytes] = []
+        self._stop: StopDownload | None = None
+
+    def on_message(self, message: FromWorker, body: bytes) -> bool:
+        """Of a streamed download, and warnings of any.
+
+        Returns:
+            Whether to go on; False once a signal's receiver has raised StopDownload.
+        """
+        if isinstance(message, Head):
+            self._head = message
+            self._headers = Headers(message.headers)
+            self._request.meta["download_latency"] = time.monotonic() - self._started
+            self._signal(
+                signals.headers_received, headers=self._headers, body_length=self._expected_size()
+            )
+        elif isinstance(message, Chunk):
+            self._body.append(body)
+            self._signal(signals.bytes_received, data=body)
+        elif isinstance(message, Warned):
+            logger.warning(
+                "%s %d bytes for %s, more than its download warn size (%s)",
+                "Expecting" if message.expected else "Received",
+                message.size,
+                self._request,
+                self._request.meta.get("download_warnsize", "DOWNLOAD_WARNSIZE"),
+            )
+        return self._stop is None
+
+    def stopped(self) -> tuple[Transfer, Response]:
+        """What had come when StopDownload was raised.
+
+        Raises:
+            StopDownload: with the response, where that is what the receiver asked for.
+        """
+        assert self._head is not None and self._stop is not None
+        response = self._response(self._head, b"".join(self._body), ["download_stopped"])
+        assert self._head.transfer is not None
+        if self._stop.fail:
+            self._stop.response = response
+            raise self._stop
+        return self._head.transfer, response
+
+    def done(self, done: Done, body: bytes) -> Response:
+        if done.head is not None:
+            transfer = done.transfer
+            of_body = transfer.ended_at - (transfer.first_byte_at or transfer.ended_at)
+            latency = time.monotonic() - self._started - of_body
+            self._request.meta["download_latency"] = max(0.0, latency)
+        head = done.head or self._head
+        assert head is not None
+        return self._response(
+            head, body or b"".join(self._body), ["dataloss"] if done.dataloss else None
+        )
+
+    def too_large(self, outcome: TooLarge) -> DownloadCancelledError:
+        message = (
+            f"{'Expected' if outcome.expected else 'Received'} {outcome.size} bytes for "
+            f"{self._request}, more than its download max size"
+        )
+        logger.warning(message)
+        return DownloadCancelledError(message)
+
+    def _response(self, head: Head, body: bytes, flags: list[str] | None) -> Response:
+        headers = self._headers if self._headers is not None else Headers(head.headers)
+        url = self._request.url
+        response_class = responsetypes.from_args(headers=headers, url=url, body=body)
+        return response_class(
+            url=url,
+            status=head.status,
+            headers=headers,
+            body=body,
+            flags=flags,
+            ip_address=ipaddress.ip_address(head.ip) if head.ip else None,
+            protocol=head.protocol,
+        )
+
+    def _expected_size(self) -> int | None:
+        assert self._headers is not None
+        length = self._headers.get("Content-Length")
+        return int(length) if length is not None and length.isdigit() else None
+
+    def _signal(self, signal: object, **arguments: Any) -> None:
+        results = self._crawler.signals.send_catch_log(
+            signal, request=self._request, spider=self._crawler.spider, **arguments
+        )
+        for receiver, result in results:
+            if isinstance(result, Failure) and isinstance(result.value, StopDownload):
+                logger.debug("Download of %s stopped by %s", self._request, receiver)
+                self._stop = result.value
+
+
+def info_of(transfer: Transfer, worker: int, attempt: int) -> dict[str, Any]:
+    """`response.meta["curl_safe_info"]`."""
+    first_byte = transfer.first_byte_at
+    return {
+        "worker": worker,
+        "connection_reused": transfer.connects == 0,
+        "handshake_time": handshake_time(transfer),
+        "time_to_first_byte": first_byte if first_byte is not None else transfer.ended_at,
+        "wire_bytes_sent": transfer.bytes_sent,
+        "wire_bytes_received": transfer.bytes_received,
+        "attempt": attempt,
+    }

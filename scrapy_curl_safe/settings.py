@@ -1,0 +1,214 @@
+"""Every setting, read once and checked at the start of the crawl."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from scrapy.settings import BaseSettings
+
+HTTP_VERSIONS = ("v1", "v2", "v2tls", "v2_prior_knowledge", "v3", "v3only")
+_TLS_VERSIONS = ("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+
+
+def default_workers() -> int:
+    """min(4, max(2, CPUs)), of the CPUs that this process may use."""
+    try:
+        cpus = len(os.sched_getaffinity(0))
+    except AttributeError:  # no such call on macOS
+        cpus = os.cpu_count() or 1
+    return min(4, max(2, cpus))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one crawl: those of this package, and those of Scrapy that it follows.
+
+    Seconds are floats, sizes are bytes unless the name says MB; see the README's table.
+    """
+
+    workers: int
+    impersonate: str | dict[str, Any] | None
+    http_version: str | None
+    worker_max_requests: int
+    worker_max_memory_mb: int
+    worker_hang_timeout: float
+    handshake_retry_times: int
+    handshake_backoff: float
+    handshake_backoff_max: float
+    adaptive: bool
+    adaptive_floor: int
+    monitor_interval: float
+    failure_rate_warning: float
+    failure_rate_close: float
+    prometheus_port: int | None
+    concurrent_requests: int
+    download_timeout: float
+    download_maxsize: int
+    download_warnsize: int
+    download_fail_on_dataloss: bool
+    download_bind_address: tuple[str, int] | None
+    download_verify_certificates: bool
+    download_tls_min_version: str | None
+    download_tls_max_version: str | None
+    retry_enabled: bool
+    retry_times: int
+    retry_priority_adjust: int
+
+    @classmethod
+    def load(cls, settings: BaseSettings) -> Settings:
+        """
+        Raises:
+            ValueError: naming the first setting that is wrong, its value and what it takes.
+        """
+        read = _Reader(settings)
+        backoff = read.number("CURL_SAFE_HANDSHAKE_BACKOFF", 0.1)
+        return cls(
+            workers=read.whole("CURL_SAFE_WORKERS", default_workers(), 1, 64),
+            impersonate=read.checked("CURL_SAFE_IMPERSONATE", "chrome", parse_impersonate),
+            http_version=read.checked("CURL_SAFE_HTTP_VERSION", None, parse_http_version),
+            worker_max_requests=read.whole("CURL_SAFE_WORKER_MAX_REQUESTS", 0),
+            worker_max_memory_mb=read.whole("CURL_SAFE_WORKER_MAX_MEMORY_MB", 0),
+            worker_hang_timeout=read.number("CURL_SAFE_WORKER_HANG_TIMEOUT", 30, 1),
+            handshake_retry_times=read.whole("CURL_SAFE_HANDSHAKE_RETRY_TIMES", 10),
+            handshake_backoff=backoff,
+            handshake_backoff_max=read.number("CURL_SAFE_HANDSHAKE_BACKOFF_MAX", 5.0, backoff),
+            adaptive=read.flag("CURL_SAFE_ADAPTIVE", True),
+            adaptive_floor=read.whole("CURL_SAFE_ADAPTIVE_FLOOR", 3, 1),
+            monitor_interval=read.number("CURL_SAFE_MONITOR_INTERVAL", 60),
+            failure_rate_warning=read.number("CURL_SAFE_FAILURE_RATE_WARNING", 0.05, 0, 1),
+            failure_rate_close=read.number("CURL_SAFE_FAILURE_RATE_CLOSE", 0, 0, 1),
+            prometheus_port=read.checked("CURL_SAFE_PROMETHEUS_PORT", None, _port),
+            concurrent_requests=read.whole("CONCURRENT_REQUESTS", 16),
+            download_timeout=read.number("DOWNLOAD_TIMEOUT", 180),
+            download_maxsize=read.whole("DOWNLOAD_MAXSIZE", 0),
+            download_warnsize=read.whole("DOWNLOAD_WARNSIZE", 0),
+            download_fail_on_dataloss=read.flag("DOWNLOAD_FAIL_ON_DATALOSS", True),
+            download_bind_address=read.checked("DOWNLOAD_BIND_ADDRESS", None, parse_bind_address),
+            download_verify_certificates=read.flag("DOWNLOAD_VERIFY_CERTIFICATES", False),
+            download_tls_min_version=read.checked("DOWNLOAD_TLS_MIN_VERSION", None, _tls_version),
+            download_tls_max_version=read.checked("DOWNLOAD_TLS_MAX_VERSION", None, _tls_version),
+            retry_enabled=read.flag("RETRY_ENABLED", True),
+            retry_times=read.whole("RETRY_TIMES", 2),
+            retry_priority_adjust=settings.getint("RETRY_PRIORITY_ADJUST", -1),
+        )
+
+
+class _Reader:
+    """Values of any source: a command line gives strings, a settings module what it likes."""
+
+    def __init__(self, settings: BaseSettings) -> None:
+        self._settings = settings
+
+    def checked(self, name: str, default: Any, check: Callable[[Any], Any]) -> Any:
+        value = self._settings.get(name, default)
+        try:
+            return check(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} is {value!r}: it takes {error}") from None
+
+    def whole(self, name: str, default: int, least: int = 0, most: int | None = None) -> int:
+        def check(value: Any) -> int:
+            try:
+                number = value if isinstance(value, int) else int(str(value))
+            except ValueError:
+                number = least - 1
+            if isinstance(value, bool) or number < least or (most and number > most):
+                raise ValueError(f"a whole number {_range(least, most)}")
+            return int(number)
+
+        result: int = self.checked(name, default, check)
+        return result
+
+    def number(
+        self, name: str, default: float, least: float = 0, most: float | None = None
+    ) -> float:
+        def check(value: Any) -> float:
+            try:
+                number = math.nan if isinstance(value, bool) else float(value)
+            except (TypeError, ValueError):
+                number = math.nan
+            if not (least <= number <= (math.inf if most is None else most)) or number == math.inf:
+                raise ValueError(f"a number {_range(least, most)}")
+            return number
+
+        result: float = self.checked(name, default, check)
+        return result
+
+    def flag(self, name: str, default: bool) -> bool:
+        try:
+            return self._settings.getbool(name, default)
+        except (TypeError, ValueError):
+            value = self._settings.get(name)
+            raise ValueError(f"{name} is {value!r}: it takes True or False") from None
+
+
+def _range(least: float, most: float | None) -> str:
+    return f"of {least:g} or more" if most is None else f"from {least:g} to {most:g}"
+
+
+def parse_impersonate(value: Any) -> str | dict[str, Any] | None:
+    """Whether curl_cffi knows a target is for a worker to say: the crawler never loads it.
+
+    Raises:
+        ValueError: what it takes.
+    """
+    if value in (None, "", "None"):
+        return None
+    if isinstance(value, (str, dict)):
+        return value
+    # BaseSettings wraps a dict of a settings module in a BaseSettings.
+    if isinstance(value, BaseSettings):
+        return value.copy_to_dict()
+    raise ValueError("the name of a curl_cffi target, a fingerprint as a dict, or None")
+
+
+def parse_http_version(value: Any) -> str | None:
+    """
+    Raises:
+        ValueError: what it takes.
+    """
+    if value in (None, "", "None"):
+        return None
+    if isinstance(value, str) and value in HTTP_VERSIONS:
+        return value
+    raise ValueError(f"one of {', '.join(HTTP_VERSIONS)}, or None")
+
+
+def parse_bind_address(value: Any) -> tuple[str, int] | None:
+    """
+    Raises:
+        ValueError: what it takes.
+    """
+    if value in (None, ""):
+        return None
+    host, port = (value, 0) if isinstance(value, str) else tuple(value)
+    try:
+        ipaddress.ip_address(host)
+        return host, _port(port or None) or 0
+    except ValueError:
+        raise ValueError("an IP address, or a tuple of an IP address and a port") from None
+
+
+def _tls_version(value: Any) -> str | None:
+    if value is None:
+        return None
+    if value in _TLS_VERSIONS:
+        return str(value)
+    raise ValueError(f"one of {', '.join(_TLS_VERSIONS)}, or None")
+
+
+def _port(value: Any) -> int | None:
+    if value in (None, "", "None"):
+        return None
+    try:
+        port = -1 if isinstance(value, bool) else int(value)
+    except (TypeError, ValueError):
+        port = -1
+    if not 0 < port < 65536:
+        raise ValueError("a port from 1 to 65535, or None")
+    return port

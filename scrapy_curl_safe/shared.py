@@ -1,0 +1,83 @@
+"""What the handlers of one crawler share: Scrapy builds a handler for each scheme."""
+
+from __future__ import annotations
+
+import logging
+from weakref import WeakKeyDictionary
+
+from scrapy import Request, signals
+from scrapy.crawler import Crawler
+from scrapy.utils.defer import deferred_from_coro
+
+from .figures import Figures
+from .identity import make_profile
+from .pool.eventloop import running_event_loop
+from .pool.pool import Pool
+from .settings import Settings
+from .wire import encode_profile
+
+logger = logging.getLogger(__name__)
+
+_shared: WeakKeyDictionary[Crawler, Shared] = WeakKeyDictionary()
+
+
+class Shared:
+    """Settings, figures and the pool of a crawler.
+
+    Raises:
+        ValueError: a setting is wrong.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        assert crawler.stats is not None
+        self._crawler = crawler
+        self._users = 0
+        self.settings = Settings.load(crawler.settings)
+        self.figures = Figures(crawler.stats)
+        #: Of a request that asks for nothing of its own.
+        self.profile = make_profile(Request("data:,"), {}, self.settings)
+        self.encoded_profile = encode_profile(self.profile)
+        self.pool = Pool(
+            running_event_loop(), self.settings, self.figures, self.encoded_profile, self._give_up
+        )
+        # The stats are dumped before the handlers are closed.
+        crawler.signals.connect(self.figures.set_rates, signals.spider_closed)
+        self.pool.start()
+
+    @classmethod
+    def enter(cls, crawler: Crawler) -> Shared:
+        """Get it, made if need be; each caller leaves it once."""
+        shared = _shared.get(crawler)
+        if shared is None:
+            shared = _shared[crawler] = cls(crawler)
+        shared._users += 1
+        return shared
+
+    async def leave(self) -> None:
+        """The last to leave ends the workers."""
+        self._users -= 1
+        if not self._users:
+            del _shared[self._crawler]
+            await self.pool.close()
+
+    def _give_up(self, reason: str) -> None:
+        logger.error("Closing the crawl, no worker can be had: %s", reason)
+        close_crawl(self._crawler, "curl_safe_no_worker")
+
+
+def shared_by(crawler: Crawler) -> Shared | None:
+    """None where no handler of this crawler is ours."""
+    return _shared.get(crawler)
+
+
+def close_crawl(crawler: Crawler, reason: str) -> None:
+    """Close the spider, or, where there is none yet, as soon as there is."""
+
+    def close() -> None:
+        assert crawler.engine is not None
+        deferred_from_coro(crawler.engine.close_spider_async(reason=reason))
+
+    if crawler.engine is not None and crawler.engine.spider is not None:
+        close()
+    else:
+        crawler.signals.connect(close, signals.spider_opened, weak=False)

@@ -1,0 +1,336 @@
+"""What the crawler and a worker say to each other, and how it is framed.
+
+Nothing here does I/O, and nothing here knows Scrapy or curl: bytes in, messages
+out; messages in, bytes out. A frame is
+
+    length of the header (4 bytes), length of the body (4 bytes), header, body
+
+The header is one message as MessagePack, checked against its type on arrival. The
+body is raw: pages are never encoded, and no message can make the other side run code.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Generic, NamedTuple, TypeVar, Union
+
+import msgspec
+
+__all__ = [
+    "MAX_BODY",
+    "MAX_HEADER",
+    "Cancel",
+    "Chunk",
+    "Decoder",
+    "Done",
+    "Failed",
+    "Fetch",
+    "Frame",
+    "FromWorker",
+    "Head",
+    "Hello",
+    "Profile",
+    "Pulse",
+    "Ready",
+    "Refused",
+    "ToWorker",
+    "TooLarge",
+    "Transfer",
+    "Warned",
+    "WireError",
+    "decode_profile",
+    "encode",
+    "encode_profile",
+    "from_worker_decoder",
+    "to_worker_decoder",
+]
+
+MAX_HEADER = 16 * 1024 * 1024
+MAX_BODY = 2**32 - 1
+
+_PREFIX = struct.Struct(">II")
+_T = TypeVar("_T")
+
+
+class WireError(Exception):
+    """The bytes are not what the other side may send."""
+
+
+class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All that two requests must share to share connections and TLS tickets.
+
+    A worker keeps one curl session for each profile, so nothing that tells one
+    visitor from another can cross between them.
+    """
+
+    impersonate: str | None = None
+    fingerprint: dict[str, Any] | None = None
+    ja3: str | None = None
+    akamai: str | None = None
+    extra_fp: dict[str, Any] | None = None
+    http_version: str | None = None
+    default_headers: bool = True
+    verify: bool = False
+    tls_min: str | None = None
+    tls_max: str | None = None
+    interface: str | None = None
+    local_port: int = 0
+    proxy: str | None = None
+    proxy_user: bytes | None = None
+    proxy_password: bytes | None = None
+    proxy_headers: list[bytes] = []
+
+
+class Transfer(msgspec.Struct, array_like=True):
+    """How one transfer went on the network. Times are seconds from its start."""
+
+    #: Connections that libcurl opened for it: 0 on a warm one, 2 if the first one died.
+    connects: int = 0
+    #: None where no connection was opened by this transfer, or none came up.
+    connected_at: float | None = None
+    #: None where this transfer completed no TLS handshake.
+    handshake_at: float | None = None
+    first_byte_at: float | None = None
+    ended_at: float = 0.0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+
+class Hello(msgspec.Struct, array_like=True, tag=0):
+    """The crawler's first word: how to work, and the profile that most requests use."""
+
+    pulse_interval: float
+    max_sessions: int
+    profile: bytes
+
+
+class Fetch(msgspec.Struct, array_like=True, tag=1):
+    """Download this. The frame's body is the request's body."""
+
+    id: int
+    method: str
+    url: str
+    #: A value of None keeps libcurl from sending that header of its own accord.
+    headers: list[tuple[bytes, bytes | None]]
+    #: An encoded Profile. It is the key of the session, decoded only when that is new.
+    profile: bytes
+    #: Seconds for the whole download, 0 for no bound.
+    timeout: float
+    #: Bytes; 0 for no bound.
+    maxsize: int
+    warnsize: int
+    #: Whether a body that ended early is a response (with the flag "dataloss") or a failure.
+    keep_partial: bool
+    #: Whether to send the headers and the body as they come.
+    stream: bool
+
+
+class Cancel(msgspec.Struct, array_like=True, tag=2):
+    """Nobody waits for this download any more."""
+
+    id: int
+
+
+class Ready(msgspec.Struct, array_like=True, tag=0):
+    """The worker has built the session of the Hello's profile and takes requests."""
+
+    pid: int
+    curl: str
+    #: Why the Hello's profile cannot be had, for example an unknown target.
+    problem: str | None
+
+
+class Pulse(msgspec.Struct, array_like=True, tag=1):
+    """A sign of life."""
+
+    #: Resident memory in MB.
+    memory: int
+    in_flight: int
+
+
+class Head(msgspec.Struct, array_like=True, tag=2):
+    """Status and headers of a response, ahead of its body."""
+
+    id: int
+    status: int
+    protocol: str
+    headers: list[tuple[bytes, bytes]]
+    ip: str
+    #: How it went so far, where the head goes ahead of the body.
+    transfer: Transfer | None = None
+
+
+class Chunk(msgspec.Struct, array_like=True, tag=3):
+    """A piece of a streamed body: the frame's body."""
+
+    id: int
+
+
+class Done(msgspec.Struct, array_like=True, tag=4):
+    """The response is complete. The frame's body is its body, unless it was streamed."""
+
+    id: int
+    transfer: Transfer
+    #: None where it went ahead by itself.
+    head: Head | None
+    dataloss: bool
+
+
+class Failed(msgspec.Struct, array_like=True, tag=5):
+    """libcurl gave up: its error code and text."""
+
+    id: int
+    transfer: Transfer
+    code: int
+    detail: str
+
+
+class Refused(msgspec.Struct, array_like=True, tag=6):
+    """The request cannot be sent as it stands; not a byte of it was."""
+
+    id: int
+    detail: str
+
+
+class Warned(msgspec.Struct, array_like=True, tag=7):
+    """The body passes the request's warnsize (by its Content-Length if ``expected``)."""
+
+    id: int
+    size: int
+    expected: bool
+
+
+class TooLarge(msgspec.Struct, array_like=True, tag=8):
+    """The body passes the request's maxsize; the transfer was cut off."""
+
+    id: int
+    transfer: Transfer
+    size: int
+    expected: bool
+
+
+ToWorker = Union[Hello, Fetch, Cancel]
+FromWorker = Union[Ready, Pulse, Head, Chunk, Done, Failed, Refused, Warned, TooLarge]
+
+_encoder = msgspec.msgpack.Encoder()
+_profile_decoder = msgspec.msgpack.Decoder(Profile)
+
+
+def encode(message: ToWorker | FromWorker, body_length: int = 0) -> bytes:
+    """All of a frame but its body, which the caller sends after it.
+
+    Raises:
+        WireError: the header or the body is longer than a frame can hold.
+    """
+    header = _encoder.encode(message)
+    if len(header) > MAX_HEADER or body_length > MAX_BODY:
+        raise WireError(f"a frame of {len(header)} + {body_length} bytes is too large")
+    return _PREFIX.pack(len(header), body_length) + header
+
+
+def encode_profile(profile: Profile) -> bytes:
+    return _encoder.encode(profile)
+
+
+def decode_profile(data: bytes) -> Profile:
+    """
+    Raises:
+        WireError: it is not an encoded Profile.
+    """
+    try:
+        return _profile_decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise WireError(f"not a profile: {error}") from error
+
+
+class Frame(NamedTuple, Generic[_T]):
+    message: _T
+    body: bytes
+
+
+class Decoder(Generic[_T]):
+    """Bytes of one direction in, whole frames out, however the bytes were split.
+
+    It holds at most one frame, and grows with what arrived, never with what a prefix
+    promised. After a WireError it is of no more use.
+    """
+
+    def __init__(
+        self,
+        messages: msgspec.msgpack.Decoder[_T],
+        *,
+        max_header: int = MAX_HEADER,
+        max_body: int = MAX_BODY,
+    ) -> None:
+        self._messages = messages
+        self._max_header = max_header
+        self._max_body = max_body
+        # The unfinished part: first of a prefix and header ...
+        self._start = bytearray()
+        self._start_needs = 0
+        # ... then of a body.
+        self._message: _T | None = None
+        self._body: list[bytes] = []
+        self._body_needs = 0
+
+    def feed(self, data: bytes) -> list[Frame[_T]]:
+        """The frames that these bytes complete.
+
+        Raises:
+            WireError: a frame that the other side may not send.
+        """
+        if self._start:
+            self._start += data
+            if len(self._start) < self._start_needs:
+                return []
+            data = bytes(self._start)
+            self._start.clear()
+        frames: list[Frame[_T]] = []
+        at = 0
+        while True:
+            if self._message is None:
+                header_at = at + _PREFIX.size
+                if header_at > len(data):
+                    self._keep(data, at, _PREFIX.size)
+                    return frames
+                header_length, body_length = _PREFIX.unpack_from(data, at)
+                if header_length > self._max_header or body_length > self._max_body:
+                    raise WireError(f"a frame of {header_length} + {body_length} bytes")
+                body_at = header_at + header_length
+                if body_at > len(data):
+                    self._keep(data, at, _PREFIX.size + header_length)
+                    return frames
+                self._message = self._decode(memoryview(data)[header_at:body_at])
+                self._body_needs = body_length
+                at = body_at
+            piece = data[at : at + self._body_needs]
+            at += len(piece)
+            self._body_needs -= len(piece)
+            if self._body_needs:
+                if piece:
+                    self._body.append(piece)
+                return frames
+            if self._body:
+                self._body.append(piece)
+                piece = b"".join(self._body)
+                self._body.clear()
+            frames.append(Frame(self._message, piece))
+            self._message = None
+
+    def _keep(self, data: bytes, at: int, needs: int) -> None:
+        self._start += memoryview(data)[at:]
+        self._start_needs = needs
+
+    def _decode(self, header: memoryview) -> _T:
+        try:
+            return self._messages.decode(header)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            raise WireError(f"not a message: {error}") from error
+
+
+def to_worker_decoder() -> Decoder[ToWorker]:
+    return Decoder(msgspec.msgpack.Decoder(ToWorker))
+
+
+def from_worker_decoder(*, max_body: int = MAX_BODY) -> Decoder[FromWorker]:
+    return Decoder(msgspec.msgpack.Decoder(FromWorker), max_body=max_body)

@@ -1,0 +1,266 @@
+"""One download: a Fetch in, what libcurl made of it out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from curl_cffi import Curl, CurlError, CurlInfo, CurlOpt, ffi
+
+from ..wire import (
+    MAX_BODY,
+    Chunk,
+    Done,
+    Failed,
+    Fetch,
+    FromWorker,
+    Head,
+    Refused,
+    TooLarge,
+    Transfer,
+    Warned,
+)
+from .session import Session
+
+_WRITE_ERROR = 0xFFFFFFFF  # CURL_WRITEFUNC_ERROR: ends the transfer
+
+_PARTIAL_FILE = 18  # CURLE_PARTIAL_FILE: the body ended before its announced end
+_URL_MALFORMAT = 3
+
+# libcurl would add these of its own accord; a request has them only if somebody set them.
+_NEVER_ADDED = (b"Expect", b"Content-Type")
+# ... and this one, where no browser brings its own.
+_ADDED_WITHOUT_BROWSER = (b"Accept",)
+
+Send = Callable[[FromWorker, bytes], None]
+
+
+class Download:
+    """A transfer from start to its last message.
+
+    Args:
+        session: of the request's profile.
+        fetch: what to download.
+        body: the request's body.
+        send: takes each message for the crawler and its body; exactly one of Done, Failed,
+            Refused and TooLarge, the last one, unless the download is cancelled.
+        on_end: called once when the download is over, cancelled or not.
+    """
+
+    def __init__(
+        self, session: Session, fetch: Fetch, body: bytes, send: Send, on_end: Callable[[int], None]
+    ) -> None:
+        self._session = session
+        self._fetch = fetch
+        self._send = send
+        self._on_end = on_end
+        self._curl = session.take()
+        self._started = False
+        # Of the response.
+        self._status_line = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._head: Head | None = None
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._too_large: tuple[int, bool] | None = None
+        self._warned = False
+        self._body = body
+
+    def start(self) -> None:
+        bad = _bad_header(self._fetch.headers)
+        if bad is not None:
+            self._end(Refused(self._fetch.id, bad))
+            return
+        try:
+            self._set_options(self._curl)
+            future = self._session.start(self._curl)
+        except Exception as error:
+            # Whatever it is (a URL that has no bytes, say), somebody waits for an answer.
+            self._end(Refused(self._fetch.id, f"{type(error).__name__}: {error}"))
+            return
+        self._started = True
+        future.add_done_callback(self._finished)
+
+    def cancel(self) -> None:
+        self._session.cancel(self._curl)
+
+    # The request
+
+    def _set_options(self, curl: Curl) -> None:
+        fetch, body = self._fetch, self._body
+        curl.setopt(CurlOpt.URL, fetch.url.encode())
+        # First of all: it undoes what a HEAD or POST on the same handle left behind.
+        curl.setopt(CurlOpt.HTTPGET, 1)
+        method = fetch.method
+        if method == "HEAD":
+            curl.setopt(CurlOpt.NOBODY, 1)
+        elif body or method in ("POST", "PUT", "PATCH"):
+            curl.setopt(CurlOpt.POSTFIELDSIZE_LARGE, len(body))
+            curl.setopt(CurlOpt.POSTFIELDS, body)
+        custom = ffi.NULL if method in ("GET", "HEAD") and not body else method.encode()
+        curl.setopt(CurlOpt.CUSTOMREQUEST, custom)
+        curl.setopt(CurlOpt.HTTPHEADER, self._header_lines())
+        if self._session.profile.proxy_headers:
+            curl.setopt(CurlOpt.PROXYHEADER, self._session.profile.proxy_headers)
+        curl.setopt(CurlOpt.TIMEOUT_MS, _milliseconds(fetch.timeout))
+        curl.setopt(CurlOpt.CONNECTTIMEOUT_MS, _milliseconds(fetch.timeout))
+        curl.setopt(CurlOpt.HEADERFUNCTION, self._on_header_line)
+        curl.setopt(CurlOpt.WRITEFUNCTION, self._on_body)
+
+    def _header_lines(self) -> list[bytes]:
+        """The lines for CURLOPT_HTTPHEADER: "Name:" removes, "Name;" sends an empty value."""
+        given = {name.lower() for name, _ in self._fetch.headers}
+        lines = [
+            name + b":" if value is None else name + b": " + value if value else name + b";"
+            for name, value in self._fetch.headers
+        ]
+        lines += [
+            name + b": " + value
+            for name, value in self._session.browser_headers
+            if name.lower() not in given
+        ]
+        profile = self._session.profile
+        unwanted = _NEVER_ADDED
+        if profile.impersonate is None or not profile.default_headers:
+            unwanted += _ADDED_WITHOUT_BROWSER
+        lines += [name + b":" for name in unwanted if name.lower() not in given]
+        return lines
+
+    # The response
+
+    def _on_header_line(self, line: bytes) -> int:
+        if self._head is not None:  # trailers of a chunked body
+            return len(line)
+        if line.startswith(b"HTTP/"):
+            self._status_line = line
+            self._headers = []
+        elif line in (b"\r\n", b"\n"):
+            return self._on_headers_end(len(line))
+        else:
+            name, colon, value = line.partition(b":")
+            if colon:
+                self._headers.append((name, value.strip()))
+        return len(line)
+
+    def _on_headers_end(self, length: int) -> int:
+        protocol, _, rest = self._status_line.partition(b" ")
+        status = int(rest[:3])
+        if 100 <= status < 200 and status != 101:  # interim: the real one follows
+            return length
+        ip = self._curl.getinfo(CurlInfo.PRIMARY_IP)
+        assert isinstance(ip, bytes)
+        self._head = Head(
+            self._fetch.id, status, protocol.decode("latin-1"), self._headers, ip.decode()
+        )
+        if self._fetch.method != "HEAD" and not self._fits(self._content_length(), expected=True):
+            return _WRITE_ERROR
+        if self._fetch.stream:
+            self._head.transfer = _transfer(self._curl)
+            self._send(self._head, b"")
+        return length
+
+    def _content_length(self) -> int:
+        for name, value in self._headers:
+            if name.lower() == b"content-length" and value.isdigit():
+                return int(value)
+        return 0
+
+    def _on_body(self, data: bytes) -> int:
+        self._size += len(data)
+        if not self._fits(self._size, expected=False):
+            self._pieces.clear()
+            return _WRITE_ERROR
+        if self._fetch.stream:
+            self._send(Chunk(self._fetch.id), data)
+        else:
+            self._pieces.append(data)
+        return len(data)
+
+    def _fits(self, size: int, *, expected: bool) -> bool:
+        fetch = self._fetch
+        if size > (fetch.maxsize or MAX_BODY):
+            self._too_large = (size, expected)
+            return False
+        if fetch.warnsize and size > fetch.warnsize and not self._warned:
+            self._warned = True
+            self._send(Warned(fetch.id, size, expected), b"")
+        return True
+
+    # The end
+
+    def _finished(self, future: asyncio.Future[None]) -> None:
+        if future.cancelled():
+            self._end(None)
+            return
+        error = future.exception()
+        fetch, transfer = self._fetch, _transfer(self._curl)
+        if self._too_large is not None:
+            size, expected = self._too_large
+            self._end(TooLarge(fetch.id, transfer, size, expected))
+        elif error is None:
+            self._complete(transfer, dataloss=False)
+        elif not isinstance(error, CurlError):
+            self._end(Failed(fetch.id, transfer, 0, f"{type(error).__name__}: {error}"))
+        elif error.code == _PARTIAL_FILE and self._head is not None and fetch.keep_partial:
+            self._complete(transfer, dataloss=True)
+        elif error.code == _URL_MALFORMAT:
+            self._end(Refused(fetch.id, _detail(error)))
+        else:
+            self._end(Failed(fetch.id, transfer, int(error.code), _detail(error)))
+
+    def _complete(self, transfer: Transfer, *, dataloss: bool) -> None:
+        if self._head is None:
+            self._end(Failed(self._fetch.id, transfer, 0, "no response headers"))
+            return
+        head = None if self._fetch.stream else self._head
+        pieces = self._pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._end(Done(self._fetch.id, transfer, head, dataloss), body)
+
+    def _end(self, message: FromWorker | None, body: bytes = b"") -> None:
+        self._session.give_back(self._curl, started=self._started)
+        self._on_end(self._fetch.id)
+        if message is not None:
+            self._send(message, body)
+
+
+def _bad_header(headers: list[tuple[bytes, bytes | None]]) -> str | None:
+    """Why these headers cannot be sent: RFC 9110, section 5.5, forbids CR, LF and NUL."""
+    for name, value in headers:
+        if not name or any(c in name + (value or b"") for c in b"\r\n\0") or b":" in name:
+            return f"header {name!r} has an invalid name or value: {value!r}"
+    return None
+
+
+def _milliseconds(seconds: float) -> int:
+    """At least 1: to libcurl 0 means no bound."""
+    return max(1, round(seconds * 1000)) if seconds else 0
+
+
+def _detail(error: CurlError) -> str:
+    """libcurl's own text, without what curl_cffi puts around it."""
+    text = str(error).partition(f"curl: ({int(error.code)}) ")[2] or str(error)
+    return text.removesuffix(
+        ". See https://curl.se/libcurl/c/libcurl-errors.html first for more details."
+    )
+
+
+def _transfer(curl: Curl) -> Transfer:
+    def number(info: CurlInfo) -> int:
+        value = curl.getinfo(info)
+        return value if isinstance(value, int) else 0
+
+    def moment(info: CurlInfo) -> float | None:
+        """libcurl says 0 for what never happened."""
+        return number(info) / 1e6 or None
+
+    connects = number(CurlInfo.NUM_CONNECTS)
+    return Transfer(
+        connects=connects,
+        connected_at=moment(CurlInfo.CONNECT_TIME_T) if connects else None,
+        handshake_at=moment(CurlInfo.APPCONNECT_TIME_T) if connects else None,
+        first_byte_at=moment(CurlInfo.STARTTRANSFER_TIME_T),
+        ended_at=number(CurlInfo.TOTAL_TIME_T) / 1e6,
+        bytes_sent=number(CurlInfo.REQUEST_SIZE) + number(CurlInfo.SIZE_UPLOAD_T),
+        bytes_received=number(CurlInfo.HEADER_SIZE) + number(CurlInfo.SIZE_DOWNLOAD_T),
+    )
