@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scrapy.settings import BaseSettings
+from scrapy.settings import BaseSettings, get_settings_priority
 
 from .handler import CurlSafeDownloadHandler
 from .middleware import HandshakeRetryMiddleware
@@ -26,7 +26,12 @@ class Addon:
         handlers = settings.getdict("DOWNLOAD_HANDLERS")
         for scheme in ("http", "https"):
             handlers.setdefault(scheme, CurlSafeDownloadHandler)
-        settings.set("DOWNLOAD_HANDLERS", handlers, settings.getpriority("DOWNLOAD_HANDLERS") or 0)
+        # Without a reactor Scrapy sets its own handlers with the priority of a project, below
+        # which a setting of an add-on would not count.
+        priority = max(
+            settings.getpriority("DOWNLOAD_HANDLERS") or 0, get_settings_priority("project")
+        )
+        settings.set("DOWNLOAD_HANDLERS", handlers, priority)
         settings.setdefault_in_component_priority_dict(
             "DOWNLOADER_MIDDLEWARES", HandshakeRetryMiddleware, 560
         )

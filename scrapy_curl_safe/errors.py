@@ -43,7 +43,9 @@ class HandshakeError(DownloadFailedError):
     """
 
     def __init__(self, kind: str, curl_code: int, detail: str, origin: str) -> None:
-        super().__init__(f"TLS handshake with {origin} failed ({kind}): curl: ({curl_code}) {detail}")
+        super().__init__(
+            f"TLS handshake with {origin} failed ({kind}): curl: ({curl_code}) {detail}"
+        )
         self.kind = kind
         self.curl_code = curl_code
         self.detail = detail
@@ -111,7 +113,8 @@ _RULES = (
     ),
     _rule("connection_died", {_RECV_ERROR}, "connection died"),
     _rule("certificate", {_PEER_FAILED_VERIFICATION}),
-    _rule("alert", {_SSL_CONNECT_ERROR}, "alert"),
+    # BoringSSL has no name for some alerts: its reason is then 1000 + the alert's number.
+    _rule("alert", {_SSL_CONNECT_ERROR}, r"alert|reason\(1\d{3}\)"),
     _rule(
         "syscall",
         {_SSL_CONNECT_ERROR},

@@ -153,15 +153,14 @@ class CurlSafeDownloadHandler:
 
     def _error(self, request: Request, reception: Reception, result: Result) -> Exception:
         failed = result.outcome
-        assert failed is not None and not isinstance(failed, (Done, Refused))
+        assert failed is not None
+        assert not isinstance(failed, (Done, Refused))
         if isinstance(failed, TooLarge):
             self._count(request, failed.transfer)
             return reception.too_large(failed)
         transfer, origin = failed.transfer, origin_of(request)
         during_handshake = (
-            _is_tls(request)
-            and transfer.connected_at is not None
-            and transfer.handshake_at is None
+            _is_tls(request) and transfer.connected_at is not None and transfer.handshake_at is None
         )
         kind = classify(failed.code, failed.detail, during_handshake=during_handshake)
         error = download_error(failed.code, failed.detail, kind, origin)

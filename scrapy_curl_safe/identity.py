@@ -109,9 +109,7 @@ def request_options(meta: Mapping[str, Any]) -> dict[str, Any] | Literal[False]:
         try:
             checked[key] = check(value)
         except ValueError as error:
-            raise ValueError(
-                f'meta["curl_safe"][{key!r}] is {value!r}: it takes {error}'
-            ) from None
+            raise ValueError(f'meta["curl_safe"][{key!r}] is {value!r}: it takes {error}') from None
     return checked
 
 
@@ -171,7 +169,8 @@ def _proxy(
         return None, None, None, []
     lines = [
         name + b": " + value
-        for name, value in Headers(request.meta.get("proxy_headers") or {}).to_tuple_list()
+        for name, values in Headers(request.meta.get("proxy_headers") or {}).items()
+        for value in values
     ]
     parts = urlsplit(add_http_if_no_scheme(url))
     userinfo, at, location = parts.netloc.rpartition("@")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from .wire import Decoder, FromWorker, ToWorker, WireError, encode
@@ -99,8 +100,8 @@ class Link(Generic[_T]):
     def _write(self) -> None:
         try:
             while self._unsent:
-                # 16 buffers at once is far below the kernel's limit (IOV_MAX, 1024).
-                sent = self._sock.sendmsg([self._unsent[i] for i in range(min(16, len(self._unsent)))])
+                # As many at once as is far below the kernel's limit (IOV_MAX, 1024).
+                sent = self._sock.sendmsg(list(islice(self._unsent, 16)))
                 while sent and sent >= len(self._unsent[0]):
                     sent -= len(self._unsent.popleft())
                 if sent:

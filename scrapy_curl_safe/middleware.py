@@ -21,7 +21,6 @@ from scrapy.exceptions import NotConfigured
 from scrapy.http import Response
 from scrapy.utils.asyncio import call_later
 from scrapy.utils.defer import maybe_deferred_to_future
-from scrapy.utils.httpobj import urlparse_cached
 from twisted.internet.defer import Deferred
 
 from .backoff import RetryBudget, backoff
@@ -139,8 +138,10 @@ class HandshakeRetryMiddleware:
             return None
         retry = None
         if not request.meta.get("dont_retry", False):
-            retry = self._retry_handshake(request, failure) if failure.kind else self._retry(
-                request, failure
+            retry = (
+                self._retry_handshake(request, failure)
+                if failure.kind
+                else self._retry(request, failure)
             )
         if retry is None:
             self._give_up(request, failure)

@@ -64,7 +64,10 @@ class HandshakeMonitor:
         if shared is not None:
             shared.figures.set_rates()
         extra = {"spider": spider}
-        done, failed = self._count("handshake/success_count"), self._count("handshake/failure_count")
+        done, failed = (
+            self._count("handshake/success_count"),
+            self._count("handshake/failure_count"),
+        )
         new_done, new_failed = done - self._done, failed - self._failed
         self._done, self._failed = done, failed
         alive = shared.pool.workers_alive if shared is not None else 0

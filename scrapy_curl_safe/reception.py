@@ -78,7 +78,8 @@ class Reception:
         Raises:
             StopDownload: with the response, where that is what the receiver asked for.
         """
-        assert self._head is not None and self._stop is not None
+        assert self._head is not None
+        assert self._stop is not None
         response = self._response(self._head, b"".join(self._body), ["download_stopped"])
         assert self._head.transfer is not None
         if self._stop.fail:

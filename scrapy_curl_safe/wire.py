@@ -12,7 +12,7 @@ body is raw: pages are never encoded, and no message can make the other side run
 from __future__ import annotations
 
 import struct
-from typing import Any, Generic, NamedTuple, TypeVar, Union
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -101,6 +101,8 @@ class Hello(msgspec.Struct, array_like=True, tag=0):
 
     pulse_interval: float
     max_sessions: int
+    #: Idle connections that one session keeps.
+    max_connections: int
     profile: bytes
 
 
@@ -209,8 +211,8 @@ class TooLarge(msgspec.Struct, array_like=True, tag=8):
     expected: bool
 
 
-ToWorker = Union[Hello, Fetch, Cancel]
-FromWorker = Union[Ready, Pulse, Head, Chunk, Done, Failed, Refused, Warned, TooLarge]
+ToWorker = Hello | Fetch | Cancel
+FromWorker = Ready | Pulse | Head | Chunk | Done | Failed | Refused | Warned | TooLarge
 
 _encoder = msgspec.msgpack.Encoder()
 _profile_decoder = msgspec.msgpack.Decoder(Profile)

@@ -64,7 +64,8 @@ class _ReactorLoop:
     """Twisted's reactor under the names that asyncio's loop has."""
 
     def __init__(self) -> None:
-        from twisted.internet import reactor
+        # Importing it installs it, which is for Scrapy to do.
+        from twisted.internet import reactor  # noqa: PLC0415
 
         self._reactor: Any = reactor
         self._readers: dict[int, _Descriptor] = {}

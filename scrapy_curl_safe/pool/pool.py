@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, Union
+from typing import NamedTuple, Protocol
 
 from ..errors import WorkerCrashedError
 from ..figures import Figures
@@ -36,7 +36,9 @@ logger = logging.getLogger(__name__)
 # (23 kB and ten wake-ups a second each) do not show.
 _SESSIONS = 64
 
-Outcome = Union[Done, Failed, Refused, TooLarge]
+_LEAST_CONNECTIONS = 64
+
+Outcome = Done | Failed | Refused | TooLarge
 
 
 class Listener(Protocol):
@@ -98,7 +100,10 @@ class Pool:
         self._in_flight = 0
         self._hopeless: str | None = None
         pulse_interval = min(1.0, settings.worker_hang_timeout / 4)
-        hello = Hello(pulse_interval, _SESSIONS, profile)
+        # A worker may have all that is in flight. (Left to itself libcurl keeps four for each
+        # transfer that runs at the moment one ends, so after every lull it would close most.)
+        connections = max(_LEAST_CONNECTIONS, settings.concurrent_requests)
+        hello = Hello(pulse_interval, _SESSIONS, connections, profile)
         self._supervisor = Supervisor(loop, settings, hello, figures, self)
 
     def start(self) -> None:

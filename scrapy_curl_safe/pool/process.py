@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -73,8 +74,6 @@ def exit_text(status: int) -> str:
     """How a process ended, in words: the status is that of `subprocess.Popen`."""
     if status >= 0:
         return f"exit status {status}"
-    import signal
-
     try:
         return signal.Signals(-status).name
     except ValueError:

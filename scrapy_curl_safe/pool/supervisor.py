@@ -13,7 +13,6 @@ import enum
 import logging
 import subprocess
 import time
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..figures import Figures

@@ -14,7 +14,7 @@ def main() -> None:
     for entry in os.environ.pop("CURL_SAFE_PATH", "").split(os.pathsep):
         if entry and entry not in sys.path:
             sys.path.append(entry)
-    from scrapy_curl_safe.worker.server import serve
+    from scrapy_curl_safe.worker.server import serve  # noqa: PLC0415
 
     serve(int(sys.argv[1]))
 

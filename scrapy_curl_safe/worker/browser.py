@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import warnings
+from importlib.metadata import version
 from typing import Any, get_args
 
 import curl_cffi
@@ -40,7 +41,7 @@ def make_handle(profile: Profile) -> HttpCurl:
     """
     if profile.impersonate is not None and profile.impersonate not in TARGETS:
         raise ProfileError(
-            f"curl_cffi {curl_cffi.__version__} cannot impersonate {profile.impersonate!r}: "
+            f"curl_cffi {version('curl_cffi')} cannot impersonate {profile.impersonate!r}: "
             f"it knows {', '.join(sorted(TARGETS))}"
         )
     curl = HttpCurl()
@@ -65,6 +66,8 @@ def browser_headers(profile: Profile) -> list[tuple[bytes, bytes]]:
 
 def _impersonate(curl: Curl, profile: Profile) -> None:
     target: Any = profile.impersonate
+    extra_fp: Any = profile.extra_fp
+    http_version: Any = profile.http_version
     if profile.fingerprint is not None:
         target = curl_cffi.Fingerprint(**profile.fingerprint)
     with warnings.catch_warnings():
@@ -84,8 +87,8 @@ def _impersonate(curl: Curl, profile: Profile) -> None:
             impersonate=target,
             ja3=profile.ja3,
             akamai=profile.akamai,
-            extra_fp=profile.extra_fp,
-            http_version=profile.http_version,
+            extra_fp=extra_fp,
+            http_version=http_version,
             default_headers=profile.default_headers and profile.fingerprint is None,
             quote=False,
         )

@@ -120,7 +120,7 @@ class Download:
             if name.lower() not in given
         ]
         profile = self._session.profile
-        unwanted = _NEVER_ADDED
+        unwanted: tuple[bytes, ...] = _NEVER_ADDED
         if profile.impersonate is None or not profile.default_headers:
             unwanted += _ADDED_WITHOUT_BROWSER
         lines += [name + b":" for name in unwanted if name.lower() not in given]

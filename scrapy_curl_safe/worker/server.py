@@ -73,7 +73,7 @@ class _Server:
             self._greet(message)
 
     def _greet(self, hello: Hello) -> None:
-        self._sessions = Sessions(hello.max_sessions)
+        self._sessions = Sessions(hello.max_sessions, hello.max_connections)
         problem = None
         try:
             self._sessions.get(hello.profile)

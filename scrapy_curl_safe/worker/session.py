@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
-from curl_cffi import AsyncCurl, Curl
+from curl_cffi import AsyncCurl, Curl, CurlMOpt, ffi, lib
 
 from ..wire import Profile, decode_profile
 from .browser import browser_headers, make_handle
@@ -22,16 +22,25 @@ _SPARE_HANDLES = 64
 class Session:
     """Connections, tickets and prepared handles of one profile.
 
+    Args:
+        profile: of all requests of the session.
+        max_connections: idle ones that are kept, the oldest closed first.
+
     Raises:
         ProfileError: see `make_handle`.
     """
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, max_connections: int) -> None:
         self.profile = profile
         self.browser_headers = browser_headers(profile)
         self.in_flight = 0
         self._spare: list[Curl] = [make_handle(profile)]
         self._curls = AsyncCurl()
+        # AsyncCurl.setopt hands libcurl the address of a number where it takes the number
+        # (curl_cffi 0.15 to 0.17), which libcurl ignores.
+        lib.curl_multi_setopt(
+            self._curls._curlm, CurlMOpt.MAXCONNECTS, ffi.cast("void *", max_connections)
+        )
 
     def start(self, curl: Curl) -> asyncio.Future[None]:
         self.in_flight += 1
@@ -58,7 +67,7 @@ class Session:
         for curl in self._spare:
             curl.close()
         self._spare.clear()
-        await self._curls.close()
+        await self._curls.close()  # type: ignore[no-untyped-call]
 
 
 class Sessions:
@@ -66,10 +75,12 @@ class Sessions:
 
     Args:
         limit: how many to keep. An idle one costs 23 kB and ten wake-ups a second.
+        max_connections: of each of them.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, max_connections: int) -> None:
         self._limit = limit
+        self._max_connections = max_connections
         self._by_profile: OrderedDict[bytes, Session] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -83,7 +94,7 @@ class Sessions:
         if session is not None:
             self._by_profile.move_to_end(profile)
             return session
-        session = Session(decode_profile(profile))
+        session = Session(decode_profile(profile), self._max_connections)
         self._by_profile[profile] = session
         self._close_surplus()
         return session
