@@ -1,0 +1,1 @@
+"""Real TLS origins on loopback."""

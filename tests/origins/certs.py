@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import atexit
+import functools
+import shutil
+import ssl
+import tempfile
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trustme
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LOOPBACK_NAMES = ("127.0.0.1", "::1", "localhost")
+LONG_AGO = datetime(2001, 1, 1, tzinfo=timezone.utc)
+
+
+class Certs:
+    """A certificate authority that tests can trust, and one that they cannot."""
+
+    ca_pem: Path
+
+    def __init__(self) -> None:
+        self._trusted = trustme.CA()
+        self._unknown = trustme.CA()
+        directory = Path(tempfile.mkdtemp(prefix="origin-certs-"))
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        self.ca_pem = directory / "ca.pem"
+        self._trusted.cert_pem.write_to_path(str(self.ca_pem))
+
+    def server_context(
+        self,
+        *,
+        alpn: Sequence[str] = ("http/1.1",),
+        host: str | None = None,
+        trusted: bool = True,
+        expired: bool = False,
+    ) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority = self._trusted if trusted else self._unknown
+        _leaf(authority, host, expired).configure_cert(context)
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
+        return context
+
+
+@functools.cache
+def _leaf(authority: trustme.CA, host: str | None, expired: bool) -> trustme.LeafCert:
+    names = LOOPBACK_NAMES if host is None else (host,)
+    return authority.issue_cert(*names, not_after=LONG_AGO if expired else None)
+
+
+@functools.cache
+def certs() -> Certs:
+    return Certs()

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SeenRequest:
+    """Headers are as received; with HTTP/2 they include the pseudo-headers."""
+
+    method: str
+    path: str
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+    connection: int
+    http_version: str
+
+    def header(self, name: str) -> bytes | None:
+        """The first header of that name in any case."""
+        wanted = name.lower().encode()
+        return next((value for key, value in self.headers if key.lower() == wanted), None)
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int = 200
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    body: bytes = b""
+
+    @property
+    def may_have_body(self) -> bool:
+        return self.status not in (204, 304)
+
+
+App = Callable[[SeenRequest], Reply]
+
+
+def default_app(request: SeenRequest) -> Reply:
+    path = html.escape(request.path)
+    body = f"<html><head><title>{path}</title></head><body><p>{path}</p></body></html>"
+    return Reply(headers=[(b"Content-Type", b"text/html")], body=body.encode())

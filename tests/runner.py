@@ -1,0 +1,122 @@
+"""A real crawl in a process of its own: ``python -m tests.runner`` with a plan on stdin.
+
+The plan and the result are JSON; bytes are written as latin-1 text in them. A spider
+requests what the plan lists, and the result says what came back, and the stats.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import scrapy
+from scrapy.crawler import AsyncCrawlerProcess, CrawlerProcess
+
+REACTORS = {
+    "asyncio": "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
+    "epoll": "twisted.internet.epollreactor.EPollReactor",
+    "select": "twisted.internet.selectreactor.SelectReactor",
+}
+
+
+class PlanSpider(scrapy.Spider):
+    name = "plan"
+    plan: dict[str, Any]
+
+    async def start(self):
+        for number, wanted in enumerate(self.plan["requests"]):
+            arguments = dict(wanted)
+            if "body" in arguments:
+                arguments["body"] = arguments["body"].encode("latin-1")
+            yield scrapy.Request(
+                **arguments,
+                callback=self.parse,
+                errback=self.failed,
+                cb_kwargs={"number": number},
+                dont_filter=True,
+            )
+
+    def parse(self, response, number):
+        self.plan["responses"].append(
+            {
+                "number": number,
+                "url": response.url,
+                "status": response.status,
+                "headers": [
+                    [name.decode("latin-1"), value.decode("latin-1")]
+                    for name, values in response.headers.items()
+                    for value in values
+                ],
+                "body": response.body.decode("latin-1"),
+                "class": type(response).__name__,
+                "flags": response.flags,
+                "protocol": response.protocol,
+                "ip": str(response.ip_address),
+                "meta": {k: v for k, v in response.meta.items() if _is_plain(v)},
+            }
+        )
+        return {"number": number}
+
+    def failed(self, failure):
+        error = failure.value
+        fields = ("kind", "curl_code", "detail", "origin", "worker", "exit_status", "hung")
+        self.plan["errors"].append(
+            {
+                "number": failure.request.cb_kwargs["number"],
+                "type": type(error).__name__,
+                "text": str(error),
+                **{name: getattr(error, name) for name in fields if hasattr(error, name)},
+                "meta": {k: v for k, v in failure.request.meta.items() if _is_plain(v)},
+            }
+        )
+
+
+def _is_plain(value: object) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _children() -> list[int]:
+    with open(f"/proc/self/task/{os.getpid()}/children") as children:
+        return [int(pid) for pid in children.read().split()]
+
+
+def main() -> None:
+    # Only what is said there may come out here: the result.
+    result_fd = os.dup(1)
+    os.dup2(2, 1)
+    plan = json.load(sys.stdin)
+    plan.update(responses=[], errors=[])
+    settings = {
+        "ADDONS": {"scrapy_curl_safe.Addon": 500},
+        "TELNETCONSOLE_ENABLED": False,
+        "REMOTE_CONTROL_ENABLED": False,
+        "LOG_LEVEL": "DEBUG",
+        "CONCURRENT_ITEMS": 1,
+        **plan["settings"],
+    }
+    if plan["way"] == "none":
+        process = AsyncCrawlerProcess({**settings, "TWISTED_REACTOR_ENABLED": False})
+    else:
+        process = CrawlerProcess({**settings, "TWISTED_REACTOR": REACTORS[plan["way"]]})
+    crawler = process.create_crawler(PlanSpider)
+    process.crawl(crawler, plan=plan)
+    process.start()
+    stats = crawler.stats.get_stats() if crawler.stats else {}
+    result = {
+        "responses": plan["responses"],
+        "errors": plan["errors"],
+        "stats": {key: value for key, value in stats.items() if _is_plain(value)},
+        "children": _children(),
+    }
+    with open(result_fd, "w") as out:
+        json.dump(result, out)
+
+
+if __name__ == "__main__":
+    main()

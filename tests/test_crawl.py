@@ -1,0 +1,148 @@
+"""Whole crawls, from Scrapy's command to the origin and back."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import WAYS
+from tests.origins.tls import Reply, SeenRequest, TlsOrigin
+
+
+def echo(request: SeenRequest) -> Reply:
+    return Reply(body=f"{request.method} {request.path} ".encode() + request.body)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_same_crawl_passes_in_each_way_that_scrapy_runs(crawl, way):
+    with TlsOrigin(echo, drop=0.2, how="mix", requests_per_connection=3) as origin:
+        crawled = crawl(*(f"{origin.url}/{n}" for n in range(100)), way=way)
+    bodies = {r["number"]: r["body"] for r in crawled.responses}
+    assert bodies == {n: f"GET /{n} " for n in range(100)}
+    assert crawled.errors == []
+    assert crawled.stats["finish_reason"] == "finished"
+    assert crawled.stat("handshake/failure_count/syscall") == origin.dropped > 0
+    assert crawled.stat("handshake/success_count") == origin.handshakes
+    assert crawled.stat("response_count") == 100
+
+
+def test_nothing_is_lost_at_30_percent_of_drops(crawl):
+    with TlsOrigin(echo, drop=0.3, requests_per_connection=1) as origin:
+        urls = [f"{origin.url}/{n}" for n in range(2000)]
+        crawled = crawl(
+            *urls, CONCURRENT_REQUESTS=64, CONCURRENT_REQUESTS_PER_DOMAIN=64, LOG_LEVEL="INFO"
+        )
+    assert sorted(r["number"] for r in crawled.responses) == list(range(2000))
+    assert crawled.errors == []
+    assert len(origin.requests) == 2000
+    assert crawled.stat("handshake/gave_up_count") == 0
+    retried = crawled.stat("handshake/retry_count")
+    assert retried == crawled.stats["retry/reason_count/ssl_error_syscall"] == origin.dropped
+    assert crawled.stat("in_flight_max") <= 64
+
+
+def test_the_info_of_all_responses_adds_up_to_what_the_origin_counted(crawl):
+    with TlsOrigin(echo, drop=0.2, how="mix", requests_per_connection=4) as origin:
+        crawled = crawl(*(f"{origin.url}/{n}" for n in range(200)))
+    infos = [r["meta"]["curl_safe_info"] for r in crawled.responses]
+    new = [i for i in infos if not i["connection_reused"]]
+    assert len(new) == origin.handshakes
+    assert len(infos) - len(new) == crawled.stat("connection/reused_count") > 0
+    assert all(i["handshake_time"] > 0 for i in new)
+    assert all(i["handshake_time"] is None for i in infos if i["connection_reused"])
+    assert sum(i["attempt"] - 1 for i in infos) == origin.dropped > 0
+    assert sum(i["wire_bytes_received"] for i in infos) == crawled.stat("wire_bytes_received")
+    assert sum(i["wire_bytes_sent"] for i in infos) == crawled.stat("wire_bytes_sent")
+    assert {i["worker"] for i in infos} == set(range(crawled.stat("worker/start_count")))
+    assert all(i["time_to_first_byte"] > 0 for i in infos)
+    assert all(r["meta"]["download_latency"] > 0 for r in crawled.responses)
+
+
+def test_http_2_multiplexes(crawl):
+    with TlsOrigin(echo, alpn=("h2", "http/1.1")) as origin:
+        crawled = crawl(*(f"{origin.url}/{n}" for n in range(50)))
+    assert {r["protocol"] for r in crawled.responses} == {"HTTP/2"}
+    assert len(crawled.responses) == 50
+    infos = [r["meta"]["curl_safe_info"] for r in crawled.responses]
+    assert sum(not i["connection_reused"] for i in infos) == origin.handshakes < 50
+
+
+def test_plain_http_goes_through_the_pool_and_is_no_handshake(crawl):
+    with TlsOrigin(echo, tls=False) as origin:
+        crawled = crawl(f"{origin.url}/page")
+    assert crawled.responses[0]["body"] == "GET /page "
+    info = crawled.responses[0]["meta"]["curl_safe_info"]
+    assert info["handshake_time"] is None
+    assert not info["connection_reused"]
+    assert crawled.stat("handshake/count") == 0
+    assert crawled.stat("response_count") == 1
+
+
+def test_a_post_whose_handshake_failed_is_retried_and_sent_once(crawl):
+    with TlsOrigin(echo, drop=[False, True, True, False], requests_per_connection=1) as origin:
+        proof = {"url": f"{origin.url}/proof", "priority": 1}
+        post = {"url": f"{origin.url}/form", "method": "POST", "body": "a=1"}
+        crawled = crawl(proof, post, CONCURRENT_REQUESTS=1)
+    assert [r["body"] for r in crawled.responses] == ["GET /proof ", "POST /form a=1"]
+    assert [r.path for r in origin.requests] == ["/proof", "/form"]
+    assert crawled.responses[1]["meta"]["curl_safe_info"]["attempt"] == 3
+    assert crawled.stat("handshake/recovered_count") == 1
+
+
+def test_false_leaves_a_request_to_scrapys_own_handler(crawl):
+    with TlsOrigin(echo) as origin:
+        crawled = crawl({"url": f"{origin.url}/own", "meta": {"curl_safe": False}})
+    assert crawled.responses[0]["body"] == "GET /own "
+    assert "curl_safe_info" not in crawled.responses[0]["meta"]
+    assert crawled.stat("request_count") == 0
+    assert len(origin.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"impersonat": "chrome"}, "unknown key 'impersonat'"),
+        ({"impersonate": "netscape4"}, "cannot impersonate 'netscape4'"),
+        ({"impersonate": 4}, "['impersonate'] is 4: it takes the name of a curl_cffi target"),
+        ({"http_version": "v9"}, "['http_version'] is 'v9': it takes one of v1"),
+        ({"verify": "no"}, "['verify'] is 'no': it takes True or False"),
+        ({"raw_headers": "Accept"}, "['raw_headers'] is 'Accept': it takes a list"),
+        ({"ja3": "771,nonsense"}, "not enough values to unpack"),
+        ("chrome", "is 'chrome': it takes a dict or False"),
+    ],
+)
+def test_a_bad_meta_value_fails_that_request_alone(crawl, options, text):
+    with TlsOrigin(echo) as origin:
+        bad = {"url": f"{origin.url}/bad", "meta": {"curl_safe": options}}
+        crawled = crawl(bad, f"{origin.url}/good")
+    assert [r["body"] for r in crawled.responses] == ["GET /good "]
+    (error,) = crawled.errors
+    assert error["type"] == "ValueError"
+    assert text in error["text"]
+    assert [r.path for r in origin.requests] == ["/good"]
+
+
+@pytest.mark.parametrize("value", ["a\rb", "a\nX-Injected: 1", "a\0b"])
+def test_a_header_with_a_line_break_is_refused_for_that_request(crawl, value):
+    with TlsOrigin(echo) as origin:
+        bad = {"url": f"{origin.url}/bad", "headers": {"X-Test": value}}
+        crawled = crawl(bad, f"{origin.url}/good")
+    assert [r["body"] for r in crawled.responses] == ["GET /good "]
+    assert crawled.errors[0]["type"] == "ValueError"
+    assert [r.path for r in origin.requests] == ["/good"]
+
+
+def test_a_crawl_of_nothing_ends_clean(crawl):
+    crawled = crawl()
+    assert crawled.stats["finish_reason"] == "finished"
+    assert crawled.exit_code == 0
+
+
+def test_a_response_that_is_not_from_the_pool_has_no_info(crawl):
+    def app(request: SeenRequest) -> Reply:
+        if request.path == "/pool":
+            return Reply(status=302, headers=[(b"Location", b"data:,done")])
+        return Reply()
+
+    with TlsOrigin(app) as origin:
+        crawled = crawl(f"{origin.url}/pool")
+    assert crawled.responses == [] or "curl_safe_info" not in crawled.responses[0]["meta"]
