@@ -159,8 +159,9 @@ class CurlSafeDownloadHandler:
             self._count(request, failed.transfer)
             return reception.too_large(failed)
         transfer, origin = failed.transfer, origin_of(request)
+        # libcurl counts a connection once TCP is up.
         during_handshake = (
-            _is_tls(request) and transfer.connected_at is not None and transfer.handshake_at is None
+            _is_tls(request) and transfer.connects > 0 and transfer.handshake_at is None
         )
         kind = classify(failed.code, failed.detail, during_handshake=during_handshake)
         error = download_error(failed.code, failed.detail, kind, origin)

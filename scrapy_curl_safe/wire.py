@@ -84,9 +84,9 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
 class Transfer(msgspec.Struct, array_like=True):
     """How one transfer went on the network. Times are seconds from its start."""
 
-    #: Connections that libcurl opened for it: 0 on a warm one, 2 if the first one died.
+    #: TCP connections opened for it: 0 on a warm one, 2 if the first one died.
     connects: int = 0
-    #: None where no connection was opened by this transfer, or none came up.
+    #: None where this transfer opened no connection, or where its handshake failed.
     connected_at: float | None = None
     #: None where this transfer completed no TLS handshake.
     handshake_at: float | None = None

@@ -51,6 +51,7 @@ class PlanSpider(scrapy.Spider):
                 ],
                 "body": response.body.decode("latin-1"),
                 "class": type(response).__name__,
+                "priority": response.request.priority,
                 "flags": response.flags,
                 "protocol": response.protocol,
                 "ip": str(response.ip_address),

@@ -1,0 +1,232 @@
+"""The table of failures: for each row an origin that produces it, through a real crawl."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import pytest
+
+from tests.origins import faults
+from tests.origins.certs import certs
+from tests.origins.tls import TlsOrigin
+
+TRIES_OF_A_DEAD_ORIGIN = 3  # RETRY_TIMES is 2
+
+
+def failure_stats(crawled, kind):
+    return {
+        "failed": crawled.stat("handshake/failure_count"),
+        kind: crawled.stat(f"handshake/failure_count/{kind}"),
+        "tried": crawled.stat("handshake/count"),
+        "retried": crawled.stat("handshake/retry_count"),
+        "gave up": crawled.stat("handshake/gave_up_count"),
+        "recovered": crawled.stat("handshake/recovered_count"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("origin_of", "code", "kind", "tries", "reason", "settings"),
+    [
+        (faults.close_on_accept, 35, "syscall", 3, "ssl_error_syscall", {}),
+        (faults.close_after_hello, 35, "syscall", 3, "ssl_error_syscall", {}),
+        (faults.reset_after_hello, 35, "syscall", 3, "ssl_error_syscall", {}),
+        (faults.silent_after_hello, 28, "timeout", 3, "tls_timeout", {"DOWNLOAD_TIMEOUT": 0.5}),
+        (faults.sends_alert, 35, "alert", 2, "tls_alert", {}),
+        (lambda: faults.sends_alert(109), 35, "alert", 2, "tls_alert", {}),
+        (faults.speaks_plain_http, 35, "protocol", 1, None, {}),
+        (faults.garbage_after_hello, 35, "protocol", 1, None, {}),
+        (
+            faults.refused_certificate,
+            60,
+            "certificate",
+            1,
+            None,
+            {"DOWNLOAD_VERIFY_CERTIFICATES": True},
+        ),
+    ],
+    ids=[
+        "closes on accept",
+        "closes after the ClientHello",
+        "resets after the ClientHello",
+        "never answers the ClientHello",
+        "sends an alert",
+        "sends an alert without a name",
+        "speaks plain HTTP",
+        "speaks garbage",
+        "certificate refused",
+    ],
+)
+def test_a_failed_handshake(crawl, origin_of, code, kind, tries, reason, settings):
+    with origin_of() as origin:
+        crawled = crawl(origin.url, **settings)
+    (error,) = crawled.errors
+    assert error["type"] == "HandshakeError"
+    assert (error["kind"], error["curl_code"]) == (kind, code)
+    assert error["origin"] == origin.url.rstrip("/")
+    assert error["detail"]
+    assert error["detail"] in error["text"]
+    assert origin.accepted == tries
+    assert failure_stats(crawled, kind) == {
+        "failed": tries,
+        kind: tries,
+        "tried": tries,
+        "retried": tries - 1,
+        "gave up": 1,
+        "recovered": 0,
+    }
+    assert crawled.stats.get("retry/count", 0) == tries - 1
+    if reason is not None:
+        assert crawled.stats[f"retry/reason_count/{reason}"] == tries - 1
+
+
+def test_an_alert_is_retried_on_another_worker(crawl):
+    with faults.sends_alert() as origin:
+        crawled = crawl(origin.url, CURL_SAFE_WORKERS=2)
+    assert origin.accepted == 2
+    # The worker that failed last is what a further retry would avoid.
+    assert crawled.errors[0]["meta"]["curl_safe_avoid"] == 1
+
+
+def test_an_origin_that_once_completed_a_handshake_gets_all_retries(crawl):
+    drops = [False] + [True] * 30
+    with TlsOrigin(drop=drops, requests_per_connection=1) as origin:
+        first = {"url": f"{origin.url}/first", "priority": 1}
+        crawled = crawl(
+            first,
+            f"{origin.url}/second",
+            CONCURRENT_REQUESTS=1,
+            CURL_SAFE_HANDSHAKE_RETRY_TIMES=6,
+            CURL_SAFE_HANDSHAKE_BACKOFF=0.01,
+        )
+        accepted = origin.accepted
+    assert len(crawled.responses) == len(crawled.errors) == 1
+    assert accepted == 1 + 1 + 6
+    assert crawled.stat("handshake/retry_count") == 6
+    assert crawled.stat("handshake/gave_up_count") == 1
+
+
+def test_handshake_retries_leave_scrapys_own_untouched(crawl):
+    from tests.origins.tls import Reply  # noqa: PLC0415
+
+    drops = [False, True, True, True, True, False, False, False]
+    replies = iter([200, 503, 503, 200])
+    with TlsOrigin(
+        lambda request: Reply(status=next(replies)), drop=drops, requests_per_connection=1
+    ) as origin:
+        first = {"url": f"{origin.url}/first", "priority": 1}
+        crawled = crawl(
+            first,
+            f"{origin.url}/second",
+            CONCURRENT_REQUESTS=1,
+            CURL_SAFE_HANDSHAKE_BACKOFF=0.01,
+        )
+    assert [r["status"] for r in crawled.responses] == [200, 200]
+    assert crawled.stats["retry/reason_count/503 Service Unavailable"] == 2
+    assert crawled.stats["retry/reason_count/ssl_error_syscall"] == 4
+    assert crawled.responses[1]["meta"]["curl_safe_info"]["attempt"] == 3
+
+
+@pytest.mark.parametrize(
+    ("meta", "settings", "accepted"),
+    [
+        ({"dont_retry": True}, {}, 1),
+        ({"max_retry_times": 1}, {}, 2),
+        ({"max_retry_times": 0}, {}, 1),
+        ({}, {"RETRY_ENABLED": False}, 1),
+        ({}, {"CURL_SAFE_HANDSHAKE_RETRY_TIMES": 0}, 1),
+        ({}, {"RETRY_TIMES": 4, "CURL_SAFE_HANDSHAKE_BACKOFF": 0.01}, 5),
+    ],
+)
+def test_what_the_user_says_of_retries_counts(crawl, meta, settings, accepted):
+    with faults.close_after_hello() as origin:
+        crawled = crawl({"url": origin.url, "meta": meta}, **settings)
+    assert len(crawled.errors) == 1
+    assert origin.accepted == accepted
+
+
+@pytest.mark.parametrize(
+    ("meta", "settings", "change"),
+    [({}, {}, -1), ({"priority_adjust": 7}, {}, 7), ({}, {"RETRY_PRIORITY_ADJUST": 3}, 3)],
+)
+def test_retries_change_priority_as_scrapys_do(crawl, meta, settings, change):
+    with TlsOrigin(drop=[True, False], requests_per_connection=1) as origin:
+        request = {"url": origin.url, "meta": meta, "priority": 10}
+        crawled = crawl(request, **settings)
+    assert crawled.responses[0]["priority"] == 10 + change
+
+
+def test_http_2_that_dies_as_the_request_goes_out_is_no_failed_handshake(crawl):
+    with faults.h2_dies_with_request() as origin:
+        crawled = crawl(origin.url)
+    (error,) = crawled.errors
+    assert error["type"] == "ConnectionDiedError"
+    assert "Connection died, tried 5 times" in error["text"]
+    assert crawled.stats["retry/reason_count/connection_died"] == 2
+    assert crawled.stat("handshake/failure_count") == 0
+    assert crawled.stat("handshake/success_count") == origin.accepted
+
+
+def test_no_descriptor_left_is_this_machines_fault(crawl):
+    """Loses nothing: the workers are recycled, and the requests tried until they pass."""
+    with TlsOrigin(requests_per_connection=1, delay=0.3) as origin:
+        crawled = crawl(
+            *(f"{origin.url}/{n}" for n in range(80)),
+            limit=("nofile", "48:48"),
+            CONCURRENT_REQUESTS=80,
+            CONCURRENT_REQUESTS_PER_DOMAIN=80,
+            CURL_SAFE_WORKERS=1,
+        )
+    assert crawled.errors == []
+    assert len(crawled.responses) == 80
+    assert crawled.stat("handshake/failure_count/local") > 0
+    assert crawled.stats["retry/reason_count/local_resources"] > 0
+    assert crawled.stat("worker/recycle_count") > 0
+
+
+def test_the_host_that_has_no_address(crawl):
+    crawled = crawl("https://does-not-exist.invalid/")
+    assert crawled.errors[0]["type"] == "CannotResolveHostError"
+    assert crawled.stat("handshake/count") == 0
+
+
+def test_the_port_where_nobody_listens(crawl):
+    with contextlib.closing(socket.socket()) as sock:
+        sock.bind(("127.0.0.1", 0))
+        crawled = crawl(f"https://127.0.0.1:{sock.getsockname()[1]}/")
+    assert crawled.errors[0]["type"] == "DownloadConnectionRefusedError"
+    assert crawled.stat("handshake/count") == 0
+
+
+def test_an_answer_that_does_not_come_in_time_is_no_failed_handshake(crawl):
+    with TlsOrigin(delay=30) as origin:
+        crawled = crawl(
+            {"url": origin.url, "meta": {"download_timeout": 0.5, "max_retry_times": 0}}
+        )
+    assert crawled.errors[0]["type"] == "DownloadTimeoutError"
+    assert crawled.stat("handshake/failure_count") == 0
+    assert crawled.stat("handshake/success_count") == 1
+
+
+def test_certificates_are_verified_by_setting_and_by_request(crawl):
+    with (
+        TlsOrigin() as good,
+        TlsOrigin(context=certs().server_context(trusted=False)) as unknown,
+        TlsOrigin(context=certs().server_context(host="other.test")) as other,
+        TlsOrigin(context=certs().server_context(expired=True)) as expired,
+    ):
+        trusting = {"curl_safe": {"verify": False}}
+        crawled = crawl(
+            good.url,
+            unknown.url,
+            other.url,
+            expired.url,
+            {"url": unknown.url, "meta": trusting},
+            DOWNLOAD_VERIFY_CERTIFICATES=True,
+        )
+    assert sorted(r["number"] for r in crawled.responses) == [0, 4]
+    assert sorted((e["number"], e["kind"]) for e in crawled.errors) == [
+        (1, "certificate"),
+        (2, "certificate"),
+        (3, "certificate"),
+    ]
