@@ -1,0 +1,154 @@
+"""What an origin sees of a request: the browser's handshake, and headers that agree."""
+
+from __future__ import annotations
+
+import curl_cffi.requests
+import pytest
+
+from tests.origins.hello import ja3, parse_client_hello, parse_h2_opening
+from tests.origins.tls import TlsOrigin
+
+BROWSERS = ("chrome", "firefox", "safari")
+
+
+def seen_by_origin(origin):
+    """Fingerprints of the only connection that it got."""
+    (hello,), (opening,) = origin.hellos, origin.h2_openings
+    parsed = parse_client_hello(hello)
+    h2 = parse_h2_opening(opening)
+    return {
+        # Chrome sends its extensions in another order each time.
+        "ja3": ja3(parsed, sort_extensions=True),
+        "alpn": parsed.alpn,
+        "settings": h2.settings,
+        "window update": h2.window_update,
+        "pseudo-headers": h2.pseudo_headers,
+    }
+
+
+def header_names(origin):
+    (request,) = origin.requests
+    return [name for name, _ in request.headers if not name.startswith(b":")]
+
+
+@pytest.mark.parametrize("browser", BROWSERS)
+def test_the_pool_looks_like_curl_cffi_itself(crawl, browser):
+    with TlsOrigin(alpn=("h2",)) as direct, TlsOrigin(alpn=("h2",)) as pooled:
+        curl_cffi.requests.get(direct.url, impersonate=browser, verify=False)
+        crawled = crawl(pooled.url, CURL_SAFE_IMPERSONATE=browser)
+        assert crawled.responses[0]["status"] == 200
+        assert seen_by_origin(pooled) == seen_by_origin(direct)
+        assert header_names(pooled) == header_names(direct)
+        values = dict(pooled.requests[0].headers)
+        assert values[b"user-agent"] == dict(direct.requests[0].headers)[b"user-agent"]
+        assert b"Scrapy" not in b" ".join(values.values())
+
+
+def test_two_browsers_differ(crawl):
+    """Else the test above could not fail."""
+    with TlsOrigin(alpn=("h2",)) as chrome, TlsOrigin(alpn=("h2",)) as firefox:
+        crawl(
+            {"url": chrome.url, "meta": {"curl_safe": {"impersonate": "chrome"}}},
+            {"url": firefox.url, "meta": {"curl_safe": {"impersonate": "firefox"}}},
+        )
+        a, b = seen_by_origin(chrome), seen_by_origin(firefox)
+        assert a["ja3"] != b["ja3"]
+        assert a["settings"] != b["settings"]
+        assert a["pseudo-headers"] != b["pseudo-headers"]
+
+
+def test_a_header_that_somebody_set_stays(crawl):
+    with TlsOrigin() as origin:
+        crawl(
+            {"url": origin.url, "headers": {"Accept-Language": "fr", "X-Mine": "1"}},
+            USER_AGENT="my-crawler/1.0",
+        )
+        headers = dict(origin.requests[0].headers)
+    assert headers[b"User-Agent"] == b"my-crawler/1.0"
+    assert headers[b"Accept-Language"] == b"fr"
+    assert headers[b"X-Mine"] == b"1"
+    assert b"sec-ch-ua" in headers
+
+
+def test_without_a_browser_scrapys_headers_go_out_and_nothing_else(crawl):
+    with TlsOrigin() as pooled, TlsOrigin() as own:
+        post = {"method": "POST", "body": "x=1", "headers": {"X-Mine": "1"}}
+        crawl({"url": pooled.url, **post}, CURL_SAFE_IMPERSONATE=None)
+        crawl({"url": own.url, **post, "meta": {"curl_safe": False}})
+        ours, scrapys = pooled.requests[0].headers, own.requests[0].headers
+    hop_by_hop = {b"host", b"connection"}
+    assert sorted((n.lower(), v) for n, v in ours if n.lower() not in hop_by_hop) == sorted(
+        (n.lower(), v) for n, v in scrapys if n.lower() not in hop_by_hop
+    )
+
+
+def test_raw_headers_go_out_as_given(crawl):
+    raw = [["x-lower", "1"], ["X-UPPER", "2"], ["x-lower", "3"], ["Empty", ""], ["uSeR-aGeNt", "z"]]
+    with TlsOrigin() as origin:
+        crawl(
+            {
+                "url": origin.url,
+                "headers": {"X-Dropped": "1"},
+                "meta": {"curl_safe": {"raw_headers": raw}},
+            }
+        )
+        sent = origin.requests[0].headers
+    assert [h for h in sent if h[0] != b"Host"] == [(n.encode(), v.encode()) for n, v in raw]
+
+
+def test_default_headers_off_leaves_only_the_handshake(crawl):
+    with TlsOrigin() as origin:
+        crawl({"url": origin.url, "meta": {"curl_safe": {"default_headers": False}}})
+        headers = dict(origin.requests[0].headers)
+        hello = parse_client_hello(origin.hellos[0])
+    assert b"sec-ch-ua" not in headers
+    assert headers[b"User-Agent"].startswith(b"Scrapy/")
+    assert "h2" in hello.alpn
+
+
+def test_no_encoding_is_offered_that_nobody_would_decode(crawl):
+    with TlsOrigin() as origin:
+        crawl(origin.url, COMPRESSION_ENABLED=False)
+        headers = dict(origin.requests[0].headers)
+    assert b"Accept-Encoding" not in headers
+
+
+def test_no_cookie_passes_from_one_request_to_another(crawl):
+    from tests.origins.tls import Reply  # noqa: PLC0415
+
+    def app(request):
+        return Reply(headers=[(b"Set-Cookie", b"visitor=1")])
+
+    with TlsOrigin(app) as origin:
+        crawl(
+            *(f"{origin.url}/{n}" for n in range(4)),
+            CONCURRENT_REQUESTS=1,
+            CURL_SAFE_WORKERS=1,
+            COOKIES_ENABLED=False,
+        )
+        assert len(origin.requests) == 4
+        assert all(b"Cookie" not in dict(r.headers) for r in origin.requests)
+
+
+def test_http_version_by_setting_and_by_request(crawl):
+    with TlsOrigin(alpn=("h2", "http/1.1")) as origin:
+        crawled = crawl(
+            {"url": f"{origin.url}/a", "meta": {"curl_safe": {"http_version": "v1"}}},
+            {"url": f"{origin.url}/b", "meta": {"curl_safe": {"http_version": "v2tls"}}},
+            CURL_SAFE_HTTP_VERSION="v1",
+        )
+    versions = {r["number"]: r["protocol"] for r in crawled.responses}
+    assert versions == {0: "HTTP/1.1", 1: "HTTP/2"}
+
+
+def test_a_fingerprint_may_be_a_dict(crawl):
+    fingerprint = {
+        "tls_ciphers": ["TLS_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"],
+        "headers": {"User-Agent": "of the fingerprint", "X-Browser": "1"},
+    }
+    with TlsOrigin() as origin:
+        crawled = crawl(origin.url, CURL_SAFE_IMPERSONATE=fingerprint)
+        assert crawled.responses[0]["status"] == 200
+        headers = dict(origin.requests[0].headers)
+    assert headers[b"User-Agent"] == b"of the fingerprint"
+    assert headers[b"X-Browser"] == b"1"
