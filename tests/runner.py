@@ -91,6 +91,8 @@ def main() -> None:
     # Only what is said there may come out here: the result.
     result_fd = os.dup(1)
     os.dup2(2, 1)
+    # What starts workers. An upgrade, say, can take the crawler's own interpreter away.
+    sys.executable = os.environ.get("RUNNER_INTERPRETER", sys.executable)
     plan = json.load(sys.stdin)
     plan.update(responses=[], errors=[])
     settings = {

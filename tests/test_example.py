@@ -1,0 +1,69 @@
+"""The example project, as a new user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, worker_pids
+
+PROJECT = ROOT / "example_project"
+
+
+def run(marker: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=PROJECT,
+        env={**os.environ, "TMPDIR": str(marker)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def origin(monkeypatch):
+    monkeypatch.syspath_prepend(str(PROJECT))
+    from docs_example.local_origin import LocalOrigin  # noqa: PLC0415
+
+    local = LocalOrigin(drop=0.2)
+    yield local.start()
+    local.stop()
+
+
+def test_the_demo_passes(tmp_path):
+    demo = run(tmp_path, "demo.py")
+    assert demo.returncode == 0, demo.stderr
+    assert "0 duplicates, 0 missing" in demo.stdout
+    assert "'curl_safe/handshake/failure_count/syscall'" in demo.stderr
+    assert worker_pids(tmp_path) == []
+
+
+def test_the_demo_fails_where_pages_are_lost(tmp_path):
+    demo = run(tmp_path, "demo.py", "--drop", "1")
+    assert demo.returncode == 1
+    assert "not so: every page of the origin is an item" in demo.stdout
+    assert "not so: no request was given up" in demo.stdout
+
+
+def test_bodies_are_those_of_scrapys_own_handler(tmp_path, origin):
+    url, pages = origin
+
+    def bodies(name: str, *options: str) -> dict[str, str]:
+        out = tmp_path / f"{name}.jsonl"
+        command = ("-m", "scrapy", "crawl", "docs", "-a", f"url={url}", "-O", str(out))
+        crawled = run(tmp_path, *command, *options)
+        assert crawled.returncode == 0, crawled.stderr
+        items = [json.loads(line) for line in out.read_text().splitlines()]
+        assert len({i["url"] for i in items}) == len(items)
+        return {i["url"]: i["sha256"] for i in items}
+
+    ours = bodies("ours")
+    scrapys = bodies("scrapys", "-s", "ADDONS={}", "-s", "RETRY_TIMES=20")
+    assert len(ours) == pages
+    assert ours == scrapys

@@ -1,0 +1,143 @@
+"""Workers that die, hang, are recycled, and crawlers that go."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.conftest import WAYS
+from tests.origins.tls import TlsOrigin
+
+
+def kill_when_busy(crawl, origin, how):
+    """Signal one worker while it has requests in flight."""
+    crawl.wait_for(lambda: len(origin.requests) >= 10)
+    victim = crawl.workers()[0]
+    os.kill(victim, how)
+    return victim
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_worker_that_is_killed_is_replaced_and_its_requests_are_retried(start_crawl, way):
+    with TlsOrigin(delay=0.05) as origin:
+        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(200)), way=way)
+        victim = kill_when_busy(crawl, origin, signal.SIGKILL)
+        crawled = crawl.finish()
+    assert sorted(r["number"] for r in crawled.responses) == list(range(200))
+    lost = crawled.stat("worker/lost_request_count")
+    assert lost == crawled.stats["retry/reason_count/worker_crashed"] > 0
+    assert crawled.stat("worker/crash_count") == 1
+    assert crawled.stat("worker/start_count") == 3
+    assert f"(pid {victim}) died (SIGKILL) with {lost} requests in flight" in crawled.log
+
+
+def test_a_worker_that_hangs_is_killed_and_its_requests_are_retried(start_crawl):
+    with TlsOrigin(delay=0.05) as origin:
+        crawl = start_crawl(
+            *(f"{origin.url}/{n}" for n in range(200)), CURL_SAFE_WORKER_HANG_TIMEOUT=1
+        )
+        victim = kill_when_busy(crawl, origin, signal.SIGSTOP)
+        crawled = crawl.finish()
+    assert sorted(r["number"] for r in crawled.responses) == list(range(200))
+    assert crawled.stat("worker/hang_count") == 1
+    assert crawled.stat("worker/crash_count") == 0
+    assert crawled.stats["retry/reason_count/worker_hung"] > 0
+    assert f"(pid {victim}) hung and was killed" in crawled.log
+
+
+def test_a_crawler_that_is_blocked_does_not_take_its_workers_for_hung(start_crawl):
+    with TlsOrigin(delay=0.05) as origin:
+        crawl = start_crawl(
+            *(f"{origin.url}/{n}" for n in range(100)), CURL_SAFE_WORKER_HANG_TIMEOUT=1
+        )
+        crawl.wait_for(lambda: len(origin.requests) >= 10)
+        os.kill(crawl.process.pid, signal.SIGSTOP)
+        resumed = time.monotonic() + 3
+        while time.monotonic() < resumed:
+            time.sleep(0.05)
+        os.kill(crawl.process.pid, signal.SIGCONT)
+        crawled = crawl.finish()
+    assert len(crawled.responses) == 100
+    assert crawled.stat("worker/hang_count") == 0
+    assert crawled.stat("loop_lag_max") > 1
+
+
+@pytest.mark.parametrize(
+    "setting", ["CURL_SAFE_WORKER_MAX_REQUESTS", "CURL_SAFE_WORKER_MAX_MEMORY_MB"]
+)
+def test_recycling_loses_no_request(crawl, setting):
+    with TlsOrigin(delay=0.02) as origin:
+        crawled = crawl(*(f"{origin.url}/{n}" for n in range(300)), **{setting: 20})
+        assert len(origin.requests) == 300
+    assert sorted(r["number"] for r in crawled.responses) == list(range(300))
+    assert crawled.errors == []
+    assert crawled.stat("worker/recycle_count") > 0
+    assert crawled.stat("worker/crash_count") == 0
+    assert "retry/count" not in crawled.stats
+
+
+def test_no_worker_outlives_a_crawler_that_is_killed(start_crawl):
+    with TlsOrigin(delay=0.05) as origin:
+        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(500)))
+        crawl.wait_for(lambda: len(origin.requests) >= 10)
+        workers = crawl.workers()
+        assert len(workers) == 2
+        crawl.process.kill()
+        crawl.process.wait()
+        while crawl.workers():
+            time.sleep(0.01)
+
+
+def test_ctrl_c_lets_what_is_in_flight_finish(start_crawl):
+    with TlsOrigin(delay=0.3) as origin:
+        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(500)), CONCURRENT_REQUESTS=8)
+        crawl.wait_for(lambda: len(origin.requests) >= 8)
+        crawl.process.send_signal(signal.SIGINT)
+        crawled = crawl.finish()
+        assert len(crawled.responses) == len(origin.requests) < 500
+    assert crawled.errors == []
+    assert crawled.stats["finish_reason"] == "shutdown"
+    assert crawled.stat("worker/crash_count") == 0
+
+
+def test_a_second_ctrl_c_ends_it_at_once(start_crawl):
+    with TlsOrigin(delay=3600) as origin:
+        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(50)))
+        crawl.wait_for(lambda: len(origin.requests) >= 8)
+        crawl.process.send_signal(signal.SIGINT)
+        crawl.wait_for(lambda: "gracefully" in crawl.log)
+        crawl.process.send_signal(signal.SIGINT)
+        crawl.process.wait()
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "why", "starts"),
+    [
+        ("/nowhere/python", "cannot start a worker: [Errno 2]", 0),
+        ("/bin/false", "a new worker ended with exit status 1", 9),
+    ],
+    ids=["missing", "broken"],
+)
+def test_workers_that_cannot_start_close_the_crawl(crawl, interpreter, why, starts):
+    with TlsOrigin() as origin:
+        crawled = crawl(origin.url, env={"RUNNER_INTERPRETER": interpreter})
+        assert origin.accepted == 0
+    assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
+    assert f"no worker can be had: {why}" in crawled.log
+    assert crawled.responses == []
+    # Both slots try, with growing waits, until eight starts in a row have failed.
+    assert starts - 1 <= crawled.stat("worker/start_count") <= starts
+
+
+def test_a_worker_whose_memory_runs_out_is_replaced(start_crawl):
+    with TlsOrigin(delay=0.05) as origin:
+        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(200)))
+        crawl.wait_for(lambda: len(origin.requests) >= 10)
+        victim = crawl.workers()[0]
+        subprocess.run(["prlimit", "--pid", str(victim), "--as=1:1"], check=True)
+        crawled = crawl.finish()
+    assert sorted(r["number"] for r in crawled.responses) == list(range(200))
