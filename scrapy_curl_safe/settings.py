@@ -105,8 +105,8 @@ class _Reader:
         self._settings = settings
 
     def checked(self, name: str, default: Any, check: Callable[[Any], Any]) -> Any:
-        # BaseSettings.get() would give the default for a value of None.
-        value = self._settings[name] if name in self._settings else default
+        # BaseSettings.get() would give the default for a value of None, too.
+        value = self._settings[name] if name in self._settings else default  # noqa: SIM401
         try:
             return check(value)
         except (TypeError, ValueError) as error:

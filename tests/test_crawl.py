@@ -88,9 +88,11 @@ def test_a_post_whose_handshake_failed_is_retried_and_sent_once(crawl):
     assert crawled.stat("handshake/recovered_count") == 1
 
 
-def test_false_leaves_a_request_to_scrapys_own_handler(crawl):
+@pytest.mark.parametrize("way", WAYS)
+def test_false_leaves_a_request_to_scrapys_own_handler(crawl, way):
     with TlsOrigin(echo) as origin:
-        crawled = crawl({"url": f"{origin.url}/own", "meta": {"curl_safe": False}})
+        request = {"url": f"{origin.url}/own", "meta": {"curl_safe": False}}
+        crawled = crawl(request, way=way)
     assert crawled.responses[0]["body"] == "GET /own "
     assert "curl_safe_info" not in crawled.responses[0]["meta"]
     assert crawled.stat("request_count") == 0
@@ -137,12 +139,20 @@ def test_a_crawl_of_nothing_ends_clean(crawl):
     assert crawled.exit_code == 0
 
 
-def test_a_response_that_is_not_from_the_pool_has_no_info(crawl):
+def test_info_of_an_earlier_download_does_not_stay(crawl):
     def app(request: SeenRequest) -> Reply:
-        if request.path == "/pool":
-            return Reply(status=302, headers=[(b"Location", b"data:,done")])
+        if request.path == "/moved":
+            return Reply(status=302, headers=[(b"Location", b"/here")], body=b"x" * 5000)
         return Reply()
 
+    stale = {"curl_safe_info": {"worker": 99}}
     with TlsOrigin(app) as origin:
-        crawled = crawl(f"{origin.url}/pool")
-    assert crawled.responses == [] or "curl_safe_info" not in crawled.responses[0]["meta"]
+        crawled = crawl(
+            {"url": f"{origin.url}/own", "meta": {"curl_safe": False, **stale}},
+            {"url": f"{origin.url}/moved", "meta": stale},
+        )
+    own, moved = sorted(crawled.responses, key=lambda r: r["number"])
+    assert "curl_safe_info" not in own["meta"]
+    assert moved["url"].endswith("/here")
+    assert moved["meta"]["curl_safe_info"]["worker"] != 99
+    assert moved["meta"]["curl_safe_info"]["wire_bytes_received"] < 5000
