@@ -42,7 +42,8 @@ class Shared:
         )
         # The stats are dumped before the handlers are closed.
         crawler.signals.connect(self.figures.set_rates, signals.spider_closed)
-        self.pool.start()
+        # Not before: a crawl that fails on its way here never closes its handlers.
+        crawler.signals.connect(self.pool.start, signals.spider_opened)
 
     @classmethod
     def enter(cls, crawler: Crawler) -> Shared:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from typing import Any
 
@@ -74,6 +75,14 @@ class PlanSpider(scrapy.Spider):
         )
 
 
+class BrokenPipeline:
+    def __init__(self):
+        raise RuntimeError("this pipeline cannot be made")
+
+    def process_item(self, item):
+        return item
+
+
 def _is_plain(value: object) -> bool:
     try:
         json.dumps(value)
@@ -110,6 +119,9 @@ def main() -> None:
     crawler = process.create_crawler(PlanSpider)
     process.crawl(crawler, plan=plan)
     process.start()
+    if settings.get("RUNNER_LINGERS"):
+        print("lingering", file=sys.stderr, flush=True)
+        signal.pause()
     stats = crawler.stats.get_stats() if crawler.stats else {}
     result = {
         "responses": plan["responses"],

@@ -141,3 +141,10 @@ def test_a_worker_whose_memory_runs_out_is_replaced(start_crawl):
         subprocess.run(["prlimit", "--pid", str(victim), "--as=1:1"], check=True)
         crawled = crawl.finish()
     assert sorted(r["number"] for r in crawled.responses) == list(range(200))
+
+
+def test_a_crawl_that_fails_before_it_starts_leaves_no_worker(start_crawl):
+    crawl = start_crawl(ITEM_PIPELINES={"tests.runner.BrokenPipeline": 1}, RUNNER_LINGERS=True)
+    crawl.wait_for(lambda: "lingering" in crawl.log)
+    assert "Spider opened" not in crawl.log
+    assert crawl.workers() == []

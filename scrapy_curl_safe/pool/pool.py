@@ -107,6 +107,7 @@ class Pool:
         self._supervisor = Supervisor(loop, settings, hello, figures, self)
 
     def start(self) -> None:
+        """Start the workers. Requests that come before one is up wait for it."""
         self._supervisor.start()
 
     @property
