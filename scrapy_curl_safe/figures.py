@@ -86,6 +86,7 @@ class Figures:
             done = 0
         self._add("handshake/count", done + (failed is not None))
         self._add("handshake/success_count", done)
+        self._add("handshake/resumed_count", int(transfer.resumed))
         time = handshake_time(transfer)
         if time is not None and failed is None:
             self._handshake_times.add(time)

@@ -122,6 +122,7 @@ class CurlSafeDownloadHandler:
             warnsize=int(meta.get("download_warnsize", settings.download_warnsize)),
             keep_partial=not fail_on_dataloss,
             stream=is_heard(self._crawler),
+            tell_tls=settings.downloader_client_tls_verbose_logging,
         )
         key = (origin_of(request), encoded)
         return Job(fetch, request.body, key, reception, meta.pop(AVOID, None))

@@ -13,6 +13,7 @@ from scrapy.crawler import Crawler
 from scrapy.exceptions import DownloadCancelledError, StopDownload
 from scrapy.http import Headers, Response
 from scrapy.responsetypes import responsetypes
+from scrapy.utils.httpobj import urlparse_cached
 from twisted.python.failure import Failure
 
 from .figures import handshake_time
@@ -110,6 +111,14 @@ class Reception:
     def _response(self, head: Head, body: bytes, flags: list[str] | None) -> Response:
         headers = self._headers if self._headers is not None else Headers(head.headers)
         url = self._request.url
+        if head.tls is not None:
+            version, _, cipher = head.tls.partition(" / ")
+            logger.debug(
+                "TLS connection to %s: protocol %s, cipher %s",
+                urlparse_cached(self._request).hostname,
+                version,
+                cipher.partition(" / ")[0],
+            )
         response_class = responsetypes.from_args(headers=headers, url=url, body=body)
         return response_class(
             url=url,
@@ -117,6 +126,7 @@ class Reception:
             headers=headers,
             body=body,
             flags=flags,
+            certificate=head.certificate,
             ip_address=ipaddress.ip_address(head.ip) if head.ip else None,
             protocol=head.protocol,
         )

@@ -55,6 +55,7 @@ class Settings:
     download_verify_certificates: bool
     download_tls_min_version: str | None
     download_tls_max_version: str | None
+    downloader_client_tls_verbose_logging: bool
     retry_enabled: bool
     retry_times: int
     retry_priority_adjust: int
@@ -92,6 +93,9 @@ class Settings:
             download_verify_certificates=read.flag("DOWNLOAD_VERIFY_CERTIFICATES", False),
             download_tls_min_version=read.checked("DOWNLOAD_TLS_MIN_VERSION", None, _tls_version),
             download_tls_max_version=read.checked("DOWNLOAD_TLS_MAX_VERSION", None, _tls_version),
+            downloader_client_tls_verbose_logging=read.flag(
+                "DOWNLOADER_CLIENT_TLS_VERBOSE_LOGGING", False
+            ),
             retry_enabled=read.flag("RETRY_ENABLED", True),
             retry_times=read.whole("RETRY_TIMES", 2),
             retry_priority_adjust=settings.getint("RETRY_PRIORITY_ADJUST", -1),

@@ -94,6 +94,8 @@ class Transfer(msgspec.Struct, array_like=True):
     ended_at: float = 0.0
     bytes_sent: int = 0
     bytes_received: int = 0
+    #: Whether the TLS handshake resumed a session.
+    resumed: bool = False
 
 
 class Hello(msgspec.Struct, array_like=True, tag=0):
@@ -125,6 +127,8 @@ class Fetch(msgspec.Struct, array_like=True, tag=1):
     keep_partial: bool
     #: Whether to send the headers and the body as they come.
     stream: bool
+    #: Whether to tell the TLS version and cipher.
+    tell_tls: bool
 
 
 class Cancel(msgspec.Struct, array_like=True, tag=2):
@@ -158,6 +162,10 @@ class Head(msgspec.Struct, array_like=True, tag=2):
     protocol: str
     headers: list[tuple[bytes, bytes]]
     ip: str
+    #: Of the origin, as DER; None on a plain connection.
+    certificate: bytes | None = None
+    #: TLS version and cipher, where they were asked for and this transfer shook hands.
+    tls: str | None = None
     #: How it went so far, where the head goes ahead of the body.
     transfer: Transfer | None = None
 

@@ -56,6 +56,7 @@ class PlanSpider(scrapy.Spider):
                 "flags": response.flags,
                 "protocol": response.protocol,
                 "ip": str(response.ip_address),
+                "certificate": response.certificate and response.certificate.hex(),
                 "meta": {k: v for k, v in response.meta.items() if _is_plain(v)},
             }
         )

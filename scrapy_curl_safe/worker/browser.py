@@ -108,6 +108,7 @@ def _only_http(curl: Curl) -> None:
 
 
 def _tls(curl: Curl, profile: Profile) -> None:
+    curl.setopt(CurlOpt.CERTINFO, 1)
     verify = int(profile.verify)
     for option in (CurlOpt.SSL_VERIFYPEER, CurlOpt.PROXY_SSL_VERIFYPEER):
         curl.setopt(option, verify)

@@ -24,6 +24,9 @@ from .session import Session
 
 _WRITE_ERROR = 0xFFFFFFFF  # CURL_WRITEFUNC_ERROR: ends the transfer
 
+_DEBUG_TEXT = 0  # CURLINFO_TEXT: what libcurl says itself
+_TLS_LINE = b"SSL connection using "
+
 _PARTIAL_FILE = 18  # CURLE_PARTIAL_FILE: the body ended before its announced end
 _URL_MALFORMAT = 3
 
@@ -62,6 +65,8 @@ class Download:
         self._head: Head | None = None
         self._pieces: list[bytes] = []
         self._size = 0
+        self._resumed = False
+        self._tls: str | None = None
         self._too_large: tuple[int, bool] | None = None
         self._warned = False
         self._body = body
@@ -106,6 +111,9 @@ class Download:
         curl.setopt(CurlOpt.CONNECTTIMEOUT_MS, _milliseconds(fetch.timeout))
         curl.setopt(CurlOpt.HEADERFUNCTION, self._on_header_line)
         curl.setopt(CurlOpt.WRITEFUNCTION, self._on_body)
+        curl.setopt(CurlOpt.VERBOSE, int(fetch.tell_tls))
+        if fetch.tell_tls:
+            curl.setopt(CurlOpt.DEBUGFUNCTION, self._on_debug)
 
     def _header_lines(self) -> list[bytes]:
         """The lines for CURLOPT_HTTPHEADER: "Name:" removes, "Name;" sends an empty value."""
@@ -149,13 +157,22 @@ class Download:
             return length
         ip = self._curl.getinfo(CurlInfo.PRIMARY_IP)
         assert isinstance(ip, bytes)
+        certificate = None
+        if self._fetch.url.startswith("https:"):
+            certificate, self._resumed = self._session.certificates.of(self._curl, self._fetch.url)
         self._head = Head(
-            self._fetch.id, status, protocol.decode("latin-1"), self._headers, ip.decode()
+            self._fetch.id,
+            status,
+            protocol.decode("latin-1"),
+            self._headers,
+            ip.decode(),
+            certificate,
+            self._tls,
         )
         if self._fetch.method != "HEAD" and not self._fits(self._content_length(), expected=True):
             return _WRITE_ERROR
         if self._fetch.stream:
-            self._head.transfer = _transfer(self._curl)
+            self._head.transfer = self._transfer()
             self._send(self._head, b"")
         return length
 
@@ -186,14 +203,23 @@ class Download:
             self._send(Warned(fetch.id, size, expected), b"")
         return True
 
+    def _on_debug(self, kind: int, text: bytes) -> None:
+        if kind == _DEBUG_TEXT and text.startswith(_TLS_LINE):
+            self._tls = text[len(_TLS_LINE) :].decode("latin-1").strip()
+
     # The end
+
+    def _transfer(self) -> Transfer:
+        transfer = _transfer(self._curl)
+        transfer.resumed = self._resumed
+        return transfer
 
     def _finished(self, future: asyncio.Future[None]) -> None:
         if future.cancelled():
             self._end(None)
             return
         error = future.exception()
-        fetch, transfer = self._fetch, _transfer(self._curl)
+        fetch, transfer = self._fetch, self._transfer()
         if self._too_large is not None:
             size, expected = self._too_large
             self._end(TooLarge(fetch.id, transfer, size, expected))

@@ -14,6 +14,7 @@ from curl_cffi import AsyncCurl, Curl, CurlMOpt, ffi, lib
 
 from ..wire import Profile, decode_profile
 from .browser import browser_headers, make_handle
+from .certificates import Certificates
 
 # Idle handles kept for reuse. One costs about 20 kB, making one about 0.1 ms.
 _SPARE_HANDLES = 64
@@ -33,6 +34,7 @@ class Session:
     def __init__(self, profile: Profile, max_connections: int) -> None:
         self.profile = profile
         self.browser_headers = browser_headers(profile)
+        self.certificates = Certificates()
         self.in_flight = 0
         self._spare: list[Curl] = [make_handle(profile)]
         self._curls = AsyncCurl()

@@ -1,0 +1,95 @@
+"""Certificates, resumed sessions and TLS versions."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import ssl
+
+import pytest
+
+from tests.origins.certs import certs
+from tests.origins.hello import parse_client_hello
+from tests.origins.tls import TlsOrigin
+
+
+def fingerprint_of(origin):
+    pem = ssl.get_server_certificate(("127.0.0.1", origin.port))
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+@pytest.mark.parametrize("browser", ["chrome", None])
+@pytest.mark.parametrize("alpn", ["http/1.1", "h2"])
+def test_every_tls_response_has_its_origins_certificate(crawl, browser, alpn):
+    """On fresh and warm connections, after full handshakes and resumed ones."""
+    another = certs().server_context(alpn=(alpn,), host="other.test")
+    with (
+        TlsOrigin(requests_per_connection=3, alpn=(alpn,)) as one,
+        TlsOrigin(requests_per_connection=3, context=another) as other,
+    ):
+        urls = [f"{origin.url}/{n}" for n in range(20) for origin in (one, other)]
+        crawled = crawl(
+            *urls, CURL_SAFE_IMPERSONATE=browser, CURL_SAFE_WORKERS=1, CONCURRENT_REQUESTS=1
+        )
+        handshakes = one.handshakes + other.handshakes
+        resumed = one.resumed + other.resumed
+        expected = [fingerprint_of(one), fingerprint_of(other)]
+    assert expected[0] != expected[1]
+    assert len(crawled.responses) == 40
+    for response in crawled.responses:
+        certificate = bytes.fromhex(response["certificate"])
+        assert hashlib.sha256(certificate).hexdigest() == expected[response["number"] % 2]
+    assert crawled.stat("connection/reused_count") > 0
+    assert crawled.stat("handshake/success_count") == handshakes
+    assert crawled.stat("handshake/resumed_count") == resumed > 0
+
+
+def test_a_plain_response_has_no_certificate(crawl):
+    with TlsOrigin(tls=False) as origin:
+        crawled = crawl(origin.url)
+    assert crawled.responses[0]["certificate"] is None
+
+
+def test_verbose_logging_names_protocol_and_cipher(crawl):
+    with TlsOrigin() as origin:
+        crawled = crawl(origin.url, DOWNLOADER_CLIENT_TLS_VERBOSE_LOGGING=True)
+        silent = crawl(origin.url)
+    line = r"TLS connection to 127.0.0.1: protocol TLSv1.3, cipher TLS_\w+\n"
+    assert re.search(line, crawled.log)
+    assert not re.search(line, silent.log)
+
+
+@pytest.mark.parametrize(
+    ("settings", "offered"),
+    [
+        ({"DOWNLOAD_TLS_MAX_VERSION": "TLSv1.2"}, {0x0303}),
+        ({"DOWNLOAD_TLS_MIN_VERSION": "TLSv1.3"}, {0x0304}),
+        (
+            {"DOWNLOAD_TLS_MIN_VERSION": "TLSv1.2", "DOWNLOAD_TLS_MAX_VERSION": "TLSv1.3"},
+            {0x0303, 0x0304},
+        ),
+        ({"DOWNLOAD_TLS_MAX_VERSION": "TLSv1.2", "CURL_SAFE_IMPERSONATE": None}, {0x0303}),
+    ],
+)
+def test_tls_versions_are_bounded_by_the_settings(crawl, settings, offered):
+    with TlsOrigin() as origin:
+        crawled = crawl(origin.url, **settings)
+        hello = parse_client_hello(origin.hellos[0])
+    assert crawled.responses[0]["status"] == 200
+    known = set(range(0x0301, 0x0305))
+    assert (set(hello.supported_versions) & known or {hello.legacy_version}) == offered
+
+
+def test_an_origin_below_the_minimum_is_refused(crawl):
+    context = certs().server_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with TlsOrigin(context=context) as origin:
+        crawled = crawl(origin.url, DOWNLOAD_TLS_MIN_VERSION="TLSv1.3")
+    assert crawled.errors[0]["type"] == "HandshakeError"
+
+
+def test_keys_are_logged_where_sslkeylogfile_says(crawl, tmp_path):
+    keys = tmp_path / "keys.log"
+    with TlsOrigin() as origin:
+        crawl(origin.url, env={"SSLKEYLOGFILE": str(keys)})
+    assert "CLIENT_TRAFFIC_SECRET_0" in keys.read_text()
