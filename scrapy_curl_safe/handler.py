@@ -140,8 +140,9 @@ class CurlSafeDownloadHandler:
         outcome = result.outcome
         if isinstance(outcome, Refused):
             raise ValueError(f"{request} cannot be sent: {outcome.detail}")
+        stop = None
         if outcome is None:
-            transfer, response = reception.stopped()
+            transfer, response, stop = reception.stopped()
         elif isinstance(outcome, Done):
             transfer, response = outcome.transfer, reception.done(outcome, result.body)
         else:
@@ -150,6 +151,8 @@ class CurlSafeDownloadHandler:
         self._shared.figures.response(transfer)
         attempt = 1 + request.meta.get("retry_times", 0) + request.meta.get(RETRIES, 0)
         request.meta["curl_safe_info"] = info_of(transfer, result.worker.slot, attempt)
+        if stop is not None and stop.fail:
+            raise stop
         return response
 
     def _error(self, request: Request, reception: Reception, result: Result) -> Exception:

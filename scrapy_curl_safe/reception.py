@@ -73,20 +73,14 @@ class Reception:
             )
         return self._stop is None
 
-    def stopped(self) -> tuple[Transfer, Response]:
-        """What had come when StopDownload was raised.
-
-        Raises:
-            StopDownload: with the response, where that is what the receiver asked for.
-        """
+    def stopped(self) -> tuple[Transfer, Response, StopDownload]:
+        """What had come when StopDownload was raised, and that exception."""
         assert self._head is not None
         assert self._stop is not None
-        response = self._response(self._head, b"".join(self._body), ["download_stopped"])
         assert self._head.transfer is not None
-        if self._stop.fail:
-            self._stop.response = response
-            raise self._stop
-        return self._head.transfer, response
+        response = self._response(self._head, b"".join(self._body), ["download_stopped"])
+        self._stop.response = response
+        return self._head.transfer, response, self._stop
 
     def done(self, done: Done, body: bytes) -> Response:
         if done.head is not None:

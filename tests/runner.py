@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 from typing import Any
 
 import scrapy
+from scrapy import signals
 from scrapy.crawler import AsyncCrawlerProcess, CrawlerProcess
+from scrapy.exceptions import StopDownload
 
 REACTORS = {
     "asyncio": "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
@@ -25,6 +28,34 @@ REACTORS = {
 class PlanSpider(scrapy.Spider):
     name = "plan"
     plan: dict[str, Any]
+
+    @classmethod
+    def from_crawler(cls, crawler, *args, **kwargs):
+        spider = super().from_crawler(crawler, *args, **kwargs)
+        crawler.signals.connect(spider.opened, signals.spider_opened)
+        crawler.signals.connect(spider.closed_, signals.spider_closed)
+        if crawler.settings.get("RUNNER_STOPS_AT"):
+            crawler.signals.connect(spider.headers_received, signals.headers_received)
+            crawler.signals.connect(spider.bytes_received, signals.bytes_received)
+        return spider
+
+    def opened(self):
+        self.crawler.stats.set_value("memory_at_start", _peak_memory())
+
+    def closed_(self):
+        self.crawler.stats.set_value("memory_at_end", _peak_memory())
+
+    def headers_received(self, headers, body_length, request, spider):
+        self.crawler.stats.inc_value("heard_headers")
+        self.stop_at("headers_received")
+
+    def bytes_received(self, data, request, spider):
+        self.crawler.stats.inc_value("heard_bytes", len(data))
+        self.stop_at("bytes_received")
+
+    def stop_at(self, signal):
+        if self.settings["RUNNER_STOPS_AT"] == signal:
+            raise StopDownload(fail=self.settings.getbool("RUNNER_FAILS"))
 
     async def start(self):
         for number, wanted in enumerate(self.plan["requests"]):
@@ -71,6 +102,7 @@ class PlanSpider(scrapy.Spider):
                 "type": type(error).__name__,
                 "text": str(error),
                 **{name: getattr(error, name) for name in fields if hasattr(error, name)},
+                "stopped_flags": getattr(getattr(error, "response", None), "flags", None),
                 "meta": {k: v for k, v in failure.request.meta.items() if _is_plain(v)},
             }
         )
@@ -90,6 +122,11 @@ def _is_plain(value: object) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def _peak_memory() -> int:
+    """Bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _children() -> list[int]:

@@ -1,0 +1,277 @@
+"""What comes back: status, headers, bodies, limits, in each version of HTTP."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from tests.conftest import WAYS
+from tests.origins.raw import HOLD, RESET, RawOrigin
+from tests.origins.tls import Reply, SeenRequest, TlsOrigin
+from tests.test_requests import PROTOCOLS, make_origin  # noqa: F401
+
+
+def values_of(response, name):
+    return [value for key, value in response["headers"] if key == name]
+
+
+def test_status_headers_and_body(crawl, make_origin):  # noqa: F811
+    def app(seen: SeenRequest) -> Reply:
+        return Reply(
+            status=int(seen.path.rpartition("/")[2]),
+            headers=[
+                (b"x-repeated", b"1"),
+                (b"x-repeated", b"2"),
+                (b"x-utf8", "ü".encode()),
+                (b"x-latin", b"\xe9"),
+                (b"x-empty", b""),
+            ],
+            body=bytes(range(256)),
+        )
+
+    statuses = [200, 201, 203, 299, 400, 404, 418, 599]
+    with make_origin(app) as origin:
+        crawled = crawl(
+            *(f"{origin.url}/{status}" for status in statuses), HTTPERROR_ALLOW_ALL=True
+        )
+    assert sorted(r["status"] for r in crawled.responses) == statuses
+    for response in crawled.responses:
+        assert values_of(response, "X-Repeated") == ["1", "2"]
+        assert values_of(response, "X-Utf8") == ["ü".encode().decode("latin-1")]
+        assert values_of(response, "X-Latin") == ["\xe9"]
+        assert values_of(response, "X-Empty") == [""]
+        assert response["body"].encode("latin-1") == bytes(range(256))
+        assert response["ip"] == "127.0.0.1"
+
+
+def test_protocol(crawl):
+    with (
+        TlsOrigin(tls=False) as tcp,
+        TlsOrigin() as tls,
+        TlsOrigin(alpn=("h2",)) as h2,
+        RawOrigin(b"HTTP/1.0 200 OK\r\n\r\nold") as old,
+    ):
+        crawled = crawl(tcp.url, tls.url, h2.url, old.url)
+    protocols = {r["number"]: r["protocol"] for r in crawled.responses}
+    assert protocols == {0: "HTTP/1.1", 1: "HTTP/1.1", 2: "HTTP/2", 3: "HTTP/1.0"}
+    assert crawled.responses[-1]["body"] or crawled.responses[0]["body"]
+
+
+def test_the_class_is_chosen_as_scrapy_does(crawl, make_origin):  # noqa: F811
+    types = {
+        "/html": b"text/html",
+        "/xml": b"text/xml",
+        "/json": b"application/json",
+        "/binary": b"application/octet-stream",
+    }
+
+    def app(seen: SeenRequest) -> Reply:
+        return Reply(headers=[(b"content-type", types[seen.path])], body=b"\0\1\2")
+
+    with make_origin(app) as origin:
+        crawled = crawl(*(f"{origin.url}{path}" for path in types))
+    classes = {r["number"]: r["class"] for r in crawled.responses}
+    assert classes == {0: "HtmlResponse", 1: "XmlResponse", 2: "JsonResponse", 3: "Response"}
+
+
+def test_bodies_are_not_decompressed_by_the_worker(crawl, make_origin):  # noqa: F811
+    body = gzip.compress(b"unpacked by HttpCompressionMiddleware")
+
+    def app(seen: SeenRequest) -> Reply:
+        return Reply(headers=[(b"content-encoding", b"gzip")], body=body)
+
+    with make_origin(app) as origin:
+        on = crawl(origin.url)
+        off = crawl(origin.url, COMPRESSION_ENABLED=False)
+    assert on.responses[0]["body"] == "unpacked by HttpCompressionMiddleware"
+    assert off.responses[0]["body"].encode("latin-1") == body
+
+
+def test_thousands_of_headers(crawl):
+    lines = b"".join(b"X-Many: %d\r\n" % n for n in range(4000))
+    with RawOrigin(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + lines + b"\r\nok") as origin:
+        crawled = crawl(origin.url)
+    assert values_of(crawled.responses[0], "X-Many") == [str(n) for n in range(4000)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n"
+         b"0\r\nX-Trailer: 1\r\n\r\n", "abcde"),
+        (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", "until the end"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ""),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n"
+         b"Content-Length: 2\r\n\r\nok", "ok"),
+        (b"HTTP/1.1 200 OK\r\nX-Folded: a\r\n b\r\nContent-Length: 2\r\n\r\nok", "ok"),
+    ],
+    ids=["chunked", "until close", "empty", "early hints", "folded"],
+)  # fmt: skip
+def test_unusual_answers(crawl, answer, body):
+    with RawOrigin(answer) as origin:
+        crawled = crawl(origin.url)
+    (response,) = crawled.responses
+    assert response["status"] == 200
+    assert response["body"] == body
+    names = [name for name, _ in response["headers"]]
+    assert "X-Trailer" not in names
+    assert "Link" not in names
+
+
+def test_a_header_line_without_a_colon_is_a_clear_failure(crawl):
+    with RawOrigin(b"HTTP/1.1 200 OK\r\nno colon here\r\nContent-Length: 2\r\n\r\nok") as origin:
+        crawled = crawl(origin.url, RETRY_ENABLED=False)
+    assert crawled.errors[0]["type"] == "DownloadFailedError"
+    assert "Header without colon" in crawled.errors[0]["text"]
+
+
+# Limits
+
+
+def answer(size: int, length: bool) -> bytes:
+    header = b"Content-Length: %d\r\n" % size if length else b""
+    return b"HTTP/1.1 200 OK\r\n" + header + b"\r\n" + b"x" * size
+
+
+@pytest.mark.parametrize("length", [True, False], ids=["announced", "not announced"])
+def test_a_body_above_the_maximum_is_cut_off(crawl, length):
+    with RawOrigin(answer(100_000, length)) as origin:
+        crawled = crawl(
+            {"url": f"{origin.url}/setting"},
+            {"url": f"{origin.url}/request", "meta": {"download_maxsize": 200_000}},
+            {"url": f"{origin.url}/none", "meta": {"download_maxsize": 0}},
+            DOWNLOAD_MAXSIZE=50_000,
+        )
+    assert sorted(r["number"] for r in crawled.responses) == [1, 2]
+    (error,) = crawled.errors
+    assert error["type"] == "DownloadCancelledError"
+    assert ("Expected 100000 bytes" if length else "Received") in error["text"]
+    assert len(origin.heads) == 3
+
+
+@pytest.mark.parametrize("length", [True, False], ids=["announced", "not announced"])
+def test_a_body_above_the_warning_size_is_named_in_the_log(crawl, length):
+    with RawOrigin(answer(100_000, length)) as origin:
+        crawled = crawl(
+            {"url": f"{origin.url}/setting"},
+            {"url": f"{origin.url}/request", "meta": {"download_warnsize": 200_000}},
+            DOWNLOAD_WARNSIZE=50_000,
+        )
+    assert len(crawled.responses) == 2
+    assert crawled.log.count("more than its download warn size") == 1
+    word = "Expecting 100000" if length else "Received"
+    assert f"WARNING: {word}" in crawled.log
+
+
+def test_an_endless_body_never_reaches_the_crawler(crawl):
+    def script(head):
+        yield b"HTTP/1.1 200 OK\r\n\r\n"
+        for _ in range(10_000):
+            yield b"x" * 1_000_000
+
+    with RawOrigin(script) as origin:
+        crawled = crawl(origin.url, DOWNLOAD_MAXSIZE=20_000_000, RETRY_ENABLED=False)
+    assert crawled.errors[0]["type"] == "DownloadCancelledError"
+    assert origin.abandoned == 1
+    assert origin.sent < 100_000_000
+    grown = crawled.stats["memory_at_end"] - crawled.stats["memory_at_start"]
+    assert grown < 15_000_000
+
+
+CUT_SHORT = {
+    "by length": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this",
+    "in chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nonly this\r\n",
+}
+
+
+@pytest.mark.parametrize("cut", CUT_SHORT.values(), ids=CUT_SHORT.keys())
+def test_a_body_that_ends_early(crawl, cut):
+    with RawOrigin(cut) as origin:
+        crawled = crawl(
+            f"{origin.url}/a",
+            f"{origin.url}/b",
+            {"url": f"{origin.url}/c", "meta": {"download_fail_on_dataloss": False}},
+            RETRY_ENABLED=False,
+        )
+        lenient = crawl(origin.url, DOWNLOAD_FAIL_ON_DATALOSS=False)
+    assert [e["type"] for e in crawled.errors] == ["ResponseDataLossError"] * 2
+    assert crawled.log.count("DOWNLOAD_FAIL_ON_DATALOSS = False. (Said once.)") == 1
+    for response in (crawled.responses[0], lenient.responses[0]):
+        assert response["body"] == "only this"
+        assert response["flags"] == ["dataloss"]
+
+
+def pauses(*pieces):
+    return lambda head: pieces
+
+
+STALLS = {
+    "no first byte": pauses(HOLD),
+    "headers that never end": pauses(b"HTTP/1.1 200 OK\r\nX-A: 1\r\n", HOLD),
+    "a body that stalls": pauses(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx", HOLD),
+    "a byte now and then": pauses(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", *[b"x", 0.05] * 5000
+    ),
+}
+
+
+@pytest.mark.parametrize("stall", STALLS.values(), ids=STALLS.keys())
+def test_the_timeout_bounds_the_whole_download(crawl, stall):
+    with RawOrigin(stall) as origin:
+        crawled = crawl(
+            {"url": f"{origin.url}/request", "meta": {"download_timeout": 0.3}},
+            {"url": f"{origin.url}/setting"},
+            DOWNLOAD_TIMEOUT=0.6,
+            RETRY_ENABLED=False,
+        )
+        assert [e["type"] for e in crawled.errors] == ["DownloadTimeoutError"] * 2
+        assert len(origin.heads) == 2
+
+
+def test_a_reset_in_the_middle_of_a_body_is_a_failure(crawl):
+    script = pauses(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome", 0.05, RESET)
+    with RawOrigin(script) as origin:
+        crawled = crawl(origin.url, RETRY_TIMES=1)
+    assert crawled.errors[0]["type"] in ("DownloadFailedError", "ResponseDataLossError")
+    assert len(origin.heads) == 2
+    assert crawled.stat("handshake/failure_count") == 0
+
+
+# Signals
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("fail", [True, False])
+@pytest.mark.parametrize("signal", ["headers_received", "bytes_received"])
+def test_stop_download(crawl, way, signal, fail):
+    def script(head):
+        yield b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\nX-A: 1\r\n\r\n"
+        for _ in range(1000):
+            yield b"x" * 1_000_000
+
+    with RawOrigin(script) as origin:
+        crawled = crawl(
+            origin.url, way=way, DOWNLOAD_WARNSIZE=0, RUNNER_STOPS_AT=signal, RUNNER_FAILS=fail
+        )
+        # The transfer itself stops, not only its report.
+        assert origin.abandoned == 1
+    assert origin.sent < 500_000_000
+    if fail:
+        assert crawled.errors[0]["type"] == "StopDownload"
+        assert crawled.errors[0]["stopped_flags"] == ["download_stopped"]
+    else:
+        (response,) = crawled.responses
+        assert response["flags"] == ["download_stopped"]
+        assert ["X-A", "1"] in response["headers"]
+        assert bool(response["body"]) == (signal == "bytes_received")
+        assert not response["meta"]["curl_safe_info"]["connection_reused"]
+    assert crawled.stat("handshake/success_count") == 1
+
+
+def test_whoever_listens_gets_all_bytes(crawl):
+    with TlsOrigin(lambda seen: Reply(body=b"y" * 300_000)) as origin:
+        crawled = crawl(origin.url, RUNNER_STOPS_AT="never")
+    assert crawled.responses[0]["body"] == "y" * 300_000
+    assert crawled.stats["heard_bytes"] == 300_000
+    assert crawled.stats["heard_headers"] == 1
