@@ -107,9 +107,9 @@ _RULES = (
     _rule("local", {_OUT_OF_MEMORY}),
     _rule(
         "local",
-        {_COULDNT_RESOLVE_HOST, _COULDNT_CONNECT, _SEND_ERROR},
+        {_COULDNT_RESOLVE_HOST, _COULDNT_CONNECT, _SEND_ERROR, _SSL_CONNECT_ERROR},
         "too many open files|cannot assign requested address|thread failed to start"
-        "|no buffer space available|cannot allocate memory",
+        "|no buffer space available|cannot allocate memory|malloc failure",
     ),
     _rule("connection_died", {_RECV_ERROR}, "connection died"),
     _rule("certificate", {_PEER_FAILED_VERIFICATION}),
@@ -125,7 +125,7 @@ _RULES = (
     _rule("timeout", {_OPERATION_TIMEDOUT}, during=True),
     # Some versions report the peer's reset or close as a failed read or write.
     _rule(
-        "syscall", {_GOT_NOTHING, _SEND_ERROR, _RECV_ERROR}, "^(?!.*(CONNECT|proxy))", during=True
+        "syscall", {_GOT_NOTHING, _SEND_ERROR, _RECV_ERROR}, "^(?!.*(CONNECT tunnel|CONNECT aborted|proxy))", during=True
     ),
 )
 

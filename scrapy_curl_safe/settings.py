@@ -191,11 +191,11 @@ def parse_bind_address(value: Any) -> tuple[str, int] | None:
     """
     if value in (None, ""):
         return None
-    host, port = (value, 0) if isinstance(value, str) else tuple(value)
     try:
+        host, port = (value, 0) if isinstance(value, str) else value
         ipaddress.ip_address(host)
         return host, _port(port or None) or 0
-    except ValueError:
+    except (TypeError, ValueError):
         raise ValueError("an IP address, or a tuple of an IP address and a port") from None
 
 

@@ -72,13 +72,21 @@ def shared_by(crawler: Crawler) -> Shared | None:
 
 
 def close_crawl(crawler: Crawler, reason: str) -> None:
-    """Close the spider, or, where there is none yet, as soon as there is."""
+    """Close the spider, or, where the crawl has not started yet, as soon as it has."""
 
     def close() -> None:
         assert crawler.engine is not None
         deferred_from_coro(crawler.engine.close_spider_async(reason=reason))
 
-    if crawler.engine is not None and crawler.engine.spider is not None:
+    if _is_running(crawler):
         close()
     else:
-        crawler.signals.connect(close, signals.spider_opened, weak=False)
+        crawler.signals.connect(close, signals.engine_started, weak=False)
+
+
+def _is_running(crawler: Crawler) -> bool:
+    try:
+        engine = crawler.engine
+    except RuntimeError:  # Scrapy's answer as long as there is none
+        return False
+    return engine is not None and engine.running

@@ -160,7 +160,10 @@ def main() -> None:
     if settings.get("RUNNER_LINGERS"):
         print("lingering", file=sys.stderr, flush=True)
         signal.pause()
-    stats = crawler.stats.get_stats() if crawler.stats else {}
+    try:
+        stats = crawler.stats.get_stats()
+    except (AttributeError, RuntimeError):  # it did not get as far as having any
+        stats = {}
     result = {
         "responses": plan["responses"],
         "errors": plan["errors"],
@@ -169,6 +172,8 @@ def main() -> None:
     }
     with open(result_fd, "w") as out:
         json.dump(result, out)
+    # As `scrapy crawl` ends.
+    sys.exit(process.bootstrap_failed)
 
 
 if __name__ == "__main__":

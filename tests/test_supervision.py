@@ -140,6 +140,7 @@ def test_a_worker_whose_memory_runs_out_is_replaced(start_crawl):
         victim = crawl.workers()[0]
         subprocess.run(["prlimit", "--pid", str(victim), "--as=1:1"], check=True)
         crawled = crawl.finish()
+    assert crawled.errors == []
     assert sorted(r["number"] for r in crawled.responses) == list(range(200))
 
 

@@ -7,10 +7,14 @@ handlers (Scrapy builds one a scheme); the last handler to close closes it.
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
+
+from scrapy.exceptions import DownloadTimeoutError
 
 from ..errors import WorkerCrashedError
 from ..figures import Figures
@@ -37,6 +41,8 @@ logger = logging.getLogger(__name__)
 _SESSIONS = 64
 
 _LEAST_CONNECTIONS = 64
+# Seconds that a worker may be late with the end of a download.
+_TIMEOUT_GRACE = 10.0
 
 Outcome = Done | Failed | Refused | TooLarge
 
@@ -71,6 +77,7 @@ class Job:
     listener: Listener
     avoid: int | None = None
     worker: Worker | None = field(default=None, init=False)
+    deadline: float = field(default=math.inf, init=False)
     future: Future[Result] = field(init=False)
 
 
@@ -150,6 +157,8 @@ class Pool:
         worker.jobs[job.fetch.id] = job
         worker.warmth.taken(job.key)
         worker.served += 1
+        if job.fetch.timeout:
+            job.deadline = time.monotonic() + job.fetch.timeout + _TIMEOUT_GRACE
         try:
             worker.link.send(job.fetch, job.body)
         except WireError as error:
@@ -185,6 +194,17 @@ class Pool:
         if not job.future.done():
             job.future.set_result(Result(message, body, worker))
         self._supervisor.finished_one(worker)
+
+    def on_tick(self, worker: Worker, now: float) -> None:
+        for job in list(worker.jobs.values()):
+            # libcurl keeps the time itself; this is for a transfer that it lost sight of.
+            if now > job.deadline and not job.future.done():
+                job.future.set_exception(
+                    DownloadTimeoutError(
+                        f"Worker {worker.slot} did not end the download of {job.fetch.url} "
+                        f"within its {job.fetch.timeout:g} seconds"
+                    )
+                )
 
     def on_death(self, worker: Worker, exit_status: int, *, hung: bool) -> None:
         lost = list(worker.jobs.values())

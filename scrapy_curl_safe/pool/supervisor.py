@@ -47,6 +47,9 @@ class Owner(Protocol):
 
     def on_message(self, worker: Worker, message: FromWorker, body: bytes) -> None: ...
 
+    def on_tick(self, worker: Worker, now: float) -> None:
+        """Called about once a second for each worker, as long as the crawler's loop is free."""
+
     def on_death(self, worker: Worker, exit_status: int, *, hung: bool) -> None:
         """It died before its time; what it had in flight is lost."""
 
@@ -305,4 +308,6 @@ class Supervisor:
                 worker.hung = True
                 self._figures.worker_hung()
                 worker.process.kill()
+            else:
+                self._owner.on_tick(worker, now)
         self._schedule_tick()

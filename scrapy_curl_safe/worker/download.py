@@ -225,6 +225,8 @@ class Download:
             self._end(TooLarge(fetch.id, transfer, size, expected))
         elif error is None:
             self._complete(transfer, dataloss=False)
+        elif isinstance(error, MemoryError):
+            raise error
         elif not isinstance(error, CurlError):
             self._end(Failed(fetch.id, transfer, 0, f"{type(error).__name__}: {error}"))
         elif error.code == _PARTIAL_FILE and self._head is not None and fetch.keep_partial:

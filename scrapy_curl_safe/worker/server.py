@@ -45,6 +45,15 @@ def _raise_open_files_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def _die(loop: asyncio.AbstractEventLoop, context: object) -> None:
+    """End the worker at an exception that nothing was prepared for, no memory above all.
+
+    Whoever waits for a download would wait for ever; of a dead worker the crawler hears,
+    and has its requests done by another. Nothing is logged: that takes memory, too.
+    """
+    os._exit(70)  # EX_SOFTWARE of sysexits.h
+
+
 class _Server:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -52,6 +61,7 @@ class _Server:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_die)
         self._loop = loop
         self._link: Link[ToWorker] = Link(
             loop, self._sock, to_worker_decoder(), self._on_message, self._on_lost

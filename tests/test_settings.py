@@ -1,0 +1,170 @@
+"""Every setting: its default, what it takes, and how a wrong one stops the crawl."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from scrapy.settings import Settings as ScrapySettings
+
+from scrapy_curl_safe.settings import Settings, default_workers
+from tests.origins.tls import TlsOrigin
+
+DEFAULTS = {
+    "CURL_SAFE_WORKERS": default_workers(),
+    "CURL_SAFE_IMPERSONATE": "chrome",
+    "CURL_SAFE_HTTP_VERSION": None,
+    "CURL_SAFE_WORKER_MAX_REQUESTS": 0,
+    "CURL_SAFE_WORKER_MAX_MEMORY_MB": 0,
+    "CURL_SAFE_WORKER_HANG_TIMEOUT": 30,
+    "CURL_SAFE_HANDSHAKE_RETRY_TIMES": 10,
+    "CURL_SAFE_HANDSHAKE_BACKOFF": 0.1,
+    "CURL_SAFE_HANDSHAKE_BACKOFF_MAX": 5.0,
+    "CURL_SAFE_ADAPTIVE": True,
+    "CURL_SAFE_ADAPTIVE_FLOOR": 3,
+    "CURL_SAFE_MONITOR_INTERVAL": 60,
+    "CURL_SAFE_FAILURE_RATE_WARNING": 0.05,
+    "CURL_SAFE_FAILURE_RATE_CLOSE": 0,
+    "CURL_SAFE_PROMETHEUS_PORT": None,
+}
+
+GOOD = [
+    ("CURL_SAFE_WORKERS", 1, 1),
+    ("CURL_SAFE_WORKERS", "8", 8),
+    ("CURL_SAFE_IMPERSONATE", None, None),
+    ("CURL_SAFE_IMPERSONATE", "None", None),
+    ("CURL_SAFE_IMPERSONATE", "firefox", "firefox"),
+    ("CURL_SAFE_IMPERSONATE", {"tls_ciphers": ["A"]}, {"tls_ciphers": ["A"]}),
+    ("CURL_SAFE_HTTP_VERSION", "v2tls", "v2tls"),
+    ("CURL_SAFE_HTTP_VERSION", "None", None),
+    ("CURL_SAFE_WORKER_MAX_REQUESTS", "1000", 1000),
+    ("CURL_SAFE_WORKER_HANG_TIMEOUT", "2.5", 2.5),
+    ("CURL_SAFE_HANDSHAKE_BACKOFF", 0, 0.0),
+    ("CURL_SAFE_ADAPTIVE", "False", False),
+    ("CURL_SAFE_ADAPTIVE", "0", False),
+    ("CURL_SAFE_FAILURE_RATE_WARNING", 1, 1.0),
+    ("CURL_SAFE_PROMETHEUS_PORT", "9100", 9100),
+    ("CURL_SAFE_PROMETHEUS_PORT", "None", None),
+    ("DOWNLOAD_BIND_ADDRESS", "127.0.0.2", ("127.0.0.2", 0)),
+    ("DOWNLOAD_BIND_ADDRESS", ("::1", 0), ("::1", 0)),
+    ("DOWNLOAD_BIND_ADDRESS", ["127.0.0.2", 4000], ("127.0.0.2", 4000)),
+    ("DOWNLOAD_TLS_MIN_VERSION", "TLSv1.3", "TLSv1.3"),
+    ("DOWNLOAD_TIMEOUT", "7", 7.0),
+    ("DOWNLOAD_MAXSIZE", "10", 10),
+    ("DOWNLOAD_VERIFY_CERTIFICATES", "True", True),
+    ("RETRY_TIMES", 5, 5),
+]
+
+BAD = [
+    ("CURL_SAFE_WORKERS", 0, "a whole number from 1 to 64"),
+    ("CURL_SAFE_WORKERS", 65, "a whole number from 1 to 64"),
+    ("CURL_SAFE_WORKERS", "many", "a whole number from 1 to 64"),
+    ("CURL_SAFE_WORKERS", 2.5, "a whole number from 1 to 64"),
+    ("CURL_SAFE_WORKERS", True, "a whole number from 1 to 64"),
+    ("CURL_SAFE_WORKERS", None, "a whole number from 1 to 64"),
+    ("CURL_SAFE_IMPERSONATE", 7, "the name of a curl_cffi target, a fingerprint"),
+    ("CURL_SAFE_HTTP_VERSION", "2", "one of v1, v2, v2tls"),
+    ("CURL_SAFE_WORKER_MAX_REQUESTS", -1, "a whole number of 0 or more"),
+    ("CURL_SAFE_WORKER_MAX_MEMORY_MB", "1GB", "a whole number of 0 or more"),
+    ("CURL_SAFE_WORKER_HANG_TIMEOUT", 0.5, "a number of 1 or more"),
+    ("CURL_SAFE_HANDSHAKE_RETRY_TIMES", -3, "a whole number of 0 or more"),
+    ("CURL_SAFE_HANDSHAKE_BACKOFF", -0.1, "a number of 0 or more"),
+    ("CURL_SAFE_HANDSHAKE_BACKOFF", "nan", "a number of 0 or more"),
+    ("CURL_SAFE_HANDSHAKE_BACKOFF_MAX", 0.01, "a number of 0.1 or more"),
+    ("CURL_SAFE_HANDSHAKE_BACKOFF_MAX", "inf", "a number of 0.1 or more"),
+    ("CURL_SAFE_ADAPTIVE", "perhaps", "True or False"),
+    ("CURL_SAFE_ADAPTIVE_FLOOR", 0, "a whole number of 1 or more"),
+    ("CURL_SAFE_MONITOR_INTERVAL", -1, "a number of 0 or more"),
+    ("CURL_SAFE_FAILURE_RATE_WARNING", 1.5, "a number from 0 to 1"),
+    ("CURL_SAFE_FAILURE_RATE_CLOSE", "5%", "a number from 0 to 1"),
+    ("CURL_SAFE_PROMETHEUS_PORT", 70000, "a port from 1 to 65535, or None"),
+    ("DOWNLOAD_BIND_ADDRESS", "eth0", "an IP address, or a tuple"),
+    ("DOWNLOAD_BIND_ADDRESS", ("127.0.0.1",), "an IP address, or a tuple"),
+    ("DOWNLOAD_TLS_MAX_VERSION", "1.2", "one of TLSv1.0, TLSv1.1, TLSv1.2, TLSv1.3, or None"),
+]
+
+
+def test_defaults():
+    loaded = dataclasses.asdict(Settings.load(ScrapySettings()))
+    for name, value in DEFAULTS.items():
+        assert loaded[name.removeprefix("CURL_SAFE_").lower()] == value
+
+
+@pytest.mark.parametrize(("name", "value", "loaded"), GOOD)
+def test_good_values_of_any_source(name, value, loaded):
+    settings = Settings.load(ScrapySettings({name: value}))
+    field = name.removeprefix("CURL_SAFE_").lower()
+    assert getattr(settings, field) == loaded
+    assert type(getattr(settings, field)) is type(loaded)
+
+
+@pytest.mark.parametrize(("name", "value", "takes"), BAD)
+def test_a_bad_value_is_named_with_what_it_takes(name, value, takes):
+    with pytest.raises(ValueError, match=".") as raised:
+        Settings.load(ScrapySettings({name: value}))
+    assert str(raised.value).startswith(f"{name} is {value!r}: it takes {takes}")
+
+
+def test_they_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings.load(ScrapySettings()).workers = 3
+
+
+ONE_BAD_OF_EACH = {name: value for name, value, _ in reversed(BAD) if name in DEFAULTS}
+
+
+def test_a_bad_value_of_each_setting_stops_the_crawl_at_start(start_crawl):
+    assert ONE_BAD_OF_EACH.keys() == DEFAULTS.keys()
+    with TlsOrigin() as origin:
+        for name, value in ONE_BAD_OF_EACH.items():
+            crawl = start_crawl(origin.url, **{name: value})
+            crawl.process.wait()
+            crawled = crawl.finish()
+            assert crawled.exit_code == 1
+            assert f"ValueError: {name} is {value!r}: it takes" in crawled.log
+            assert "Spider opened" not in crawled.log
+        assert origin.accepted == 0
+
+
+HANDLERS = dict.fromkeys(("http", "https"), "scrapy_curl_safe.CurlSafeDownloadHandler")
+MIDDLEWARES = {"scrapy_curl_safe.HandshakeRetryMiddleware": 560}
+EXTENSIONS = {"scrapy_curl_safe.HandshakeMonitor": 0}
+
+
+@pytest.mark.parametrize(
+    "components",
+    [
+        {"DOWNLOADER_MIDDLEWARES": MIDDLEWARES},
+        {"EXTENSIONS": EXTENSIONS},
+        {
+            "DOWNLOAD_HANDLERS": HANDLERS,
+            "DOWNLOADER_MIDDLEWARES": MIDDLEWARES,
+            "EXTENSIONS": EXTENSIONS,
+        },
+    ],
+    ids=["middleware", "monitor", "all three"],
+)
+def test_without_the_add_on_a_bad_value_stops_the_crawl_too(crawl, components):
+    with TlsOrigin() as origin:
+        crawled = crawl(origin.url, ADDONS={}, CURL_SAFE_WORKERS=0, **components)
+        assert origin.accepted == 0
+    assert "ValueError: CURL_SAFE_WORKERS is 0: it takes a whole number" in crawled.log
+    assert "Spider opened" not in crawled.log
+
+
+def test_the_handler_alone_closes_the_spider(crawl):
+    with TlsOrigin() as origin:
+        crawled = crawl(origin.url, ADDONS={}, CURL_SAFE_WORKERS=0, DOWNLOAD_HANDLERS=HANDLERS)
+        assert origin.accepted == 0
+    assert crawled.stats["finish_reason"] == "curl_safe_bad_setting"
+    assert "a setting is wrong: CURL_SAFE_WORKERS is 0: it takes a whole number" in crawled.log
+
+
+@pytest.mark.parametrize("value", ["netscape4", {"no_such_field": 1}], ids=["name", "dict"])
+def test_a_browser_that_curl_cffi_does_not_know_stops_the_crawl(crawl, value):
+    """Only a worker can tell."""
+    with TlsOrigin() as origin:
+        crawled = crawl(origin.url, CURL_SAFE_IMPERSONATE=value)
+        assert origin.accepted == 0
+    assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
+    assert f"no worker can be had: CURL_SAFE_IMPERSONATE is {value!r}: " in crawled.log
