@@ -125,7 +125,10 @@ _RULES = (
     _rule("timeout", {_OPERATION_TIMEDOUT}, during=True),
     # Some versions report the peer's reset or close as a failed read or write.
     _rule(
-        "syscall", {_GOT_NOTHING, _SEND_ERROR, _RECV_ERROR}, "^(?!.*(CONNECT tunnel|CONNECT aborted|proxy))", during=True
+        "syscall",
+        {_GOT_NOTHING, _SEND_ERROR, _RECV_ERROR},
+        "^(?!.*(CONNECT tunnel|CONNECT aborted|proxy))",
+        during=True,
     ),
 )
 

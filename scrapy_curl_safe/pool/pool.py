@@ -185,7 +185,7 @@ class Pool:
         if job is None:
             return  # cancelled, and this crossed the news of it
         if not isinstance(message, (Done, Failed, Refused, TooLarge)):
-            if not job.listener.on_message(message, body) and not job.future.done():
+            if not job.future.done() and not job.listener.on_message(message, body):
                 job.future.set_result(Result(None, b"", worker))
             return
         del worker.jobs[job.fetch.id]

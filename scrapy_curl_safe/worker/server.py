@@ -69,8 +69,9 @@ class _Server:
         await asyncio.Event().wait()  # until _on_lost
 
     def _on_lost(self, reason: WireError | OSError | None) -> None:
-        # Nobody is left to wait for an orderly end of transfers, threads and sessions.
-        os._exit(0 if reason is None else 1)
+        # The crawler is gone, or what it says makes no sense. Either way nobody is left to
+        # wait for an orderly end of transfers, threads and sessions.
+        os._exit(1 if isinstance(reason, WireError) else 0)
 
     def _on_message(self, message: ToWorker, body: bytes) -> None:
         if isinstance(message, Fetch):
