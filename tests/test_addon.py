@@ -45,7 +45,9 @@ def test_a_handler_that_the_user_set_stays(value):
     assert handlers["https"] is CurlSafeDownloadHandler
 
 
-@pytest.mark.parametrize("name", [HandshakeRetryMiddleware, "scrapy_curl_safe.HandshakeRetryMiddleware"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", [HandshakeRetryMiddleware, "scrapy_curl_safe.HandshakeRetryMiddleware"]
+)
 @pytest.mark.parametrize("order", [42, None])
 def test_an_order_or_none_of_the_middleware_stays(name, order):
     settings = updated(DOWNLOADER_MIDDLEWARES={name: order})

@@ -6,6 +6,7 @@ import pickle
 import random
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -136,7 +137,7 @@ def test_the_budget_lets_random_loss_pass(loss):
 def test_the_budget_delays_an_origin_that_fails_on_and_on_to_a_steady_rate():
     waits = waits_at(1.0, requests=1000, seconds=0.0)
     assert waits[:100] == [0.0] * 100
-    steps = [b - a for a, b in zip(waits[100:], waits[101:], strict=False)]
+    steps = [b - a for a, b in pairwise(waits[100:])]
     assert steps == pytest.approx([0.1] * len(steps))
 
 

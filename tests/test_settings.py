@@ -100,7 +100,7 @@ def test_good_values_of_any_source(name, value, loaded):
 
 @pytest.mark.parametrize(("name", "value", "takes"), BAD)
 def test_a_bad_value_is_named_with_what_it_takes(name, value, takes):
-    with pytest.raises(ValueError, match=".") as raised:
+    with pytest.raises(ValueError, match=r"\A") as raised:
         Settings.load(ScrapySettings({name: value}))
     assert str(raised.value).startswith(f"{name} is {value!r}: it takes {takes}")
 

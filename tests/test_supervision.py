@@ -12,6 +12,9 @@ import pytest
 from tests.conftest import WAYS
 from tests.origins.tls import TlsOrigin
 
+# So many at once that each worker has some in flight at any time.
+BUSY = {"CONCURRENT_REQUESTS": 32, "CONCURRENT_REQUESTS_PER_DOMAIN": 32}
+
 
 def kill_when_busy(crawl, origin, how):
     """Signal one worker while it has requests in flight."""
@@ -23,8 +26,8 @@ def kill_when_busy(crawl, origin, how):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_worker_that_is_killed_is_replaced_and_its_requests_are_retried(start_crawl, way):
-    with TlsOrigin(delay=0.05) as origin:
-        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(200)), way=way)
+    with TlsOrigin(delay=0.2) as origin:
+        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(200)), way=way, **BUSY)
         victim = kill_when_busy(crawl, origin, signal.SIGKILL)
         crawled = crawl.finish()
     assert sorted(r["number"] for r in crawled.responses) == list(range(200))
@@ -36,9 +39,9 @@ def test_a_worker_that_is_killed_is_replaced_and_its_requests_are_retried(start_
 
 
 def test_a_worker_that_hangs_is_killed_and_its_requests_are_retried(start_crawl):
-    with TlsOrigin(delay=0.05) as origin:
+    with TlsOrigin(delay=0.2) as origin:
         crawl = start_crawl(
-            *(f"{origin.url}/{n}" for n in range(200)), CURL_SAFE_WORKER_HANG_TIMEOUT=1
+            *(f"{origin.url}/{n}" for n in range(200)), CURL_SAFE_WORKER_HANG_TIMEOUT=1, **BUSY
         )
         victim = kill_when_busy(crawl, origin, signal.SIGSTOP)
         crawled = crawl.finish()

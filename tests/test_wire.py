@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import tracemalloc
+from itertools import pairwise
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,7 +96,7 @@ def encoded(frames):
 
 def split(data: bytes, cuts: list[int]) -> list[bytes]:
     at = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[a:b] for a, b in zip(at, at[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(at)]
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -240,7 +241,5 @@ def test_two_profiles_share_an_encoding_only_if_they_are_equal(one, other):
 
 @given(st.binary(max_size=100))
 def test_what_is_no_profile_is_its_own_error(data):
-    try:
-        wire.decode_profile(data)
-    except wire.WireError as error:
-        assert isinstance(error.__cause__, msgspec.MsgspecError)
+    with contextlib.suppress(wire.WireError):
+        assert isinstance(wire.decode_profile(data), wire.Profile)

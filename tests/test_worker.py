@@ -186,11 +186,11 @@ def test_its_environment_is_a_short_list(monkeypatch):
 def test_a_proxy_in_the_environment_is_ignored():
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "ALL_PROXY"), "http://127.0.0.1:1")
     command = ("-m", "scrapy_curl_safe.worker")
-    with TlsOrigin() as origin:
-        with talking(*start_by_hand(*command, env={**os.environ, **proxies})) as talk:
-            talk.receive()
-            talk.fetch(1, origin.url)
-            assert isinstance(talk.receive().message, wire.Done)
+    by_hand = start_by_hand(*command, env={**os.environ, **proxies})
+    with TlsOrigin() as origin, talking(*by_hand) as talk:
+        talk.receive()
+        talk.fetch(1, origin.url)
+        assert isinstance(talk.receive().message, wire.Done)
 
 
 def test_ctrl_c_does_not_end_it(worker):
@@ -263,8 +263,7 @@ def test_idle_sessions_are_closed_when_there_are_too_many(worker):
     """Each session holds a connection to the origin: the origin sees them go."""
     with TlsOrigin() as origin:
         for number in range(12):
-            profile = wire.encode_profile(wire.Profile(tls_max=None, akamai=None, local_port=0,
-                                                       interface=f"127.0.0.{number + 2}"))  # fmt: skip
+            profile = wire.encode_profile(wire.Profile(interface=f"127.0.0.{number + 2}"))
             worker.fetch(number, origin.url, profile=profile)
             message, _ = worker.receive()
             assert isinstance(message, wire.Done), message
