@@ -24,17 +24,14 @@ from .errors import (
     classify,
     download_error,
 )
-from .identity import make_headers, make_profile, origin_of, request_options
+from .identity import make_headers, make_profile, origin_of
+from .meta import AVOID, RETRIES, request_options
 from .pool.pool import Job, Result
 from .reception import Reception, info_of, is_heard
 from .shared import Shared, close_crawl
 from .wire import Done, Fetch, Profile, Refused, TooLarge, Transfer, encode_profile
 
 logger = logging.getLogger(__name__)
-
-# Private keys of request.meta. They are plain values: a request may be kept on disk.
-RETRIES = "curl_safe_retries"
-AVOID = "curl_safe_avoid"
 
 
 class CurlSafeDownloadHandler:

@@ -31,13 +31,12 @@ from .errors import (
     WorkerCrashedError,
     classify,
 )
-from .handler import RETRIES
 from .identity import origin_of
+from .meta import GAVE_UP, RETRIES
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_GAVE_UP = "curl_safe_gave_up"
 # Of origins that are remembered; the longest unused are forgotten.
 _MOST_ORIGINS = 65_536
 
@@ -119,7 +118,7 @@ class HandshakeRetryMiddleware:
 
     def process_request(self, request: Request) -> None:
         # Given up once, and sent again all the same (by an errback, say): it starts anew.
-        if request.meta.pop(_GAVE_UP, False):
+        if request.meta.pop(GAVE_UP, False):
             request.meta.pop("dont_retry", None)
             request.meta.pop(RETRIES, None)
 
@@ -190,7 +189,7 @@ class HandshakeRetryMiddleware:
         if not request.meta.get("dont_retry", False):
             # RetryMiddleware is next to see the exception, and must not start again.
             request.meta["dont_retry"] = True
-            request.meta[_GAVE_UP] = True
+            request.meta[GAVE_UP] = True
 
     async def _wait(self, origin: str, failures: int) -> None:
         if self._waiting[origin] >= self._most_waiting:

@@ -25,6 +25,8 @@ class Crawled:
 
     responses: list[dict[str, Any]]
     errors: list[dict[str, Any]]
+    #: (number of the request, slot of the worker that failed it), in order.
+    failed_workers: list[tuple[int, int]]
     stats: dict[str, Any]
     log: str
     exit_code: int

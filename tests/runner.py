@@ -35,6 +35,7 @@ class PlanSpider(scrapy.Spider):
         spider = super().from_crawler(crawler, *args, **kwargs)
         crawler.signals.connect(spider.opened, signals.spider_opened)
         crawler.signals.connect(spider.closed_, signals.spider_closed)
+        crawler.signals.connect(spider.left_downloader, signals.request_left_downloader)
         if crawler.settings.get("RUNNER_STOPS_AT"):
             crawler.signals.connect(spider.headers_received, signals.headers_received)
             crawler.signals.connect(spider.bytes_received, signals.bytes_received)
@@ -45,6 +46,11 @@ class PlanSpider(scrapy.Spider):
 
     def closed_(self):
         self.crawler.stats.set_value("memory_at_end", _peak_memory())
+
+    def left_downloader(self, request):
+        if "curl_safe_avoid" in request.meta:
+            number = request.cb_kwargs["number"]
+            self.plan["failed_workers"].append([number, request.meta["curl_safe_avoid"]])
 
     def headers_received(self, headers, body_length, request, spider):
         self.crawler.stats.inc_value("heard_headers")
@@ -171,7 +177,7 @@ def main() -> None:
     # What starts workers. An upgrade, say, can take the crawler's own interpreter away.
     sys.executable = os.environ.get("RUNNER_INTERPRETER", sys.executable)
     plan = json.load(sys.stdin)
-    plan.update(responses=[], errors=[])
+    plan.update(responses=[], errors=[], failed_workers=[])
     settings = {
         "ADDONS": {"scrapy_curl_safe.Addon": 500},
         "TELNETCONSOLE_ENABLED": False,
@@ -197,6 +203,7 @@ def main() -> None:
     result = {
         "responses": plan["responses"],
         "errors": plan["errors"],
+        "failed_workers": plan["failed_workers"],
         "stats": {key: value for key, value in stats.items() if _is_plain(value)},
         "children": _children(),
     }

@@ -10,7 +10,8 @@ from scrapy.downloadermiddlewares.httpcompression import ACCEPTED_ENCODINGS
 from scrapy.settings import Settings as ScrapySettings
 from scrapy.settings import default_settings
 
-from scrapy_curl_safe.identity import make_headers, make_profile, origin_of, request_options
+from scrapy_curl_safe.identity import make_headers, make_profile, origin_of
+from scrapy_curl_safe.meta import request_options
 from scrapy_curl_safe.settings import Settings
 
 URL = "https://example.com/"

@@ -1,0 +1,106 @@
+"""The download handlers that are compared, each turned on as its own documentation says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Any
+
+from packaging.requirements import Requirement
+
+OURS = "scrapy-curl-safe"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """How a crawl uses a download handler.
+
+    Args:
+        distribution: the name of its package, which also names it here.
+        handler: the import path, or None where a setting turns it on.
+        settings: what else the crawl sets.
+        meta: what each request says.
+        chrome: whether it is to look like Chrome.
+    """
+
+    distribution: str
+    handler: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+    chrome: bool = True
+
+    def all_settings(self) -> dict[str, Any]:
+        if self.handler is None:
+            return self.settings
+        return {"DOWNLOAD_HANDLERS": {"https": self.handler}, **self.settings}
+
+    def version(self) -> str | None:
+        """None where it is not installed."""
+        try:
+            return version(self.distribution)
+        except PackageNotFoundError:
+            return None
+
+    def unmet(self) -> list[str]:
+        """Which Scrapy and curl_cffi it asks for, where those installed are others."""
+        found = []
+        for line in requires(self.distribution) or ():
+            wanted = Requirement(line)
+            if wanted.name.lower().replace("_", "-") not in ("scrapy", "curl-cffi"):
+                continue
+            installed = version(wanted.name)
+            if not wanted.specifier.contains(installed, prereleases=True):
+                found.append(f"{wanted.name}{wanted.specifier}, not {installed}")
+        return found
+
+
+CONTENDERS = (
+    Contender(OURS, settings={"ADDONS": {"scrapy_curl_safe.Addon": 500}}),
+    Contender(
+        "scrapy",
+        "scrapy.core.downloader.handlers.http11.HTTP11DownloadHandler",
+        chrome=False,
+    ),
+    Contender(
+        "scrapy-download-handlers-incubator",
+        "scrapy_download_handlers_incubator.CurlCffiDownloadHandler",
+        # Headers that Scrapy sets would replace those of the browser.
+        settings={
+            "CURL_CFFI_HTTP_VERSION": "v2tls",
+            "USER_AGENT": None,
+            "DEFAULT_REQUEST_HEADERS": {},
+        },
+        meta={"curl_cffi_impersonate": "chrome"},
+    ),
+    Contender(
+        "scrapy-impersonate",
+        "scrapy_impersonate.ImpersonateDownloadHandler",
+        settings={"USER_AGENT": ""},
+        # The others do not verify certificates unless told to, as Scrapy does not.
+        meta={"impersonate": "chrome", "impersonate_args": {"verify": False}},
+    ),
+    Contender(
+        "scrapy-curl",
+        "scrapy_curl.CurlDownloadHandler",
+        meta={"curl": {"impersonate": "chrome"}},
+    ),
+    Contender(
+        "scrapy-curl-cffi",
+        "scrapy_curl_cffi.handlers.CurlCffiDownloadHandler",
+        settings={
+            "DOWNLOADER_MIDDLEWARES": {
+                "scrapy_curl_cffi.middlewares.CurlCffiMiddleware": 200,
+                "scrapy_curl_cffi.middlewares.DefaultHeadersMiddleware": 400,
+                "scrapy_curl_cffi.middlewares.UserAgentMiddleware": 500,
+                "scrapy.downloadermiddlewares.defaultheaders.DefaultHeadersMiddleware": None,
+                "scrapy.downloadermiddlewares.useragent.UserAgentMiddleware": None,
+            }
+        },
+        meta={"curl_cffi_options": {"impersonate": "chrome"}},
+    ),
+)
+
+LEFT_OUT = {
+    "scrapy-stealth": "it is a downloader middleware that downloads in threads, not a download "
+    "handler, and it asks PyPI for a newer version whenever a crawl starts",
+}

@@ -1,0 +1,89 @@
+"""The keys of request.meta that are this package's own, and what they may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from .settings import parse_http_version, parse_impersonate
+
+# Private. They are plain values: a request may be kept on disk, or in another queue.
+#: Retries so far of a request whose handshake failed.
+RETRIES = "curl_safe_retries"
+#: Slot of the worker that failed it last.
+AVOID = "curl_safe_avoid"
+#: Whether `dont_retry` was set because no more retries were left.
+GAVE_UP = "curl_safe_gave_up"
+
+HeaderList = list[tuple[bytes, "bytes | None"]]
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("True or False")
+    return value
+
+
+def _text(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ValueError("a string or None")
+    return value
+
+
+def _mapping(value: Any) -> dict[str, Any] | None:
+    if value is not None and not isinstance(value, dict):
+        raise ValueError("a dict or None")
+    return value
+
+
+def _pairs(value: Any) -> HeaderList:
+    try:
+        return [(_bytes(name), _bytes(text)) for name, text in value]
+    except (TypeError, ValueError):
+        raise ValueError("a list of (name, value) pairs of strings or bytes") from None
+
+
+def _bytes(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bytes):
+        return value
+    raise TypeError
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "impersonate": parse_impersonate,
+    "ja3": _text,
+    "akamai": _text,
+    "extra_fp": _mapping,
+    "http_version": parse_http_version,
+    "verify": _boolean,
+    "default_headers": _boolean,
+    "raw_headers": _pairs,
+}
+
+
+def request_options(meta: Mapping[str, Any]) -> dict[str, Any] | Literal[False]:
+    """What `meta["curl_safe"]` asks for, checked; False to keep the request off the pool.
+
+    Raises:
+        ValueError: an unknown key or a bad value, naming it and what it takes.
+    """
+    options = meta.get("curl_safe")
+    if options is None:
+        return {}
+    if options is False:
+        return False
+    if not isinstance(options, dict):
+        raise ValueError(f'meta["curl_safe"] is {options!r}: it takes a dict or False')
+    checked = {}
+    for key, value in options.items():
+        check = _CHECKS.get(key)
+        if check is None:
+            known = ", ".join(_CHECKS)
+            raise ValueError(f'meta["curl_safe"] has an unknown key {key!r}: it knows {known}')
+        try:
+            checked[key] = check(value)
+        except ValueError as error:
+            raise ValueError(f'meta["curl_safe"][{key!r}] is {value!r}: it takes {error}') from None
+    return checked
