@@ -57,6 +57,20 @@ def test_the_info_of_all_responses_adds_up_to_what_the_origin_counted(crawl):
     assert all(r["meta"]["download_latency"] > 0 for r in crawled.responses)
 
 
+def test_connections_are_kept_through_every_lull(crawl):
+    """At most one a request in flight in each worker, however the load goes up and down."""
+    with TlsOrigin(echo, delay=0.01) as origin:
+        crawled = crawl(
+            *(f"{origin.url}/{n}" for n in range(1000)),
+            CONCURRENT_REQUESTS=32,
+            CONCURRENT_REQUESTS_PER_DOMAIN=32,
+            CURL_SAFE_WORKERS=2,
+            LOG_LEVEL="INFO",
+        )
+    assert len(crawled.responses) == 1000
+    assert origin.handshakes <= 64
+
+
 def test_http_2_multiplexes(crawl):
     with TlsOrigin(echo, alpn=("h2", "http/1.1")) as origin:
         crawled = crawl(*(f"{origin.url}/{n}" for n in range(50)))

@@ -269,6 +269,32 @@ def test_stop_download(crawl, way, signal, fail):
     assert crawled.stat("handshake/success_count") == 1
 
 
+def test_a_stopped_download_frees_its_connection_at_once(crawl):
+    """Not only when the worker ends: the second answer waits until the origin saw it."""
+
+    def script(head):
+        if b"/second" in head:
+            for _ in range(600):
+                if origin.abandoned:
+                    break
+                yield 0.05
+            yield b"HTTP/1.1 200 OK\r\nX-Abandoned: %d\r\n" % origin.abandoned
+            yield b"Content-Length: 0\r\n\r\n"
+        else:
+            yield b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nx"
+            yield HOLD
+
+    with RawOrigin(script) as origin:
+        crawled = crawl(
+            f"{origin.url}/first",
+            f"{origin.url}/second",
+            RUNNER_STOPS_AT="headers_received",
+            RUNNER_FAILS=False,
+        )
+    second = next(r for r in crawled.responses if r["url"].endswith("/second"))
+    assert values_of(second, "X-Abandoned") == ["1"]
+
+
 def test_whoever_listens_gets_all_bytes(crawl):
     with TlsOrigin(lambda seen: Reply(body=b"y" * 300_000)) as origin:
         crawled = crawl(origin.url, RUNNER_STOPS_AT="never")

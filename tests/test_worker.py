@@ -146,7 +146,10 @@ from scrapy_curl_safe.pool.process import start_process
 process, sock = start_process()
 from scrapy_curl_safe import wire
 sock.sendall(wire.encode(wire.Hello(3600.0, 8, 8, wire.encode_profile(wire.Profile()))))
-data = sock.recv(65536)
+try:
+    data = sock.recv(65536)
+except ConnectionResetError:
+    data = b""
 print("ready" if data else f"died with {process.wait()}")
 sock.close()
 process.wait()
@@ -170,6 +173,22 @@ def test_the_package_may_be_reachable_only_through_the_crawlers_own_path(tmp_pat
     # Without -S the installed package would be found, too.
     said = crawl_in(tmp_path, code + START, "-I", "-S")
     assert said == f"{hidden}/scrapy_curl_safe/__init__.py\nready\n"
+
+
+def test_a_worker_is_of_the_same_package_as_its_crawler(tmp_path):
+    """Though another copy can be imported, here the installed one."""
+    hidden = tmp_path / "hidden"
+    shutil.copytree(ROOT / "scrapy_curl_safe", hidden / "scrapy_curl_safe")
+    with (hidden / "scrapy_curl_safe/worker/server.py").open("a") as server:
+        server.write("\nos._exit(42)\n")
+    code = f"import sys; sys.path.append({str(hidden)!r})\n"
+    code += "import importlib.util as u\n"
+    code += f"where = {str(hidden / 'scrapy_curl_safe')!r}\n"
+    code += "spec = u.spec_from_file_location('scrapy_curl_safe', where + '/__init__.py', "
+    code += "submodule_search_locations=[where])\n"
+    code += "sys.modules['scrapy_curl_safe'] = u.module_from_spec(spec)\n"
+    code += f"sys.path.insert(0, {str(ROOT)!r})\n"
+    assert crawl_in(tmp_path, code + START) == "died with 42\n"
 
 
 def test_its_environment_is_a_short_list(monkeypatch):

@@ -2,11 +2,15 @@
 
 The crawler runs this file by its path and with ``-I``, so that nothing in the directory
 of the crawl (a ``socket.py``, say) can shadow a standard module; where else to import
-from comes in CURL_SAFE_PATH. Only built-in modules may be imported before that is set.
+from comes in CURL_SAFE_PATH. This package is loaded from where this file is: another copy
+of it, on that path, need not speak the same wire.
 """
 
 import os
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
+
+PACKAGE = "scrapy_curl_safe"
 
 
 def main() -> None:
@@ -14,9 +18,21 @@ def main() -> None:
     for entry in os.environ.pop("CURL_SAFE_PATH", "").split(os.pathsep):
         if entry and entry not in sys.path:
             sys.path.append(entry)
+    if PACKAGE not in sys.modules:
+        _load_package(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     from scrapy_curl_safe.worker.server import serve  # noqa: PLC0415
 
     serve(int(sys.argv[1]))
+
+
+def _load_package(directory: str) -> None:
+    spec = spec_from_file_location(
+        PACKAGE, os.path.join(directory, "__init__.py"), submodule_search_locations=[directory]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[PACKAGE] = module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[PACKAGE])
 
 
 if __name__ == "__main__":
