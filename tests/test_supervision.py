@@ -18,7 +18,9 @@ BUSY = {"CONCURRENT_REQUESTS": 32, "CONCURRENT_REQUESTS_PER_DOMAIN": 32}
 
 def kill_when_busy(crawl, origin, how):
     """Signal one worker while it has requests in flight."""
-    crawl.wait_for(lambda: len(origin.requests) >= 10)
+    crawl.wait_for(lambda: crawl.log.count(") is up: ") == 2)
+    before = len(origin.requests)
+    crawl.wait_for(lambda: len(origin.requests) >= before + 40)
     victim = crawl.workers()[0]
     os.kill(victim, how)
     return victim
@@ -27,10 +29,10 @@ def kill_when_busy(crawl, origin, how):
 @pytest.mark.parametrize("way", WAYS)
 def test_a_worker_that_is_killed_is_replaced_and_its_requests_are_retried(start_crawl, way):
     with TlsOrigin(delay=0.2) as origin:
-        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(200)), way=way, **BUSY)
+        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(500)), way=way, **BUSY)
         victim = kill_when_busy(crawl, origin, signal.SIGKILL)
         crawled = crawl.finish()
-    assert sorted(r["number"] for r in crawled.responses) == list(range(200))
+    assert sorted(r["number"] for r in crawled.responses) == list(range(500))
     lost = crawled.stat("worker/lost_request_count")
     assert lost == crawled.stats["retry/reason_count/worker_crashed"] > 0
     assert crawled.stat("worker/crash_count") == 1
@@ -41,11 +43,11 @@ def test_a_worker_that_is_killed_is_replaced_and_its_requests_are_retried(start_
 def test_a_worker_that_hangs_is_killed_and_its_requests_are_retried(start_crawl):
     with TlsOrigin(delay=0.2) as origin:
         crawl = start_crawl(
-            *(f"{origin.url}/{n}" for n in range(200)), CURL_SAFE_WORKER_HANG_TIMEOUT=1, **BUSY
+            *(f"{origin.url}/{n}" for n in range(500)), CURL_SAFE_WORKER_HANG_TIMEOUT=1, **BUSY
         )
         victim = kill_when_busy(crawl, origin, signal.SIGSTOP)
         crawled = crawl.finish()
-    assert sorted(r["number"] for r in crawled.responses) == list(range(200))
+    assert sorted(r["number"] for r in crawled.responses) == list(range(500))
     assert crawled.stat("worker/hang_count") == 1
     assert crawled.stat("worker/crash_count") == 0
     assert crawled.stats["retry/reason_count/worker_hung"] > 0
@@ -139,7 +141,7 @@ def test_workers_that_cannot_start_close_the_crawl(crawl, interpreter, why, star
 def test_a_worker_whose_memory_runs_out_is_replaced(start_crawl):
     with TlsOrigin(delay=0.05) as origin:
         crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(200)))
-        crawl.wait_for(lambda: len(origin.requests) >= 10)
+        crawl.wait_for(lambda: crawl.log.count(") is up: ") == 2)
         victim = crawl.workers()[0]
         subprocess.run(["prlimit", "--pid", str(victim), "--as=1:1"], check=True)
         crawled = crawl.finish()
