@@ -35,6 +35,7 @@ class Origin:
         self.scheme = scheme
         self.port = 0
         self._accepted = 0
+        self._peers: list[str] = []
         self._hellos: list[bytes] = []
         self._errors: list[BaseException] = []
         self._open: set[socket.socket] = set()
@@ -51,6 +52,11 @@ class Origin:
     @property
     def accepted(self) -> int:
         return self._accepted
+
+    @property
+    def peers(self) -> list[str]:
+        """The address of each client, in order of their connections."""
+        return list(self._peers)
 
     @property
     def hellos(self) -> list[bytes]:
@@ -115,7 +121,8 @@ class Origin:
         tasks: set[asyncio.Task[None]] = set()
         try:
             while True:
-                sock, _ = await self._loop.sock_accept(listener)
+                sock, peer = await self._loop.sock_accept(listener)
+                self._peers.append(peer[0])
                 number = self._accepted
                 self._accepted += 1
                 self._open.add(sock)

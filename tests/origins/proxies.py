@@ -1,0 +1,95 @@
+"""A real proxy (pproxy: HTTP, SOCKS4 and SOCKS5 on one port) behind a tap that reads along."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pproxy
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+CHUNK = 65536
+
+
+class Proxy:
+    """A context manager; `received` is every byte that clients sent to it.
+
+    With a user and a password it asks for them (SOCKS4 knows none, and is then refused).
+    """
+
+    def __init__(self, user: str | None = None, password: str = "") -> None:
+        credentials = f"#{user}:{password}" if user is not None else ""
+        self._listen = f"http+socks4+socks5://127.0.0.1:0{credentials}"
+        self._received: list[bytearray] = []
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self.port = 0
+
+    @property
+    def location(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def connections(self) -> int:
+        return len(self._received)
+
+    @property
+    def received(self) -> bytes:
+        return b"\n".join(bytes(data) for data in self._received)
+
+    def __enter__(self) -> Proxy:
+        self._thread.start()
+        assert self._ready.wait(30)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        proxy: Any = await pproxy.Server(self._listen).start_server(
+            {"rserver": [], "verbose": lambda text: None}
+        )
+        self._behind = proxy.sockets[0].getsockname()[1]
+        tap = await asyncio.start_server(self._serve, "127.0.0.1", 0, family=socket.AF_INET)
+        self.port = tap.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        tap.close()
+        proxy.close()
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received = bytearray()
+        self._received.append(received)
+        to_proxy = await asyncio.open_connection("127.0.0.1", self._behind)
+        await asyncio.gather(
+            _copy(reader, to_proxy[1], received), _copy(to_proxy[0], writer, bytearray())
+        )
+
+
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: bytearray
+) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(CHUNK):
+            seen += data
+            writer.write(data)
+            await writer.drain()
+    writer.close()

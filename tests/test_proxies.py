@@ -1,0 +1,201 @@
+"""Proxies: every kind, their credentials, and what must never cross them."""
+
+from __future__ import annotations
+
+import base64
+from urllib.parse import quote
+
+import pytest
+
+from tests.origins.hello import parse_client_hello
+from tests.origins.proxies import Proxy
+from tests.origins.tls import Reply, SeenRequest, TlsOrigin
+
+USER, PASSWORD = "us er", "p@ss:w/ö%rd?#"
+# As HTTP's Basic scheme carries them, which is what must not leak in any of its forms.
+BASIC = base64.b64encode(f"{USER}:{PASSWORD}".encode())
+SECRETS = (BASIC, PASSWORD.encode(), quote(PASSWORD, safe="").encode())
+ENCODING = {"HTTPPROXY_AUTH_ENCODING": "utf-8"}
+
+
+def via(proxy: Proxy, scheme: str, user: str | None = None, password: str = "") -> str:
+    if user is None:
+        return f"{scheme}://{proxy.location}"
+    return f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{proxy.location}"
+
+
+def request(url: str, proxy: str, **meta) -> dict:
+    return {"url": url, "meta": {"proxy": proxy, **meta}}
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks4", "socks5", "socks5h"])
+@pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
+def test_every_kind_of_proxy_to_every_kind_of_origin(crawl, scheme, tls):
+    with TlsOrigin(tls=tls) as origin, Proxy() as proxy:
+        crawled = crawl(request(f"{origin.url}/page", via(proxy, scheme)))
+        assert [r["status"] for r in crawled.responses] == [200], crawled.errors
+        assert [seen.path for seen in origin.requests] == ["/page"]
+        assert proxy.connections == 1
+    assert crawled.responses[0]["meta"]["curl_safe_info"]["connection_reused"] is False
+    assert crawled.stat("handshake/count") == int(tls)
+
+
+def test_a_proxy_without_a_scheme_is_an_http_proxy(crawl):
+    with TlsOrigin() as origin, Proxy() as proxy:
+        crawled = crawl(request(origin.url, proxy.location), HTTPPROXY_ENABLED=False)
+        assert len(crawled.responses) == 1
+        assert proxy.received.startswith(b"CONNECT ")
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5h"])
+@pytest.mark.parametrize("middleware", [True, False], ids=["HttpProxyMiddleware", "none"])
+def test_credentials_with_every_special_character(crawl, scheme, middleware):
+    with TlsOrigin() as origin, Proxy(USER, PASSWORD) as proxy:
+        crawled = crawl(
+            request(origin.url, via(proxy, scheme, USER, PASSWORD)),
+            HTTPPROXY_ENABLED=middleware,
+            **ENCODING,
+        )
+        assert [r["status"] for r in crawled.responses] == [200], crawled.errors
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+def test_a_wrong_password_is_a_clear_error(crawl, scheme):
+    with TlsOrigin() as origin, Proxy(USER, PASSWORD) as proxy:
+        crawled = crawl(request(origin.url, via(proxy, scheme, USER, "wrong")), RETRY_ENABLED=False)
+        assert origin.accepted == 0
+    (error,) = crawled.errors
+    assert error["type"] in ("DownloadFailedError", "DownloadConnectionRefusedError")
+    assert ("407" if scheme == "http" else "SOCKS") in error["text"]
+    assert crawled.stat("handshake/failure_count") == 0
+
+
+def test_a_proxy_that_is_not_there(crawl):
+    with TlsOrigin() as origin, Proxy() as proxy:
+        gone = via(proxy, "http")
+    with TlsOrigin() as origin:
+        crawled = crawl(request(origin.url, gone), RETRY_ENABLED=False)
+    assert crawled.errors[0]["type"] == "DownloadConnectionRefusedError"
+
+
+def test_credentials_reach_the_proxy_and_no_one_else(crawl):
+    """Through redirects and retries, of http and https, by CONNECT and without."""
+
+    def app(seen: SeenRequest) -> Reply:
+        if seen.path == "/moved":
+            return Reply(status=302, headers=[(b"Location", b"/here")])
+        return Reply()
+
+    drops = [False, True, False, True]
+    with (
+        TlsOrigin(app, drop=drops, requests_per_connection=1) as secure,
+        TlsOrigin(app, tls=False) as plain,
+        Proxy(USER, PASSWORD) as proxy,
+    ):
+        url = via(proxy, "http", USER, PASSWORD)
+        crawled = crawl(
+            request(f"{secure.url}/moved", url),
+            request(f"{plain.url}/moved", url),
+            {"url": f"{secure.url}/direct"},
+            CONCURRENT_REQUESTS=1,
+            **ENCODING,
+        )
+        assert sorted(r["url"].rpartition("/")[2] for r in crawled.responses) == [
+            "direct", "here", "here",
+        ]  # fmt: skip
+        assert crawled.stat("handshake/retry_count") > 0
+        assert proxy.received.count(b"CONNECT ") == proxy.received.count(
+            b"Proxy-Authorization: Basic " + BASIC
+        ) - 2  # fmt: skip
+        for seen in (*secure.requests, *plain.requests):
+            assert not leaks(seen)
+        # The log neither.
+        assert PASSWORD not in crawled.log
+        assert BASIC.decode() not in crawled.log
+
+
+def leaks(seen: SeenRequest) -> bool:
+    everything = b"\n".join(name + b": " + value for name, value in seen.headers)
+    everything += seen.path.encode() + seen.body
+    return b"proxy-auth" in everything.lower() or any(secret in everything for secret in SECRETS)
+
+
+def test_a_leak_would_be_noticed(crawl):
+    with TlsOrigin() as origin:
+        crawl({"url": origin.url, "headers": {"X-Forwarded": f"Basic {BASIC.decode()}"}})
+        assert leaks(origin.requests[0])
+
+
+def test_headers_for_the_proxy_reach_the_proxy_alone(crawl):
+    with TlsOrigin() as origin, Proxy() as proxy:
+        crawl(request(origin.url, via(proxy, "http"), proxy_headers={"X-Country": ["de"]}))
+        assert b"X-Country: de\r\n" in proxy.received
+        assert origin.requests[0].header("X-Country") is None
+
+
+def test_proxies_in_the_environment_are_ignored_without_scrapys_middleware(crawl):
+    with TlsOrigin() as origin, Proxy() as proxy:
+        env = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), via(proxy, "http"))
+        crawled = crawl(origin.url, env=env, HTTPPROXY_ENABLED=False)
+        assert len(crawled.responses) == 1
+        assert proxy.connections == 0
+
+
+def offers_ticket(origin) -> list[bool]:
+    return [parse_client_hello(hello).has_psk for hello in origin.hellos]
+
+
+def test_no_ticket_and_no_connection_crosses_proxies_users_browsers_or_addresses(crawl):
+    """One after another through one worker, so that all could be shared."""
+    with (
+        TlsOrigin(requests_per_connection=10) as origin,
+        Proxy() as one,
+        Proxy() as other,
+        Proxy("a", "x") as asking,
+    ):
+        visitors = [
+            {},
+            {"proxy": via(one, "http")},
+            {"proxy": via(other, "http")},
+            {"proxy": via(asking, "http", "a", "x")},
+            {"proxy": via(one, "http"), "proxy_headers": {"X-Session": "2"}},
+            {"curl_safe": {"impersonate": "firefox"}},
+            {"bindaddress": "127.0.0.2"},
+            {"bindaddress": "127.0.0.3"},
+        ]
+        crawled = crawl(
+            *({"url": f"{origin.url}/{n}", "meta": meta} for n, meta in enumerate(visitors)),
+            CONCURRENT_REQUESTS=1,
+            CURL_SAFE_WORKERS=1,
+        )
+        assert len(crawled.responses) == len(visitors), crawled.errors
+        assert offers_ticket(origin) == [False] * len(visitors)
+    assert crawled.stat("connection/reused_count") == 0
+
+
+def test_within_one_of_them_tickets_are_used(crawl):
+    """Else the test above could not fail."""
+    with TlsOrigin(requests_per_connection=1) as origin, Proxy() as proxy:
+        crawled = crawl(
+            *(request(f"{origin.url}/{n}", via(proxy, "http")) for n in range(4)),
+            CONCURRENT_REQUESTS=1,
+            CURL_SAFE_WORKERS=1,
+        )
+        assert offers_ticket(origin) == [False, True, True, True]
+        assert crawled.stat("handshake/resumed_count") == origin.resumed == 3
+
+
+@pytest.mark.parametrize("address", ["127.0.0.2", ("127.0.0.2", 0)])
+def test_binding_by_setting_and_by_request(crawl, address):
+    with TlsOrigin() as origin:
+        crawled = crawl(
+            f"{origin.url}/0",
+            {"url": f"{origin.url}/1", "meta": {"bindaddress": "127.0.0.3"}},
+            {"url": f"{origin.url}/2", "meta": {"bindaddress": ["127.0.0.3", 0]}},
+            DOWNLOAD_BIND_ADDRESS=address,
+            CONCURRENT_REQUESTS=1,
+            CURL_SAFE_WORKERS=1,
+        )
+        assert len(crawled.responses) == 3
+        # The third is on the connection of the second, neither on that of the first.
+        assert origin.peers == ["127.0.0.2", "127.0.0.3"]
