@@ -74,7 +74,7 @@ class PlanSpider(scrapy.Spider):
                 callback=self.parse,
                 errback=self.failed,
                 cb_kwargs={"number": number},
-                dont_filter=True,
+                dont_filter=not self.settings.getbool("RUNNER_FILTERS"),
             )
 
     def parse(self, response, number):
@@ -101,7 +101,7 @@ class PlanSpider(scrapy.Spider):
                 "meta": {k: v for k, v in response.meta.items() if _is_plain(v)},
             }
         )
-        return {"number": number}
+        return {"number": number, "file_urls": self.settings.getlist("RUNNER_FILE_URLS")}
 
     def failed(self, failure):
         error = failure.value

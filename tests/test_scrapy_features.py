@@ -1,0 +1,179 @@
+"""Scrapy's own features work with the handler in place."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT, worker_pids
+from tests.origins.tls import Reply, SeenRequest, TlsOrigin
+
+PROJECT = """
+ADDONS = {"scrapy_curl_safe.Addon": 500}
+SPIDER_MODULES = ["spiders"]
+"""
+
+
+@pytest.fixture
+def scrapy(tmp_path):
+    """Run a scrapy command in a project of one line."""
+    (tmp_path / "project.py").write_text(PROJECT)
+    (tmp_path / "spiders.py").write_text("")
+
+    def run(*command: str, **options) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "scrapy", *command],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "TMPDIR": str(tmp_path),
+                "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
+                "SCRAPY_SETTINGS_MODULE": "project",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            **options,
+        )
+        assert worker_pids(tmp_path) == []
+        return done
+
+    return run
+
+
+def through_the_pool(run: subprocess.CompletedProcess[str], responses: int) -> bool:
+    return f"'curl_safe/response_count': {responses}" in run.stderr
+
+
+def site(seen: SeenRequest) -> Reply:
+    """A page that sets a cookie, one that wants it, one that has moved, and files."""
+    if seen.path == "/robots.txt":
+        return Reply(body=b"User-agent: *\nDisallow: /private")
+    if seen.path == "/cookie":
+        return Reply(status=302, headers=[(b"Set-Cookie", b"a=1"), (b"Location", b"/wants")])
+    if seen.path == "/wants":
+        return Reply(status=200 if seen.header("Cookie") == b"a=1" else 403)
+    if seen.path == "/auth":
+        return Reply(status=200 if seen.header("Authorization") else 401)
+    return Reply(headers=[(b"Content-Type", b"text/html")], body=b"<title>T</title>")
+
+
+@pytest.fixture
+def origin():
+    with TlsOrigin(site) as origin:
+        yield origin
+
+
+def test_fetch(scrapy, origin):
+    run = scrapy("fetch", f"{origin.url}/")
+    assert run.stdout.strip() == "<title>T</title>"
+    assert through_the_pool(run, 1)
+
+
+def test_shell(scrapy, origin):
+    run = scrapy("shell", f"{origin.url}/", "-c", "response.css('title::text').get()")
+    assert run.stdout.strip().splitlines()[-1] == "T"
+    assert "curl_safe" not in run.stdout
+    assert [seen.path for seen in origin.requests] == ["/"]
+    assert "sec-ch-ua" in str(origin.requests[0].headers)
+
+
+def test_parse_and_contracts(scrapy, origin, tmp_path):
+    (tmp_path / "spiders.py").write_text(
+        f"""
+import scrapy
+class S(scrapy.Spider):
+    name = "s"
+    def parse(self, response):
+        '''
+        @url {origin.url}/
+        @returns items 1 1
+        '''
+        yield {{"title": response.css("title::text").get()}}
+"""
+    )
+    parsed = scrapy("parse", "--spider=s", f"{origin.url}/")
+    assert "'title': 'T'" in parsed.stdout
+    assert through_the_pool(parsed, 1)
+    checked = scrapy("check", "s")
+    assert checked.returncode == 0
+    assert "OK" in checked.stdout + checked.stderr
+
+
+def test_cookies_and_redirects(crawl, origin):
+    crawled = crawl(f"{origin.url}/cookie")
+    assert [(r["status"], r["url"]) for r in crawled.responses] == [(200, f"{origin.url}/wants")]
+
+
+def test_http_auth(crawl, origin):
+    meta = {"url": f"{origin.url}/auth", "headers": {"Authorization": "Basic YTpi"}}
+    assert crawl(meta).responses[0]["status"] == 200
+
+
+def test_robots_txt_goes_through_the_pool(crawl, origin):
+    crawled = crawl(f"{origin.url}/public", f"{origin.url}/private", ROBOTSTXT_OBEY=True)
+    assert [r["url"] for r in crawled.responses] == [f"{origin.url}/public"]
+    assert crawled.errors[0]["type"] == "IgnoreRequest"
+    assert crawled.stat("response_count") == 2
+
+
+def test_the_http_cache(crawl, origin, tmp_path):
+    settings = {"HTTPCACHE_ENABLED": True, "HTTPCACHE_DIR": str(tmp_path / "cache")}
+    first = crawl(f"{origin.url}/", **settings)
+    second = crawl(f"{origin.url}/", **settings)
+    assert first.responses[0]["body"] == second.responses[0]["body"]
+    assert second.responses[0]["flags"] == ["cached"]
+    assert "curl_safe_info" not in second.responses[0]["meta"]
+    assert second.stat("request_count") == 0
+    assert len(origin.requests) == 1
+
+
+def test_autothrottle_learns_the_latency(crawl):
+    with TlsOrigin(delay=0.2) as origin:
+        crawled = crawl(
+            *(f"{origin.url}/{n}" for n in range(5)),
+            AUTOTHROTTLE_ENABLED=True,
+            AUTOTHROTTLE_START_DELAY=0.01,
+        )
+    assert all(r["meta"]["download_latency"] >= 0.2 for r in crawled.responses)
+
+
+def test_the_files_pipeline(crawl, origin, tmp_path):
+    store = tmp_path / "store"
+    crawled = crawl(
+        f"{origin.url}/page",
+        ITEM_PIPELINES={"scrapy.pipelines.files.FilesPipeline": 1},
+        FILES_STORE=str(store),
+        RUNNER_FILE_URLS=[f"{origin.url}/one.pdf", f"{origin.url}/two.pdf"],
+    )
+    assert len(list(store.rglob("*.pdf"))) == 2
+    assert crawled.stat("response_count") == 3
+
+
+def test_feed_exports(crawl, origin, tmp_path):
+    feed = tmp_path / "items.json"
+    crawl(f"{origin.url}/a", f"{origin.url}/b", FEEDS={str(feed): {"format": "json"}})
+    assert sorted(item["number"] for item in json.loads(feed.read_text())) == [0, 1]
+
+
+def test_jobdir_brings_each_page_once_over_two_runs(start_crawl, tmp_path):
+    """Requests with options, some of them waiting for a retry, are kept on disk."""
+    settings = {"JOBDIR": str(tmp_path / "job"), "CONCURRENT_REQUESTS": 8, "RUNNER_FILTERS": True}
+    options = {"curl_safe": {"impersonate": "firefox", "raw_headers": [["A", "b"]]}}
+    with TlsOrigin(delay=0.1, drop=0.3, requests_per_connection=1) as origin:
+        urls = [{"url": f"{origin.url}/{n}", "meta": options} for n in range(100)]
+        first = start_crawl(*urls, **settings)
+        first.wait_for(lambda: len(origin.requests) >= 20)
+        first.process.send_signal(signal.SIGINT)
+        one = first.finish()
+        two = start_crawl(*urls, **settings).finish()
+        assert len(origin.requests) == 100
+        assert {seen.header("A") for seen in origin.requests} == {b"b"}
+    numbers = [r["number"] for r in one.responses + two.responses]
+    assert 20 <= len(one.responses) < 100
+    assert sorted(numbers) == list(range(100))
