@@ -12,7 +12,7 @@ body is raw: pages are never encoded, and no message can make the other side run
 from __future__ import annotations
 
 import struct
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -25,7 +25,6 @@ __all__ = [
     "Done",
     "Failed",
     "Fetch",
-    "Frame",
     "FromWorker",
     "Head",
     "Hello",
@@ -253,11 +252,6 @@ def decode_profile(data: bytes) -> Profile:
         raise WireError(f"not a profile: {error}") from error
 
 
-class Frame(NamedTuple, Generic[_T]):
-    message: _T
-    body: bytes
-
-
 class Decoder(Generic[_T]):
     """Bytes of one direction in, whole frames out, however the bytes were split.
 
@@ -283,8 +277,8 @@ class Decoder(Generic[_T]):
         self._body: list[bytes] = []
         self._body_needs = 0
 
-    def feed(self, data: bytes) -> list[Frame[_T]]:
-        """The frames that these bytes complete.
+    def feed(self, data: bytes) -> list[tuple[_T, bytes]]:
+        """The frames that these bytes complete, each as its message and its body.
 
         Raises:
             WireError: a frame that the other side may not send.
@@ -295,7 +289,7 @@ class Decoder(Generic[_T]):
                 return []
             data = bytes(self._start)
             self._start.clear()
-        frames: list[Frame[_T]] = []
+        frames: list[tuple[_T, bytes]] = []
         at = 0
         while True:
             if self._message is None:
@@ -324,7 +318,7 @@ class Decoder(Generic[_T]):
                 self._body.append(piece)
                 piece = b"".join(self._body)
                 self._body.clear()
-            frames.append(Frame(self._message, piece))
+            frames.append((self._message, piece))
             self._message = None
 
     def _keep(self, data: bytes, at: int, needs: int) -> None:

@@ -61,7 +61,8 @@ class Proxy:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         proxy: Any = await pproxy.Server(self._listen).start_server(
-            {"rserver": [], "verbose": lambda text: None}
+            # A negative time keeps it from trusting an address that once knew the password.
+            {"rserver": [], "verbose": lambda text: None, "authtime": -1}
         )
         self._behind = proxy.sockets[0].getsockname()[1]
         tap = await asyncio.start_server(self._serve, "127.0.0.1", 0, family=socket.AF_INET)
