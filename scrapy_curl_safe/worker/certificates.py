@@ -17,7 +17,7 @@ from cffi import FFI
 from curl_cffi import Curl, CurlInfo, ffi, lib
 
 # curl_cffi's getinfo() reads the answer to CURLINFO_CERTINFO as a list of strings, which it
-# is not (curl_cffi 0.15 to 0.17): https://curl.se/libcurl/c/CURLINFO_CERTINFO.html
+# is not (seen with curl_cffi 0.16.3): https://curl.se/libcurl/c/CURLINFO_CERTINFO.html
 _structs = FFI()
 _structs.cdef(
     """

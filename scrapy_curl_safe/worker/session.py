@@ -39,7 +39,7 @@ class Session:
         self._spare: list[Curl] = [make_handle(profile)]
         self._curls = AsyncCurl()
         # AsyncCurl.setopt hands libcurl the address of a number where it takes the number
-        # (curl_cffi 0.15 to 0.17), which libcurl ignores.
+        # (curl_cffi 0.15 and 0.16.3), which libcurl ignores.
         lib.curl_multi_setopt(
             self._curls._curlm, CurlMOpt.MAXCONNECTS, ffi.cast("void *", max_connections)
         )
