@@ -43,9 +43,8 @@ class HandshakeError(DownloadFailedError):
     """
 
     def __init__(self, kind: str, curl_code: int, detail: str, origin: str) -> None:
-        super().__init__(
-            f"TLS handshake with {origin} failed ({kind}): curl: ({curl_code}) {detail}"
-        )
+        what = "Connection to" if kind == "local" else "TLS handshake with"
+        super().__init__(f"{what} {origin} failed ({kind}): curl: ({curl_code}) {detail}")
         self.kind = kind
         self.curl_code = curl_code
         self.detail = detail
@@ -124,12 +123,7 @@ _RULES = (
     _rule("protocol", {_SSL_CONNECT_ERROR}),
     _rule("timeout", {_OPERATION_TIMEDOUT}, during=True),
     # Some versions report the peer's reset or close as a failed read or write.
-    _rule(
-        "syscall",
-        {_GOT_NOTHING, _SEND_ERROR, _RECV_ERROR},
-        "^(?!.*(CONNECT tunnel|CONNECT aborted|proxy))",
-        during=True,
-    ),
+    _rule("syscall", {_GOT_NOTHING, _SEND_ERROR, _RECV_ERROR}, during=True),
 )
 
 
@@ -171,7 +165,7 @@ def classify(code: int, detail: str, *, during_handshake: bool) -> str | None:
     Args:
         code: libcurl's.
         detail: libcurl's text.
-        during_handshake: whether a TCP connection was up and the TLS connection was not yet.
+        during_handshake: whether the origin was reached and no handshake with it completed.
     """
     for rule in _RULES:
         if (

@@ -160,11 +160,7 @@ class CurlSafeDownloadHandler:
             self._count(request, failed.transfer)
             return reception.too_large(failed)
         transfer, origin = failed.transfer, origin_of(request)
-        # libcurl counts a connection once TCP is up.
-        during_handshake = (
-            _is_tls(request) and transfer.connects > 0 and transfer.handshake_at is None
-        )
-        kind = classify(failed.code, failed.detail, during_handshake=during_handshake)
+        kind = classify(failed.code, failed.detail, during_handshake=failed.in_handshake)
         error = download_error(failed.code, failed.detail, kind, origin)
         self._count(request, transfer, kind if isinstance(error, HandshakeError) else None)
         if isinstance(error, (HandshakeError, ConnectionDiedError)):

@@ -192,6 +192,9 @@ class Failed(msgspec.Struct, array_like=True, tag=5):
     transfer: Transfer
     code: int
     detail: str
+    #: Whether a TLS handshake with the origin was due: it could be reached, by a proxy's
+    #: word if there is one, and no handshake was completed.
+    in_handshake: bool = False
 
 
 class Refused(msgspec.Struct, array_like=True, tag=6):

@@ -10,6 +10,7 @@ import pytest
 from tests.origins.hello import parse_client_hello
 from tests.origins.proxies import Proxy
 from tests.origins.tls import Reply, SeenRequest, TlsOrigin
+from tests.test_tls import certificate_of, fingerprint_of
 
 USER, PASSWORD = "us er", "p@ss:w/ö%rd?#"
 # As HTTP's Basic scheme carries them, which is what must not leak in any of its forms.
@@ -38,6 +39,53 @@ def test_every_kind_of_proxy_to_every_kind_of_origin(crawl, scheme, tls):
         assert proxy.connections == 1
     assert crawled.responses[0]["meta"]["curl_safe_info"]["connection_reused"] is False
     assert crawled.stat("handshake/count") == int(tls)
+
+
+@pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
+def test_a_proxy_that_is_reached_by_tls(crawl, tls):
+    with TlsOrigin(tls=tls) as origin, Proxy(USER, PASSWORD, tls=True) as proxy:
+        crawled = crawl(
+            *(
+                request(f"{origin.url}/{n}", via(proxy, "https", USER, PASSWORD)) for n in range(3)
+            ),
+            CURL_SAFE_WORKERS=1,
+            CONCURRENT_REQUESTS=1,
+            **ENCODING,
+        )
+        assert [r["status"] for r in crawled.responses] == [200] * 3, crawled.errors
+        if tls:  # (this proxy closes what is not a tunnel)
+            assert proxy.connections == 1
+        assert b"Proxy-Authorization: Basic " + BASIC in proxy.received
+        assert not any(leaks(seen) for seen in origin.requests)
+        expected = fingerprint_of(origin) if tls else None
+    for response in crawled.responses:
+        assert certificate_of(response) == expected
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
+@pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
+def test_ipv6_behind_a_proxy(crawl, scheme, tls):
+    with TlsOrigin(tls=tls, host="::1") as origin, Proxy() as proxy:
+        crawled = crawl(request(f"{origin.url}/six", via(proxy, scheme)))
+        assert [seen.path for seen in origin.requests] == ["/six"], crawled.errors
+        assert origin.requests[0].header("Host") == origin.url.rpartition("/")[2].encode()
+        assert proxy.connections == 1
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5"])
+def test_the_timeout_bounds_a_proxy_that_stalls(crawl, scheme):
+    with TlsOrigin() as origin, Proxy(tls=scheme == "https", stalls=True) as proxy:
+        crawled = crawl(
+            request(origin.url, via(proxy, scheme), download_timeout=0.3), RETRY_TIMES=1
+        )
+        assert proxy.connections == 2
+        assert origin.accepted == 0
+    (error,) = crawled.errors
+    assert crawled.stats["retry/count"] == 1
+    # libcurl does not tell how far a SOCKS proxy has come.
+    if scheme != "socks5":
+        assert error["type"] == "DownloadTimeoutError"
+        assert crawled.stat("handshake/failure_count") == 0
 
 
 def test_a_proxy_without_a_scheme_is_an_http_proxy(crawl):

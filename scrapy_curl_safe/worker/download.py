@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from curl_cffi import Curl, CurlError, CurlInfo, CurlOpt, ffi
 
@@ -93,8 +94,8 @@ class Download:
 
     def _set_options(self, curl: Curl) -> None:
         fetch, body = self._fetch, self._body
-        curl.setopt(CurlOpt.URL, fetch.url.encode())
-        # First of all: it undoes what a HEAD or POST on the same handle left behind.
+        self._set_url(curl)
+        # Before the method: it undoes what a HEAD or POST on the same handle left behind.
         curl.setopt(CurlOpt.HTTPGET, 1)
         method = fetch.method
         if method == "HEAD":
@@ -115,6 +116,21 @@ class Download:
         if fetch.tell_tls:
             curl.setopt(CurlOpt.DEBUGFUNCTION, self._on_debug)
 
+    def _set_url(self, curl: Curl) -> None:
+        url, target = self._fetch.url, ffi.NULL
+        if self._asks_proxy_for_ipv6_literal():
+            # libcurl 8.21 loses the brackets and fails with code 27: the proxy is given the
+            # URL as it is, and libcurl a host that it never looks up.
+            parts = urlsplit(url)
+            target = parts._replace(fragment="").geturl().encode()
+            url = parts._replace(netloc="ipv6-literal.invalid").geturl()
+        curl.setopt(CurlOpt.URL, url.encode())
+        curl.setopt(CurlOpt.REQUEST_TARGET, target)
+
+    def _asks_proxy_for_ipv6_literal(self) -> bool:
+        proxy = self._session.profile.proxy or ""
+        return proxy.startswith("http") and self._fetch.url.startswith("http://[")
+
     def _header_lines(self) -> list[bytes]:
         """The lines for CURLOPT_HTTPHEADER: "Name:" removes, "Name;" sends an empty value."""
         given = {name.lower() for name, _ in self._fetch.headers}
@@ -132,6 +148,8 @@ class Download:
         if profile.impersonate is None or not profile.default_headers:
             unwanted += _ADDED_WITHOUT_BROWSER
         lines += [name + b":" for name in unwanted if name.lower() not in given]
+        if self._asks_proxy_for_ipv6_literal() and b"host" not in given:
+            lines.append(b"Host: " + urlsplit(self._fetch.url).netloc.encode())
         return lines
 
     # The response
@@ -234,7 +252,16 @@ class Download:
         elif error.code == _URL_MALFORMAT:
             self._end(Refused(fetch.id, _detail(error)))
         else:
-            self._end(Failed(fetch.id, transfer, int(error.code), _detail(error)))
+            in_handshake = self._in_handshake(transfer)
+            self._end(Failed(fetch.id, transfer, int(error.code), _detail(error), in_handshake))
+
+    def _in_handshake(self, transfer: Transfer) -> bool:
+        if not self._fetch.url.startswith("https:") or transfer.handshake_at is not None:
+            return False
+        # Of a SOCKS proxy libcurl does not tell whether it has reached the origin.
+        if (self._session.profile.proxy or "").startswith("http"):
+            return self._curl.getinfo(CurlInfo.HTTP_CONNECTCODE) == 200
+        return transfer.connects > 0  # which it counts once TCP is up
 
     def _complete(self, transfer: Transfer, *, dataloss: bool) -> None:
         if self._head is None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pproxy
 
+from .certs import certs
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -20,9 +22,19 @@ class Proxy:
     """A context manager; `received` is every byte that clients sent to it.
 
     With a user and a password it asks for them (SOCKS4 knows none, and is then refused).
+    With `tls` it is one that clients reach by TLS. One that stalls never answers.
     """
 
-    def __init__(self, user: str | None = None, password: str = "") -> None:
+    def __init__(
+        self,
+        user: str | None = None,
+        password: str = "",
+        *,
+        tls: bool = False,
+        stalls: bool = False,
+    ) -> None:
+        self._context = certs().server_context() if tls else None
+        self._stalls = stalls
         credentials = f"#{user}:{password}" if user is not None else ""
         self._listen = f"http+socks4+socks5://127.0.0.1:0{credentials}"
         self._received: list[bytearray] = []
@@ -65,7 +77,9 @@ class Proxy:
             {"rserver": [], "verbose": lambda text: None, "authtime": -1}
         )
         self._behind = proxy.sockets[0].getsockname()[1]
-        tap = await asyncio.start_server(self._serve, "127.0.0.1", 0, family=socket.AF_INET)
+        tap = await asyncio.start_server(
+            self._serve, "127.0.0.1", 0, family=socket.AF_INET, ssl=self._context
+        )
         self.port = tap.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
@@ -79,6 +93,10 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         received = bytearray()
         self._received.append(received)
+        if self._stalls:
+            while data := await reader.read(CHUNK):
+                received += data
+            return
         to_proxy = await asyncio.open_connection("127.0.0.1", self._behind)
         await asyncio.gather(
             _copy(reader, to_proxy[1], received), _copy(to_proxy[0], writer, bytearray())
