@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .handler import CurlSafeDownloadHandler
     from .middleware import HandshakeRetryMiddleware
     from .monitor import HandshakeMonitor
+    from .random_browser import RandomBrowserMiddleware
 
 __all__ = [
     "Addon",
@@ -23,6 +24,7 @@ __all__ = [
     "HandshakeError",
     "HandshakeMonitor",
     "HandshakeRetryMiddleware",
+    "RandomBrowserMiddleware",
     "WorkerCrashedError",
 ]
 
@@ -35,6 +37,7 @@ _MODULES = {
     "HandshakeError": "errors",
     "HandshakeMonitor": "monitor",
     "HandshakeRetryMiddleware": "middleware",
+    "RandomBrowserMiddleware": "random_browser",
     "WorkerCrashedError": "errors",
 }
 

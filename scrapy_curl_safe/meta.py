@@ -14,6 +14,8 @@ RETRIES = "curl_safe_retries"
 AVOID = "curl_safe_avoid"
 #: Whether `dont_retry` was set because no more retries were left.
 GAVE_UP = "curl_safe_gave_up"
+#: Whether RandomBrowserMiddleware picked the browser in `meta["curl_safe"]`.
+PICKED = "curl_safe_picked"
 
 HeaderList = list[tuple[bytes, "bytes | None"]]
 

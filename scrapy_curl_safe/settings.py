@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import math
 import os
@@ -12,6 +13,8 @@ from typing import Any
 from scrapy.settings import BaseSettings
 
 HTTP_VERSIONS = ("v1", "v2", "v2tls", "v2_prior_knowledge", "v3", "v3only")
+# Aliases: each is the newest of its kind that the installed curl_cffi has.
+_BROWSERS = ("chrome", "firefox", "safari")
 _TLS_VERSIONS = ("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
 
@@ -33,6 +36,7 @@ class Settings:
 
     workers: int
     impersonate: str | dict[str, Any] | None
+    browsers: tuple[str | dict[str, Any], ...]
     http_version: str | None
     worker_max_requests: int
     worker_max_memory_mb: int
@@ -71,6 +75,7 @@ class Settings:
         return cls(
             workers=read.whole("CURL_SAFE_WORKERS", default_workers(), 1, 64),
             impersonate=read.checked("CURL_SAFE_IMPERSONATE", "chrome", parse_impersonate),
+            browsers=read.checked("CURL_SAFE_BROWSERS", _BROWSERS, _parse_browsers),
             http_version=read.checked("CURL_SAFE_HTTP_VERSION", None, parse_http_version),
             worker_max_requests=read.whole("CURL_SAFE_WORKER_MAX_REQUESTS", 0),
             worker_max_memory_mb=read.whole("CURL_SAFE_WORKER_MAX_MEMORY_MB", 0),
@@ -170,6 +175,14 @@ def parse_impersonate(value: Any) -> str | dict[str, Any] | None:
     if isinstance(value, BaseSettings):
         return value.copy_to_dict()
     raise ValueError("the name of a curl_cffi target, a fingerprint as a dict, or None")
+
+
+def _parse_browsers(value: Any) -> tuple[str | dict[str, Any], ...]:
+    browsers = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+    if isinstance(browsers, (list, tuple)) and browsers and all(browsers):
+        with contextlib.suppress(ValueError):
+            return tuple(parse_impersonate(browser) or "" for browser in browsers)
+    raise ValueError("a list of what CURL_SAFE_IMPERSONATE takes, None apart")
 
 
 def parse_http_version(value: Any) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from scrapy import Request, signals
@@ -38,12 +39,23 @@ class Shared:
         self.profile = make_profile(Request("data:,"), {}, self.settings)
         self.encoded_profile = encode_profile(self.profile)
         self.pool = Pool(
-            running_event_loop(), self.settings, self.figures, self.encoded_profile, self._give_up
+            running_event_loop(), self.settings, self.figures, self._profiles(), self._give_up
         )
         # The stats are dumped before the handlers are closed.
         crawler.signals.connect(self.figures.set_rates, signals.spider_closed)
         # Not before: a crawl that fails on its way here never closes its handlers.
         crawler.signals.connect(self.pool.start, signals.spider_opened)
+
+    def _profiles(self) -> list[tuple[str, bytes]]:
+        browsers = [
+            (f"CURL_SAFE_BROWSERS has {browser!r}", self._encoded({"impersonate": browser}))
+            for browser in self.settings.browsers
+        ]
+        default = f"CURL_SAFE_IMPERSONATE is {self.settings.impersonate!r}"
+        return [(default, self.encoded_profile), *browsers]
+
+    def _encoded(self, options: dict[str, Any]) -> bytes:
+        return encode_profile(make_profile(Request("data:,"), options, self.settings))
 
     @classmethod
     def enter(cls, crawler: Crawler) -> Shared:

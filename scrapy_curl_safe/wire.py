@@ -98,13 +98,14 @@ class Transfer(msgspec.Struct, array_like=True):
 
 
 class Hello(msgspec.Struct, array_like=True, tag=0):
-    """The crawler's first word: how to work, and the profile that most requests use."""
+    """The crawler's first word: how to work, and which browsers it must be able to be."""
 
     pulse_interval: float
     max_sessions: int
     #: Idle connections that one session keeps.
     max_connections: int
-    profile: bytes
+    #: Encoded, each with the setting that asks for it; the first is what most requests use.
+    profiles: list[tuple[str, bytes]]
 
 
 class Fetch(msgspec.Struct, array_like=True, tag=1):
@@ -137,11 +138,11 @@ class Cancel(msgspec.Struct, array_like=True, tag=2):
 
 
 class Ready(msgspec.Struct, array_like=True, tag=0):
-    """The worker has built the session of the Hello's profile and takes requests."""
+    """The worker has tried the Hello's profiles and takes requests."""
 
     pid: int
     curl: str
-    #: Why the Hello's profile cannot be had, for example an unknown target.
+    #: Which of the profiles cannot be had, and why: an unknown target, for example.
     problem: str | None
 
 

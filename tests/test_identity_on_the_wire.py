@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing
+
 import curl_cffi.requests
 import pytest
 
@@ -152,3 +154,80 @@ def test_a_fingerprint_may_be_a_dict(crawl):
         headers = dict(origin.requests[0].headers)
     assert headers[b"User-Agent"] == b"of the fingerprint"
     assert headers[b"X-Browser"] == b"1"
+
+
+def curl_cffi_can_be(target, url):
+    try:
+        curl_cffi.requests.get(url, impersonate=target, verify=False)
+    except curl_cffi.requests.exceptions.ImpersonateError:
+        return False
+    return True
+
+
+def test_every_target_of_the_installed_curl_cffi(crawl):
+    """With a User-Agent that is its own where it has one; curl_cffi lists some that its
+    libcurl then refuses."""
+    listed = sorted(typing.get_args(curl_cffi.BrowserTypeLiteral))
+    with TlsOrigin() as origin:
+        targets = [target for target in listed if curl_cffi_can_be(target, origin.url)]
+    with TlsOrigin(alpn=("h2", "http/1.1")) as origin:
+        crawled = crawl(
+            *(
+                {"url": f"{origin.url}/{target}", "meta": {"curl_safe": {"impersonate": target}}}
+                for target in listed
+            )
+        )
+        refused = sorted(set(listed) - set(targets))
+        assert sorted(error["type"] for error in crawled.errors) == ["ValueError"] * len(refused)
+        for target, error in zip(refused, crawled.errors, strict=True):
+            assert target in error["text"]
+        assert sorted(seen.path[1:] for seen in origin.requests) == targets
+        agents = {seen.path[1:]: seen.header("User-Agent") or b"" for seen in origin.requests}
+        handshakes = {
+            seen.path[1:]: ja3(parse_client_hello(origin.hello_of(seen)))
+            for seen in origin.requests
+        }
+    names = {"firefox": b"Firefox/", "edge": b"Edg/", "chrome": b"Chrome/", "safari": b"Safari/"}
+    for target, agent in agents.items():
+        family = next((text for name, text in names.items() if target.startswith(name)), b"")
+        assert family in agent
+    assert len(set(handshakes.values())) > 10
+
+
+JA3 = "771,4865-4866-4867-49195-49199,0-11-10-35-16-5-13-51-45-43-23-65281,29-23-24,0"
+
+
+def test_ja3_akamai_and_extra_fp_by_request(crawl):
+    akamai = "1:65536;3:1000;4:6291456|15663105|0|m,p,a,s"
+    with TlsOrigin(alpn=("h2",)) as origin:
+        url = f"https://localhost:{origin.port}"  # (an address is not sent as server name)
+        crawled = crawl(
+            {"url": f"{url}/ja3", "meta": {"curl_safe": {"ja3": JA3}}},
+            {"url": f"{url}/akamai", "meta": {"curl_safe": {"akamai": akamai}}},
+            {
+                "url": f"{url}/extra",
+                "meta": {
+                    "curl_safe": {
+                        "ja3": JA3,
+                        "extra_fp": {
+                            "tls_signature_algorithms": [
+                                "ecdsa_secp256r1_sha256",
+                                "rsa_pss_rsae_sha256",
+                            ]
+                        },
+                    }
+                },
+            },
+            CONCURRENT_REQUESTS=1,
+        )
+        assert crawled.errors == []
+        hellos = [parse_client_hello(hello) for hello in origin.hellos]
+        openings = [parse_h2_opening(opening) for opening in origin.h2_openings]
+    assert ja3(hellos[0], leave_out=(21,)) == JA3  # (padding)
+    assert ja3(hellos[1], leave_out=(21,)) != JA3
+    assert hellos[2].signature_algorithms == (0x0403, 0x0804)
+    assert hellos[0].signature_algorithms != (0x0403, 0x0804)
+    assert openings[1].settings == ((1, 65536), (3, 1000), (4, 6291456))
+    assert openings[1].window_update == 15663105
+    assert openings[1].pseudo_headers == (":method", ":path", ":authority", ":scheme")
+    assert openings[0].settings != openings[1].settings

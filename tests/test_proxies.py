@@ -45,9 +45,7 @@ def test_every_kind_of_proxy_to_every_kind_of_origin(crawl, scheme, tls):
 def test_a_proxy_that_is_reached_by_tls(crawl, tls):
     with TlsOrigin(tls=tls) as origin, Proxy(USER, PASSWORD, tls=True) as proxy:
         crawled = crawl(
-            *(
-                request(f"{origin.url}/{n}", via(proxy, "https", USER, PASSWORD)) for n in range(3)
-            ),
+            *(request(f"{origin.url}/{n}", via(proxy, "https", USER, PASSWORD)) for n in range(3)),
             CURL_SAFE_WORKERS=1,
             CONCURRENT_REQUESTS=1,
             **ENCODING,

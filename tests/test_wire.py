@@ -49,7 +49,7 @@ to_worker = st.one_of(
         pulse_interval=st.floats(0, 100),
         max_sessions=whole,
         max_connections=whole,
-        profile=raw,
+        profiles=st.lists(st.tuples(text, raw), max_size=5),
     ),
     st.builds(
         wire.Fetch,
@@ -75,7 +75,14 @@ from_worker = st.one_of(
     st.builds(
         wire.Done, id=ids, transfer=transfers, head=st.none() | heads, dataloss=st.booleans()
     ),
-    st.builds(wire.Failed, id=ids, transfer=transfers, code=st.integers(0, 200), detail=text),
+    st.builds(
+        wire.Failed,
+        id=ids,
+        transfer=transfers,
+        code=st.integers(0, 200),
+        detail=text,
+        in_handshake=st.booleans(),
+    ),
     st.builds(wire.Refused, id=ids, detail=text),
     st.builds(wire.Warned, id=ids, size=whole, expected=st.booleans()),
     st.builds(wire.TooLarge, id=ids, transfer=transfers, size=whole, expected=st.booleans()),

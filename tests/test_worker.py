@@ -32,7 +32,7 @@ class Talk:
         self._decoder = wire.from_worker_decoder()
         self._frames: list[tuple[wire.FromWorker, bytes]] = []
         sock.settimeout(60)
-        self.send(wire.Hello(3600.0, 8, 8, PLAIN))
+        self.send(wire.Hello(3600.0, 8, 8, [("default", PLAIN)]))
 
     def send(self, message, body=b""):
         self.sock.sendall(wire.encode(message, len(body)) + body)
@@ -146,7 +146,7 @@ from scrapy_curl_safe.pool.process import start_process
 process, sock = start_process()
 from scrapy_curl_safe import wire
 try:
-    sock.sendall(wire.encode(wire.Hello(3600.0, 8, 8, wire.encode_profile(wire.Profile()))))
+    sock.sendall(wire.encode(wire.Hello(3600.0, 8, 8, [("", wire.encode_profile(wire.Profile()))])))
     data = sock.recv(65536)
 except (BrokenPipeError, ConnectionResetError):
     data = b""
@@ -266,7 +266,7 @@ def test_signs_of_life_come_unasked():
     process, sock = start_process()
     with talking(process, sock) as talk:
         talk.receive()
-        talk.send(wire.Hello(0.05, 8, 8, PLAIN))
+        talk.send(wire.Hello(0.05, 8, 8, [("default", PLAIN)]))
         decoder = wire.from_worker_decoder()
         pulses = []
         while len(pulses) < 3:

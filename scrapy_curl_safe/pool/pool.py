@@ -87,7 +87,8 @@ class Pool:
         loop: of the crawl.
         settings: of the crawl.
         figures: counts what happens.
-        profile: encoded; a worker that cannot have it is of no use, so it is tried first.
+        profiles: encoded, each with the setting that asks for it, that of most requests
+            first; a worker that cannot have them all is of no use.
         give_up: called with a reason when no worker can be had, now or ever.
     """
 
@@ -96,7 +97,7 @@ class Pool:
         loop: EventLoop,
         settings: Settings,
         figures: Figures,
-        profile: bytes,
+        profiles: list[tuple[str, bytes]],
         give_up: Callable[[str], None],
     ) -> None:
         self._loop = loop
@@ -110,7 +111,7 @@ class Pool:
         # A worker may have all that is in flight. (Left to itself libcurl keeps four for each
         # transfer that runs at the moment one ends, so after every lull it would close most.)
         connections = max(_LEAST_CONNECTIONS, settings.concurrent_requests)
-        hello = Hello(pulse_interval, _SESSIONS, connections, profile)
+        hello = Hello(pulse_interval, _SESSIONS, connections, profiles)
         self._supervisor = Supervisor(loop, settings, hello, figures, self)
 
     def start(self) -> None:

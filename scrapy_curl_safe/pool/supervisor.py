@@ -209,8 +209,7 @@ class Supervisor:
 
     def _on_ready(self, worker: Worker, ready: Ready) -> None:
         if ready.problem is not None:
-            value = self._settings.impersonate
-            self._owner.on_hopeless(f"CURL_SAFE_IMPERSONATE is {value!r}: {ready.problem}")
+            self._owner.on_hopeless(ready.problem)
             return
         self._restarts.succeeded()
         worker.state = State.READY

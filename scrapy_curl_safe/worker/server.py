@@ -22,9 +22,10 @@ from ..wire import (
     Refused,
     ToWorker,
     WireError,
+    decode_profile,
     to_worker_decoder,
 )
-from .browser import ProfileError
+from .browser import ProfileError, make_handle
 from .download import Download
 from .session import Sessions
 
@@ -85,11 +86,9 @@ class _Server:
 
     def _greet(self, hello: Hello) -> None:
         self._sessions = Sessions(hello.max_sessions, hello.max_connections)
-        problem = None
-        try:
-            self._sessions.get(hello.profile)
-        except ProfileError as error:
-            problem = str(error)
+        problem = _problem(hello.profiles)
+        if problem is None:
+            self._sessions.get(hello.profiles[0][1])
         self._link.send(Ready(os.getpid(), curl_cffi.Curl().version().decode(), problem))
         self._pulse(hello.pulse_interval)
 
@@ -112,6 +111,15 @@ class _Server:
 
     def _on_end(self, download: int) -> None:
         del self._downloads[download]
+
+
+def _problem(profiles: list[tuple[str, bytes]]) -> str | None:
+    for setting, profile in profiles:
+        try:
+            make_handle(decode_profile(profile)).close()
+        except ProfileError as error:
+            return f"{setting}: {error}"
+    return None
 
 
 def _resident_megabytes() -> int:

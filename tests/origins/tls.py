@@ -62,6 +62,7 @@ class TlsOrigin(Origin):
         self._resumed = 0
         self._requests: list[SeenRequest] = []
         self._h2_openings: list[bytes] = []
+        self._hello_by_connection: dict[int, bytes] = {}
 
     @property
     def dropped(self) -> int:
@@ -82,6 +83,10 @@ class TlsOrigin(Origin):
     def requests(self) -> list[SeenRequest]:
         return list(self._requests)
 
+    def hello_of(self, request: SeenRequest) -> bytes:
+        """The ClientHello of the connection that brought it."""
+        return self._hello_by_connection[request.connection]
+
     @property
     def h2_openings(self) -> list[bytes]:
         """Per HTTP/2 connection, the client's bytes from the preface to the first headers."""
@@ -96,7 +101,8 @@ class TlsOrigin(Origin):
         if self._context is None:
             stream = PlainStream(sock, await self._loop.sock_recv(sock, 65536))
         else:
-            stream = TlsStream(sock, self._context, await self.read_hello(sock))
+            self._hello_by_connection[number] = await self.read_hello(sock)
+            stream = TlsStream(sock, self._context, self._hello_by_connection[number])
         if dropping:
             if self._how == "reset" or (self._how == "mix" and self._dropped % 2):
                 reset_on_close(sock)

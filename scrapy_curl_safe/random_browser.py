@@ -1,0 +1,71 @@
+"""A browser for each session: one visitor never changes it, another may have another."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+from scrapy import Request
+from scrapy.crawler import Crawler
+
+from .meta import PICKED
+from .settings import Settings
+
+# A request that sets any of these has a browser already.
+_IDENTITY = ("impersonate", "ja3", "akamai", "extra_fp", "raw_headers", "default_headers")
+
+
+class RandomBrowserMiddleware:
+    """Picks one of CURL_SAFE_BROWSERS for each session key: the same for the same key, as
+    long as the crawl runs. A request that says itself what it is to look like is left alone.
+
+    Its order is to be above that of HttpProxyMiddleware (750), which sets the proxy:
+    ``DOWNLOADER_MIDDLEWARES = {"scrapy_curl_safe.RandomBrowserMiddleware": 760}``.
+
+    Headers that name another browser (User-Agent and Sec-CH-UA) are dropped: they would
+    contradict the handshake.
+
+    Raises:
+        ValueError: a setting is wrong.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._browsers = Settings.load(crawler.settings).browsers
+        # A hash in place of a table: a crawl may have any number of sessions.
+        self._seed = os.urandom(16)
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> RandomBrowserMiddleware:
+        return cls(crawler)
+
+    def session_key(self, request: Request) -> Any:
+        """What tells one session from another: by default the proxy with its credentials,
+        and the cookiejar. For other sessions override it.
+
+        Returns:
+            A value whose ``repr`` is the same for requests of the same session.
+        """
+        return (
+            request.meta.get("proxy"),
+            request.headers.get("Proxy-Authorization"),
+            request.meta.get("cookiejar"),
+        )
+
+    def process_request(self, request: Request) -> None:
+        options = request.meta.get("curl_safe", {})
+        if not isinstance(options, dict):
+            return
+        if any(key in options for key in _IDENTITY) and PICKED not in request.meta:
+            return
+        digest = hashlib.blake2b(repr(self.session_key(request)).encode(), key=self._seed).digest()
+        browser = self._browsers[int.from_bytes(digest, "big") % len(self._browsers)]
+        request.meta["curl_safe"] = {**options, "impersonate": browser}
+        request.meta[PICKED] = True
+        for name in [name for name in request.headers if _names_browser(name)]:
+            del request.headers[name]
+
+
+def _names_browser(header: bytes) -> bool:
+    lower = header.lower()
+    return lower == b"user-agent" or lower.startswith(b"sec-ch-ua")

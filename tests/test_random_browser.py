@@ -1,0 +1,171 @@
+"""RandomBrowserMiddleware: one session is one browser, handshake and headers alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from scrapy import Request
+from scrapy.utils.test import get_crawler
+
+from scrapy_curl_safe import RandomBrowserMiddleware
+from tests.origins.hello import ja3, parse_client_hello
+from tests.origins.proxies import Proxy
+from tests.origins.tls import Reply, SeenRequest, TlsOrigin
+
+BROWSERS = ("chrome", "firefox", "safari")
+ON = {"DOWNLOADER_MIDDLEWARES": {"scrapy_curl_safe.RandomBrowserMiddleware": 760}}
+
+
+def middleware(**settings):
+    return RandomBrowserMiddleware.from_crawler(get_crawler(settings_dict=settings))
+
+
+def picked(by, **meta):
+    request = Request("https://a.test/", meta=meta)
+    by.process_request(request)
+    return request.meta["curl_safe"]["impersonate"]
+
+
+def test_a_session_keeps_its_browser():
+    by = middleware()
+    for session in range(100):
+        assert len({picked(by, cookiejar=session) for _ in range(5)}) == 1
+
+
+def test_sessions_are_spread_over_all_browsers():
+    by = middleware(CURL_SAFE_BROWSERS=["chrome", "firefox", "safari", "edge"])
+    counted = Counter(picked(by, cookiejar=n) for n in range(4000))
+    assert counted.keys() == {"chrome", "firefox", "safari", "edge"}
+    assert min(counted.values()) > 800
+
+
+def test_a_session_is_a_proxy_its_user_and_a_cookiejar():
+    by = middleware(CURL_SAFE_BROWSERS=[f"b{n}" for n in range(10_000)])
+    visitors = [
+        {},
+        {"cookiejar": 1},
+        {"proxy": "http://a.test"},
+        {"proxy": "http://a.test", "cookiejar": 1},
+        {"proxy": "http://u:p@a.test"},
+    ]
+    assert len({picked(by, **visitor) for visitor in visitors}) == len(visitors)
+    one, other = (
+        Request("https://a.test/", headers={"Proxy-Authorization": user}) for user in "ab"
+    )
+    assert by.session_key(one) != by.session_key(other)
+
+
+def test_two_crawls_pick_by_themselves():
+    settings = {"CURL_SAFE_BROWSERS": [f"b{n}" for n in range(10_000)]}
+    assert picked(middleware(**settings)) != picked(middleware(**settings))
+
+
+def test_the_key_can_be_another():
+    class ByDomain(RandomBrowserMiddleware):
+        def session_key(self, request):
+            return request.meta["domain"]
+
+    by = ByDomain.from_crawler(get_crawler())
+    assert len({picked(by, domain="a", cookiejar=n) for n in range(50)}) == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"impersonate": "edge"},
+        {"ja3": "771,..."},
+        {"akamai": "1:2"},
+        {"extra_fp": {}},
+        {"raw_headers": []},
+        {"default_headers": False},
+        False,
+    ],
+)
+def test_a_request_that_says_what_it_looks_like_is_left_alone(options):
+    request = Request("https://a.test/", meta={"curl_safe": options}, headers={"User-Agent": "x"})
+    middleware().process_request(request)
+    assert request.meta == {"curl_safe": options}
+    assert request.headers["User-Agent"] == b"x"
+
+
+def test_what_else_a_request_asks_for_stays():
+    options = {"verify": True}
+    request = Request("https://a.test/", meta={"curl_safe": options})
+    middleware(CURL_SAFE_BROWSERS=["edge"]).process_request(request)
+    assert request.meta["curl_safe"] == {"verify": True, "impersonate": "edge"}
+    assert options == {"verify": True}
+
+
+def test_a_retry_through_another_proxy_is_another_session():
+    by = middleware(CURL_SAFE_BROWSERS=[f"b{n}" for n in range(10_000)])
+    request = Request("https://a.test/", meta={"proxy": "http://a.test"})
+    by.process_request(request)
+    first = request.meta["curl_safe"]["impersonate"]
+    retry = request.replace(meta={**request.meta, "proxy": "http://b.test"})
+    by.process_request(retry)
+    assert retry.meta["curl_safe"]["impersonate"] != first
+    back = retry.replace(meta={**retry.meta, "proxy": "http://a.test"})
+    by.process_request(back)
+    assert back.meta["curl_safe"]["impersonate"] == first
+
+
+def looks(origin: TlsOrigin, seen: SeenRequest) -> tuple[str, bytes | None]:
+    hello = parse_client_hello(origin.hello_of(seen))
+    fingerprint = ja3(hello, sort_extensions=True, leave_out=(21, 41))
+    return fingerprint, seen.header("User-Agent")
+
+
+def test_no_handshake_is_mixed_with_headers_of_another_browser(crawl):
+    """Through redirects, retries and proxies, whatever headers somebody sets."""
+
+    def app(seen: SeenRequest) -> Reply:
+        if seen.path.startswith("/moved"):
+            return Reply(status=302, headers=[(b"Location", seen.path[6:].encode())])
+        return Reply()
+
+    with TlsOrigin(drop=0.2, requests_per_connection=1) as known:
+        crawl(
+            *(
+                {"url": f"{known.url}/{b}", "meta": {"curl_safe": {"impersonate": b}}}
+                for b in BROWSERS
+            )
+        )
+        pairs = {looks(known, seen) for seen in known.requests}
+    assert len(pairs) == len(BROWSERS)
+    with (
+        TlsOrigin(app, drop=0.2, seed=5, requests_per_connection=1) as origin,
+        Proxy() as one,
+        Proxy("a", "x") as other,
+    ):
+        proxies = [None, f"http://{one.location}", f"http://a:x@{other.location}"]
+        crawled = crawl(
+            *(
+                {
+                    "url": f"{origin.url}/moved/{n}",
+                    "headers": {"User-Agent": "other/1.0", "Sec-CH-UA": '"Other";v="1"'},
+                    "meta": {"cookiejar": n % 10, "proxy": proxies[n % 3]},
+                }
+                for n in range(60)
+            ),
+            **ON,
+        )
+        assert len(crawled.responses) == 60, crawled.errors
+        assert crawled.stat("handshake/retry_count") > 0
+        seen = origin.requests
+        assert len(seen) == 120
+        assert {looks(origin, request) for request in seen} == pairs
+        by_session = {}
+        for request in seen:
+            number = int(request.path.rpartition("/")[2])
+            by_session.setdefault((number % 10, number % 3), set()).add(looks(origin, request))
+    assert len(by_session) == 30
+    assert all(len(browsers) == 1 for browsers in by_session.values())
+
+
+def test_a_browser_that_curl_cffi_does_not_know_stops_the_crawl(crawl):
+    with TlsOrigin() as origin:
+        crawled = crawl(origin.url, CURL_SAFE_BROWSERS=["chrome", "netscape4"], **ON)
+        assert origin.accepted == 0
+    assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
+    assert "no worker can be had: CURL_SAFE_BROWSERS has 'netscape4': " in crawled.log
