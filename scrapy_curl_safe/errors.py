@@ -30,6 +30,7 @@ _GOT_NOTHING = 52
 _SEND_ERROR = 55
 _RECV_ERROR = 56
 _PEER_FAILED_VERIFICATION = 60
+_TOO_LARGE = 100
 
 
 class HandshakeError(DownloadFailedError):
@@ -188,4 +189,9 @@ def download_error(code: int, detail: str, kind: str | None, origin: str) -> Exc
         return ConnectionDiedError(f"{origin}: curl: ({code}) {detail}")
     if kind is not None:
         return HandshakeError(kind, code, detail, origin)
+    if "response headers" in detail or code == _TOO_LARGE:
+        # Built into libcurl: 300 kB in all, 5,000 lines.
+        detail = f"{detail or 'a response header is larger than libcurl takes'}; " + (
+            """Scrapy's own handler takes more: meta["curl_safe"] = False"""
+        )
     return _SCRAPY_ERRORS.get(code, DownloadFailedError)(f"{origin}: curl: ({code}) {detail}")

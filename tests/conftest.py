@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.origins.certs import certs
+from tests.origins.tls import TlsOrigin
 
 WAYS = ("asyncio", "epoll", "select", "none")
 ROOT = Path(__file__).parent.parent
@@ -152,10 +154,28 @@ def start_crawl(tmp_path: Path) -> Iterator[Callable[..., Crawl]]:
 
 
 @pytest.fixture
-def crawl(start_crawl: Callable[..., Crawl]) -> Callable[..., Crawled]:
-    """Run a crawl of these requests with these settings to its end."""
+def crawl(
+    start_crawl: Callable[..., Crawl], request: pytest.FixtureRequest
+) -> Callable[..., Crawled]:
+    """Run a crawl of these requests with these settings to its end.
 
-    def run(*requests: str | dict[str, Any], **arguments: Any) -> Crawled:
-        return start_crawl(*requests, **arguments).finish()
+    A module whose tests are to run in every way that Scrapy can has `in_every_way` as mark.
+    """
+    default = getattr(request, "param", "asyncio")
+
+    def run(*requests: str | dict[str, Any], way: str = default, **arguments: Any) -> Crawled:
+        return start_crawl(*requests, way=way, **arguments).finish()
 
     return run
+
+
+in_every_way = pytest.mark.parametrize("crawl", ["asyncio", "epoll", "none"], indirect=True)
+
+
+@pytest.fixture(
+    params=[{"tls": False}, {}, {"alpn": ("h2",)}],
+    ids=["HTTP/1.1 over TCP", "HTTP/1.1 over TLS", "HTTP/2"],
+)
+def make_origin(request: pytest.FixtureRequest) -> Callable[..., TlsOrigin]:
+    """An origin of each protocol in turn."""
+    return partial(TlsOrigin, **request.param)

@@ -33,6 +33,7 @@ class PlanSpider(scrapy.Spider):
     @classmethod
     def from_crawler(cls, crawler, *args, **kwargs):
         spider = super().from_crawler(crawler, *args, **kwargs)
+        spider.allowed_domains = crawler.settings.getlist("RUNNER_ALLOWED_DOMAINS")
         crawler.signals.connect(spider.opened, signals.spider_opened)
         crawler.signals.connect(spider.closed_, signals.spider_closed)
         crawler.signals.connect(spider.left_downloader, signals.request_left_downloader)

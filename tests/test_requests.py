@@ -5,18 +5,10 @@ from __future__ import annotations
 import pytest
 import scrapy
 
-from tests.origins.tls import Reply, SeenRequest, TlsOrigin
+from tests.conftest import in_every_way
+from tests.origins.tls import Reply, SeenRequest
 
-PROTOCOLS = {
-    "HTTP/1.1 over TCP": {"tls": False},
-    "HTTP/1.1 over TLS": {},
-    "HTTP/2": {"alpn": ("h2",)},
-}
-
-
-@pytest.fixture(params=PROTOCOLS.values(), ids=PROTOCOLS.keys())
-def make_origin(request):
-    return lambda *args, **kwargs: TlsOrigin(*args, **request.param, **kwargs)
+pytestmark = in_every_way
 
 
 def values_of(seen: SeenRequest, name: str) -> list[bytes]:
@@ -118,7 +110,7 @@ def test_a_large_body_goes_up(crawl, make_origin):
     def app(seen: SeenRequest) -> Reply:
         return Reply(body=b"%d %d" % (len(seen.body), seen.body.count(b"x")))
 
-    size = 5_000_000
+    size = 50_000_000
     with make_origin(app) as origin:
         crawled = crawl({"url": f"{origin.url}/", "method": "POST", "body": "x" * size})
     assert crawled.responses[0]["body"] == f"{size} {size}"
@@ -135,8 +127,17 @@ def test_urls(crawl, make_origin):
             f"{origin.url}/😀",
             f"{origin.url}/q?a[]=1&b=%20+%2B",
             f"{scheme}://localhost:{port}/by-name",
+            # libcurl resolves every name under "localhost" (RFC 6761) by itself.
+            f"{scheme}://bücher.localhost:{port}/idna",
+            f"{scheme}://😀.localhost:{port}/emoji",
         )
     assert crawled.errors == []
+    hosts = {
+        seen.path: values_of(seen, "host") or values_of(seen, ":authority")
+        for seen in origin.requests
+    }
+    assert hosts["/idna"] == [f"xn--bcher-kva.localhost:{port}".encode()]
+    assert hosts["/emoji"] == [f"xn--e28h.localhost:{port}".encode()]
     assert set(by_path(origin)) == {
         "/fragment?a=1",
         "/a/../b/./c",
@@ -144,6 +145,8 @@ def test_urls(crawl, make_origin):
         "/%F0%9F%98%80",
         "/q?a%5B%5D=1&b=%20+%2B",
         "/by-name",
+        "/idna",
+        "/emoji",
     }
 
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import gzip
+import sys
 
+import brotli
 import pytest
 
-from tests.conftest import WAYS
+from tests.conftest import in_every_way
 from tests.origins.raw import HOLD, RESET, RawOrigin
 from tests.origins.tls import Reply, SeenRequest, TlsOrigin
-from tests.test_requests import PROTOCOLS, make_origin  # noqa: F401
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+pytestmark = in_every_way
 
 
 def values_of(response, name):
     return [value for key, value in response["headers"] if key == name]
 
 
-def test_status_headers_and_body(crawl, make_origin):  # noqa: F811
+def test_status_headers_and_body(crawl, make_origin):
     def app(seen: SeenRequest) -> Reply:
         return Reply(
             status=int(seen.path.rpartition("/")[2]),
@@ -58,7 +66,7 @@ def test_protocol(crawl):
     assert crawled.responses[-1]["body"] or crawled.responses[0]["body"]
 
 
-def test_the_class_is_chosen_as_scrapy_does(crawl, make_origin):  # noqa: F811
+def test_the_class_is_chosen_as_scrapy_does(crawl, make_origin):
     types = {
         "/html": b"text/html",
         "/xml": b"text/xml",
@@ -75,17 +83,28 @@ def test_the_class_is_chosen_as_scrapy_does(crawl, make_origin):  # noqa: F811
     assert classes == {0: "HtmlResponse", 1: "XmlResponse", 2: "JsonResponse", 3: "Response"}
 
 
-def test_bodies_are_not_decompressed_by_the_worker(crawl, make_origin):  # noqa: F811
-    body = gzip.compress(b"unpacked by HttpCompressionMiddleware")
+TEXT = b"unpacked by HttpCompressionMiddleware"
+PACKED = {
+    "gzip": gzip.compress(TEXT),
+    "br": brotli.compress(TEXT),
+    "zstd": zstd.compress(TEXT),
+}
 
+
+def test_bodies_are_not_decompressed_by_the_worker(crawl, make_origin):
     def app(seen: SeenRequest) -> Reply:
-        return Reply(headers=[(b"content-encoding", b"gzip")], body=body)
+        encoding = seen.path[1:]
+        headers = [(b"content-type", b"text/html"), (b"content-encoding", encoding.encode())]
+        return Reply(headers=headers, body=PACKED[encoding])
 
     with make_origin(app) as origin:
-        on = crawl(origin.url)
-        off = crawl(origin.url, COMPRESSION_ENABLED=False)
-    assert on.responses[0]["body"] == "unpacked by HttpCompressionMiddleware"
-    assert off.responses[0]["body"].encode("latin-1") == body
+        urls = [f"{origin.url}/{encoding}" for encoding in PACKED]
+        on = crawl(*urls)
+        off = crawl(*urls, COMPRESSION_ENABLED=False)
+    assert [r["body"].encode() for r in on.responses] == [TEXT] * 3
+    for response in off.responses:
+        packed = PACKED[response["url"].rpartition("/")[2]]
+        assert response["body"].encode("latin-1") == packed
 
 
 def test_thousands_of_headers(crawl):
@@ -93,6 +112,25 @@ def test_thousands_of_headers(crawl):
     with RawOrigin(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + lines + b"\r\nok") as origin:
         crawled = crawl(origin.url)
     assert values_of(crawled.responses[0], "X-Many") == [str(n) for n in range(4000)]
+
+
+@pytest.mark.parametrize(
+    ("headers", "text"),
+    [
+        (b"X-Large: %s\r\n" % (b"v" * 1000) * 1000, "Too large response headers"),
+        (b"X-Many: 1\r\n" * 6000, "Too many response headers"),
+        (b"X-Huge: %s\r\n" % (b"v" * 400_000), "larger than libcurl takes"),
+    ],
+    ids=["a megabyte", "too many", "one line"],
+)
+def test_headers_beyond_the_limits_of_libcurl_are_a_clear_failure(crawl, headers, text):
+    """300 kB and 5,000 lines are built into it. Scrapy's own handler takes more of them."""
+    with RawOrigin(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + headers + b"\r\nok") as origin:
+        crawled = crawl(origin.url, RETRY_ENABLED=False)
+    (error,) = crawled.errors
+    assert error["type"] == "DownloadFailedError"
+    assert text in error["text"]
+    assert 'meta["curl_safe"] = False' in error["text"]
 
 
 @pytest.mark.parametrize(
@@ -241,19 +279,16 @@ def test_a_reset_in_the_middle_of_a_body_is_a_failure(crawl):
 # Signals
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("fail", [True, False])
 @pytest.mark.parametrize("signal", ["headers_received", "bytes_received"])
-def test_stop_download(crawl, way, signal, fail):
+def test_stop_download(crawl, signal, fail):
     def script(head):
         yield b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\nX-A: 1\r\n\r\n"
         for _ in range(1000):
             yield b"x" * 1_000_000
 
     with RawOrigin(script) as origin:
-        crawled = crawl(
-            origin.url, way=way, DOWNLOAD_WARNSIZE=0, RUNNER_STOPS_AT=signal, RUNNER_FAILS=fail
-        )
+        crawled = crawl(origin.url, DOWNLOAD_WARNSIZE=0, RUNNER_STOPS_AT=signal, RUNNER_FAILS=fail)
         # The transfer itself stops, not only its report.
         assert origin.abandoned == 1
     assert origin.sent < 500_000_000

@@ -110,6 +110,19 @@ def test_cookies_and_redirects(crawl, origin):
     assert [(r["status"], r["url"]) for r in crawled.responses] == [(200, f"{origin.url}/wants")]
 
 
+def test_offsite_requests_are_not_sent(crawl, origin):
+    with TlsOrigin() as other:
+        crawled = crawl(
+            {"url": f"{origin.url}/page", "meta": {"allow_offsite": True}},
+            f"https://localhost:{other.port}/elsewhere",
+            RUNNER_ALLOWED_DOMAINS=["127.0.0.1"],
+            RUNNER_FILTERS=True,
+        )
+        assert other.accepted == 0
+    assert [r["number"] for r in crawled.responses] == [0]
+    assert crawled.stats["offsite/filtered"] == 1
+
+
 def test_http_auth(crawl, origin):
     meta = {"url": f"{origin.url}/auth", "headers": {"Authorization": "Basic YTpi"}}
     assert crawl(meta).responses[0]["status"] == 200

@@ -68,8 +68,8 @@ class _ReactorLoop:
         from twisted.internet import reactor  # noqa: PLC0415
 
         self._reactor: Any = reactor
-        self._readers: dict[int, _Descriptor] = {}
-        self._writers: dict[int, _Descriptor] = {}
+        # One for each: epoll's and poll's reactors know a descriptor by its number alone.
+        self._descriptors: dict[int, _Descriptor] = {}
 
     def call_later(self, delay: float, callback: Callable[[], None], /) -> Timer:
         return _DelayedCall(self._reactor.callLater(delay, callback))
@@ -78,20 +78,32 @@ class _ReactorLoop:
         return _DeferredFuture()
 
     def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
-        self._readers[fd] = _Descriptor(fd, callback)
-        self._reactor.addReader(self._readers[fd])
+        self._descriptor(fd).on_readable = callback
+        self._reactor.addReader(self._descriptors[fd])
 
     def remove_reader(self, fd: int) -> None:
-        if fd in self._readers:
-            self._reactor.removeReader(self._readers.pop(fd))
+        if fd in self._descriptors:
+            self._reactor.removeReader(self._descriptors[fd])
+            self._descriptors[fd].on_readable = None
+            self._forget_unused(fd)
 
     def add_writer(self, fd: int, callback: Callable[[], None]) -> None:
-        self._writers[fd] = _Descriptor(fd, callback)
-        self._reactor.addWriter(self._writers[fd])
+        self._descriptor(fd).on_writable = callback
+        self._reactor.addWriter(self._descriptors[fd])
 
     def remove_writer(self, fd: int) -> None:
-        if fd in self._writers:
-            self._reactor.removeWriter(self._writers.pop(fd))
+        if fd in self._descriptors:
+            self._reactor.removeWriter(self._descriptors[fd])
+            self._descriptors[fd].on_writable = None
+            self._forget_unused(fd)
+
+    def _descriptor(self, fd: int) -> _Descriptor:
+        return self._descriptors.setdefault(fd, _Descriptor(fd))
+
+    def _forget_unused(self, fd: int) -> None:
+        descriptor = self._descriptors[fd]
+        if descriptor.on_readable is None and descriptor.on_writable is None:
+            del self._descriptors[fd]
 
 
 class _DelayedCall:
@@ -107,9 +119,10 @@ class _DelayedCall:
 
 @implementer(IReadDescriptor, IWriteDescriptor)
 class _Descriptor:
-    def __init__(self, fd: int, callback: Callable[[], None]) -> None:
+    def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._callback = callback
+        self.on_readable: Callable[[], None] | None = None
+        self.on_writable: Callable[[], None] | None = None
 
     def fileno(self) -> int:
         return self._fd
@@ -118,11 +131,13 @@ class _Descriptor:
         return "scrapy_curl_safe"
 
     def doRead(self) -> None:  # noqa: N802
-        self._callback()
+        if self.on_readable is not None:
+            self.on_readable()
 
     def doWrite(self) -> None:  # noqa: N802
-        self._callback()
+        if self.on_writable is not None:
+            self.on_writable()
 
     def connectionLost(self, reason: object) -> None:  # noqa: N802
-        # The reactor saw a hang-up; the callback finds the end of the stream by reading.
-        self._callback()
+        # The reactor saw a hang-up; reading finds the end of the stream.
+        self.doRead()

@@ -73,10 +73,15 @@ class Http1Connection:
         return taken
 
     async def _exactly(self, size: int) -> bytes:
-        while len(self._buffer) < size:
-            await self._more()
-        taken, self._buffer = self._buffer[:size], self._buffer[size:]
-        return taken
+        pieces, missing = [self._buffer], size - len(self._buffer)
+        while missing > 0:
+            pieces.append(await self._stream.read())
+            missing -= len(pieces[-1])
+            if not pieces[-1]:
+                raise EOFError
+        everything = b"".join(pieces)
+        self._buffer = everything[size:]
+        return everything[:size]
 
     async def _more(self) -> None:
         data = await self._stream.read()
