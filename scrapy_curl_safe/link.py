@@ -23,6 +23,8 @@ _READ_SIZE = 64 * 1024
 _READS_PER_WAKE_UP = 16
 # One page in one write: the default buffer (208 kB) would take several wake-ups a page.
 _SOCKET_BUFFER = 1024 * 1024
+# Of a streamed body, about 2 MB in the pieces that libcurl gives.
+_FAR_BEHIND = 256
 
 
 class Watcher(Protocol):
@@ -42,6 +44,7 @@ class Link(Generic[_T]):
         on_frame: called with each message and its body, in order.
         on_lost: called once, with None at the end of the stream, else with what broke it;
             never called after `close`.
+        on_drained: called when all that was queued has gone out.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Link(Generic[_T]):
         decoder: Decoder[_T],
         on_frame: Callable[[_T, bytes], None],
         on_lost: Callable[[WireError | OSError | None], None],
+        on_drained: Callable[[], None] = lambda: None,
     ) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
@@ -60,6 +64,7 @@ class Link(Generic[_T]):
         self._decoder = decoder
         self._on_frame = on_frame
         self._on_lost = on_lost
+        self._on_drained = on_drained
         self._unsent: deque[memoryview] = deque()
         self._open = True
         watcher.add_reader(self._fd, self._read)
@@ -83,6 +88,11 @@ class Link(Generic[_T]):
             self._write()
             if self._unsent:
                 self._watcher.add_writer(self._fd, self._write)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the other side reads more slowly than this one writes."""
+        return len(self._unsent) > _FAR_BEHIND
 
     def close(self) -> None:
         if self._open:
@@ -115,6 +125,7 @@ class Link(Generic[_T]):
             self._read_rest(error)
             return
         self._watcher.remove_writer(self._fd)
+        self._on_drained()
 
     def _read_rest(self, error: OSError) -> None:
         self._read()

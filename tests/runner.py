@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from typing import Any
 
 import curl_cffi.requests
@@ -59,6 +60,9 @@ class PlanSpider(scrapy.Spider):
 
     def bytes_received(self, data, request, spider):
         self.crawler.stats.inc_value("heard_bytes", len(data))
+        time.sleep(self.settings.getfloat("RUNNER_SLEEPS"))
+        if self.crawler.stats.get_value("heard_bytes") > 2_000_000:
+            self.stop_at("two_megabytes_received")
         self.stop_at("bytes_received")
 
     def stop_at(self, signal):

@@ -7,6 +7,7 @@ import sys
 
 import brotli
 import pytest
+from curl_cffi import Curl
 
 from tests.conftest import in_every_way
 from tests.origins.raw import HOLD, RESET, RawOrigin
@@ -330,9 +331,32 @@ def test_a_stopped_download_frees_its_connection_at_once(crawl):
     assert values_of(second, "X-Abandoned") == ["1"]
 
 
-def test_whoever_listens_gets_all_bytes(crawl):
-    with TlsOrigin(lambda seen: Reply(body=b"y" * 300_000)) as origin:
+def test_whoever_listens_gets_all_bytes(crawl, make_origin):
+    size = 30_000_000
+    with make_origin(lambda seen: Reply(body=bytes(range(250)) * (size // 250))) as origin:
         crawled = crawl(origin.url, RUNNER_STOPS_AT="never")
-    assert crawled.responses[0]["body"] == "y" * 300_000
-    assert crawled.stats["heard_bytes"] == 300_000
+    assert crawled.responses[0]["body"].encode("latin-1") == bytes(range(250)) * (size // 250)
+    assert crawled.stats["heard_bytes"] == size
     assert crawled.stats["heard_headers"] == 1
+
+
+@pytest.mark.skipif(not hasattr(Curl, "pause"), reason="this curl_cffi cannot pause a transfer")
+def test_a_slow_listener_slows_the_origin_and_fills_no_memory(crawl):
+    def script(head):
+        yield b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"
+        for _ in range(1000):
+            yield b"x" * 1_000_000
+
+    with RawOrigin(script) as origin:
+        crawled = crawl(
+            origin.url,
+            DOWNLOAD_WARNSIZE=0,
+            RUNNER_STOPS_AT="two_megabytes_received",
+            RUNNER_SLEEPS=0.01,
+            RUNNER_FAILS=True,
+        )
+        assert origin.abandoned == 1
+    assert crawled.errors[0]["type"] == "StopDownload"
+    assert crawled.stats["heard_bytes"] > 2_000_000
+    # Beside what was heard there are 2 MB in the worker, and the buffers of two sockets.
+    assert origin.sent < 30_000_000

@@ -25,6 +25,10 @@ from .session import Session
 
 _WRITE_ERROR = 0xFFFFFFFF  # CURL_WRITEFUNC_ERROR: ends the transfer
 
+_PAUSE = 0x10000001  # CURL_WRITEFUNC_PAUSE
+_PAUSE_NOTHING = 0  # CURLPAUSE_CONT
+_CAN_PAUSE = hasattr(Curl, "pause")  # since curl_cffi 0.16
+
 _DEBUG_TEXT = 0  # CURLINFO_TEXT: what libcurl says itself
 _TLS_LINE = b"SSL connection using "
 
@@ -49,17 +53,28 @@ class Download:
         send: takes each message for the crawler and its body; exactly one of Done, Failed,
             Refused and TooLarge, the last one, unless the download is cancelled.
         on_end: called once when the download is over, cancelled or not.
+        must_pause: whether a piece of a streamed body has to wait until `resume` is called,
+            since the crawler has not taken the ones before.
     """
 
     def __init__(
-        self, session: Session, fetch: Fetch, body: bytes, send: Send, on_end: Callable[[int], None]
+        self,
+        session: Session,
+        fetch: Fetch,
+        body: bytes,
+        send: Send,
+        on_end: Callable[[int], None],
+        must_pause: Callable[[Download], bool],
     ) -> None:
         self._session = session
         self._fetch = fetch
         self._send = send
         self._on_end = on_end
+        self._must_pause = must_pause
         self._curl = session.take()
         self._started = False
+        self._over = False
+        self._resume_error: CurlError | None = None
         # Of the response.
         self._status_line = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -89,6 +104,17 @@ class Download:
 
     def cancel(self) -> None:
         self._session.cancel(self._curl)
+
+    def resume(self) -> None:
+        """Go on with a paused download; one that has ended meanwhile stays as it is."""
+        if self._over:
+            return
+        try:
+            self._curl.pause(_PAUSE_NOTHING)
+        except CurlError as error:
+            # What had waited did not suit the write callback, and libcurl says so here only.
+            self._resume_error = error
+            self._session.cancel(self._curl)
 
     # The request
 
@@ -201,6 +227,8 @@ class Download:
         return 0
 
     def _on_body(self, data: bytes) -> int:
+        if self._fetch.stream and _CAN_PAUSE and self._must_pause(self):
+            return _PAUSE  # libcurl keeps this piece, and gives it again
         self._size += len(data)
         if not self._fits(self._size, expected=False):
             self._pieces.clear()
@@ -233,10 +261,10 @@ class Download:
         return transfer
 
     def _finished(self, future: asyncio.Future[None]) -> None:
-        if future.cancelled():
+        error = self._resume_error if future.cancelled() else future.exception()
+        if future.cancelled() and error is None:
             self._end(None)
             return
-        error = future.exception()
         fetch, transfer = self._fetch, self._transfer()
         if self._too_large is not None:
             size, expected = self._too_large
@@ -273,6 +301,7 @@ class Download:
         self._end(Done(self._fetch.id, transfer, head, dataloss), body)
 
     def _end(self, message: FromWorker | None, body: bytes = b"") -> None:
+        self._over = True
         self._session.give_back(self._curl, started=self._started)
         self._on_end(self._fetch.id)
         if message is not None:

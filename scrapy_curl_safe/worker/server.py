@@ -59,13 +59,19 @@ class _Server:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._downloads: dict[int, Download] = {}
+        self._paused: list[Download] = []
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_die)
         self._loop = loop
         self._link: Link[ToWorker] = Link(
-            loop, self._sock, to_worker_decoder(), self._on_message, self._on_lost
+            loop,
+            self._sock,
+            to_worker_decoder(),
+            self._on_message,
+            self._on_lost,
+            self._on_drained,
         )
         await asyncio.Event().wait()  # until _on_lost
 
@@ -102,12 +108,23 @@ class _Server:
         except (ProfileError, WireError) as error:
             self._link.send(Refused(fetch.id, str(error)))
             return
-        download = Download(session, fetch, body, self._send, self._on_end)
+        download = Download(session, fetch, body, self._send, self._on_end, self._must_pause)
         self._downloads[fetch.id] = download
         download.start()
 
     def _send(self, message: FromWorker, body: bytes) -> None:
         self._link.send(message, body)
+
+    def _must_pause(self, download: Download) -> bool:
+        if not self._link.is_behind:
+            return False
+        self._paused.append(download)
+        return True
+
+    def _on_drained(self) -> None:
+        paused, self._paused = self._paused, []
+        for download in paused:
+            download.resume()
 
     def _on_end(self, download: int) -> None:
         del self._downloads[download]

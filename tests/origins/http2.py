@@ -170,7 +170,8 @@ class Http2Connection:
         try:
             self._h2.send_headers(stream_id, _fields(reply), end_stream=not body)
             await self._send()
-            while body:
+            at = 0
+            while at < len(body):
                 size = min(
                     self._h2.local_flow_control_window(stream_id),
                     self._h2.max_outbound_frame_size,
@@ -179,8 +180,9 @@ class Http2Connection:
                     self._window.clear()
                     await self._window.wait()
                     continue
-                part, body = body[:size], body[size:]
-                self._h2.send_data(stream_id, part, end_stream=not body)
+                part = body[at : at + size]
+                at += len(part)
+                self._h2.send_data(stream_id, part, end_stream=at == len(body))
                 await self._send()
         except StreamClosedError:
             return
