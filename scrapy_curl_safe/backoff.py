@@ -17,33 +17,42 @@ def backoff(failures: int, first: float, longest: float, draw: float) -> float:
     return draw * min(longest, first * 2.0 ** min(failures - 1, 60))
 
 
-class RetryBudget:
-    """Spreads the retries of one origin over time when they outnumber its successes.
+class Budget:
+    """So much at once, and so much a second after that. It delays, and never refuses.
 
-    It delays and never drops: at 30 % random loss, 43 % of all requests are retries, and
-    each of them is a page. Every success pays for one retry, so at up to 50 % loss nothing
-    waits; beyond that the retries come at a steady rate.
+    Args:
+        burst: at most so many are saved up.
+        per_second: so many come back.
     """
 
-    _BURST = 100.0
-    _PER_SECOND = 10.0
-
-    def __init__(self) -> None:
-        self._tokens = self._BURST
+    def __init__(self, burst: float, per_second: float) -> None:
+        self._burst = burst
+        self._per_second = per_second
+        self._tokens = burst
         self._now = 0.0
 
-    def succeeded(self) -> None:
-        self._tokens = min(self._BURST, self._tokens + 1.0)
+    def give_back(self) -> None:
+        self._tokens = min(self._burst, self._tokens + 1.0)
 
     def reserve(self, now: float) -> float:
-        """Take the place of one retry: seconds until it is its turn.
+        """Take one: seconds until it may be used.
 
         Args:
             now: of a clock that only goes forward, in seconds.
         """
         if self._now:
-            gained = (now - self._now) * self._PER_SECOND
-            self._tokens = min(self._BURST, self._tokens + gained)
+            gained = (now - self._now) * self._per_second
+            self._tokens = min(self._burst, self._tokens + gained)
         self._now = now
         self._tokens -= 1.0
-        return max(0.0, -self._tokens / self._PER_SECOND)
+        return max(0.0, -self._tokens / self._per_second)
+
+
+def retry_budget() -> Budget:
+    """Spreads the retries of one origin over time when they outnumber its successes, each of
+    which is to give one back.
+
+    At 30 % random loss, 43 % of all requests are retries, and each of them is a page. At up
+    to 50 % loss nothing waits; beyond that the retries come at a steady rate.
+    """
+    return Budget(burst=100.0, per_second=10.0)

@@ -66,6 +66,8 @@ class WorkerCrashedError(DownloadFailedError):
         worker: its slot number; None where no worker could be had at all.
         exit_status: as `subprocess.Popen.returncode`: negative for a signal.
         hung: whether it gave no sign of life and was killed for that.
+        alone: whether the request was the only one that this worker ever had at the time,
+            since two others had died with it.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class WorkerCrashedError(DownloadFailedError):
         worker: int | None = None,
         exit_status: int | None = None,
         hung: bool = False,
+        alone: bool = False,
     ) -> None:
         super().__init__(
             message if worker is None else f"{message} (worker {worker}, exit status {exit_status})"
@@ -82,6 +85,7 @@ class WorkerCrashedError(DownloadFailedError):
         self.worker = worker
         self.exit_status = exit_status
         self.hung = hung
+        self.alone = alone
 
 
 class Rule(NamedTuple):

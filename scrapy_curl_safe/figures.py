@@ -108,6 +108,9 @@ class Figures:
     def requests_lost(self, count: int) -> None:
         self._add("worker/lost_request_count", count)
 
+    def request_quarantined(self) -> None:
+        self._add("worker/quarantine_count")
+
     def loop_lag(self, seconds: float) -> None:
         self._stats.max_value("curl_safe/loop_lag_max", round(max(0.0, seconds), 6))
 

@@ -25,13 +25,25 @@ from .errors import (
     download_error,
 )
 from .identity import make_headers, make_profile, origin_of
-from .meta import AVOID, RETRIES, request_options
-from .pool.pool import Job, Result
+from .meta import AVOID, CRASHES, RETRIES, request_options
+from .pool.job import Job, Result
 from .reception import Reception, info_of, is_heard
 from .shared import Shared, close_crawl
-from .wire import Done, Fetch, Profile, Refused, TooLarge, Transfer, encode_profile
+from .wire import (
+    Cancelled,
+    Done,
+    Fetch,
+    Profile,
+    Refused,
+    TooLarge,
+    Transfer,
+    encode_profile,
+)
 
 logger = logging.getLogger(__name__)
+
+# A request that was in flight in so many workers as they died must be alone in the next.
+_MOST_CRASHES = 2
 
 
 class CurlSafeDownloadHandler:
@@ -81,8 +93,7 @@ class CurlSafeDownloadHandler:
         try:
             result = await self._shared.pool.fetch(job)
         except WorkerCrashedError as error:
-            if error.worker is not None:
-                request.meta[AVOID] = error.worker
+            self._count_crash(request, error)
             raise
         return self._response(request, reception, result)
 
@@ -122,7 +133,8 @@ class CurlSafeDownloadHandler:
             tell_tls=settings.downloader_client_tls_verbose_logging,
         )
         key = (origin_of(request), encoded)
-        return Job(fetch, request.body, key, reception, meta.pop(AVOID, None))
+        alone = meta.get(CRASHES, 0) >= _MOST_CRASHES
+        return Job(fetch, request.body, key, reception, meta.pop(AVOID, None), alone)
 
     def _profile(self, request: Request, options: dict[str, Any]) -> tuple[Profile, bytes]:
         meta = request.meta
@@ -144,6 +156,7 @@ class CurlSafeDownloadHandler:
             transfer, response = outcome.transfer, reception.done(outcome, result.body)
         else:
             raise self._error(request, reception, result)
+        request.meta.pop(CRASHES, None)
         self._count(request, transfer)
         self._shared.figures.response(transfer)
         attempt = 1 + request.meta.get("retry_times", 0) + request.meta.get(RETRIES, 0)
@@ -155,7 +168,7 @@ class CurlSafeDownloadHandler:
     def _error(self, request: Request, reception: Reception, result: Result) -> Exception:
         failed = result.outcome
         assert failed is not None
-        assert not isinstance(failed, (Done, Refused))
+        assert not isinstance(failed, (Done, Refused, Cancelled))
         if isinstance(failed, TooLarge):
             self._count(request, failed.transfer)
             return reception.too_large(failed)
@@ -175,6 +188,22 @@ class CurlSafeDownloadHandler:
                 request.url,
             )
         return error
+
+    def _count_crash(self, request: Request, error: WorkerCrashedError) -> None:
+        if error.worker is None:
+            return
+        request.meta[AVOID] = error.worker
+        request.meta[CRASHES] = crashes = request.meta.get(CRASHES, 0) + 1
+        if error.alone:
+            logger.error("%s ended even the worker that it had for itself: %s", request, error)
+        elif crashes == _MOST_CRASHES:
+            self._shared.figures.request_quarantined()
+            logger.warning(
+                "%s was in flight in %d workers as they died: from here on it has a worker "
+                "for itself",
+                request,
+                crashes,
+            )
 
     def _count(self, request: Request, transfer: Transfer, failed: str | None = None) -> None:
         self._shared.figures.transferred(transfer)

@@ -10,6 +10,8 @@ from .settings import parse_http_version, parse_impersonate
 # Private. They are plain values: a request may be kept on disk, or in another queue.
 #: Retries so far of a request whose handshake failed.
 RETRIES = "curl_safe_retries"
+#: Workers so far that died with the request in flight.
+CRASHES = "curl_safe_crashes"
 #: Slot of the worker that failed it last.
 AVOID = "curl_safe_avoid"
 #: Whether `dont_retry` was set because no more retries were left.

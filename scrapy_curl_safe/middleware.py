@@ -23,7 +23,7 @@ from scrapy.utils.asyncio import call_later
 from scrapy.utils.defer import maybe_deferred_to_future
 from twisted.internet.defer import Deferred
 
-from .backoff import RetryBudget, backoff
+from .backoff import backoff, retry_budget
 from .errors import (
     TREATMENTS,
     ConnectionDiedError,
@@ -32,7 +32,7 @@ from .errors import (
     classify,
 )
 from .identity import origin_of
-from .meta import GAVE_UP, RETRIES
+from .meta import CRASHES, GAVE_UP, RETRIES
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -46,12 +46,14 @@ class Failure(NamedTuple):
     Attributes:
         reason: in Scrapy's `retry/reason_count/{reason}`.
         kind: of a failed handshake; None for any other failure.
+        crash: whether it is the worker's end, or that none can be had.
         most_retries: None for as many as the settings say.
     """
 
     reason: str
     kind: str | None = None
     most_retries: int | None = None
+    crash: bool = False
 
 
 def failure_of(exception: BaseException) -> Failure | None:
@@ -62,7 +64,9 @@ def failure_of(exception: BaseException) -> Failure | None:
     if isinstance(exception, HandshakeError):
         kind: str | None = exception.kind
     elif isinstance(exception, WorkerCrashedError):
-        return Failure("worker_hung" if exception.hung else "worker_crashed")
+        reason = "worker_hung" if exception.hung else "worker_crashed"
+        # One that has even ended a worker of its own would end any.
+        return Failure(reason, crash=True, most_retries=0 if exception.alone else None)
     elif isinstance(exception, ConnectionDiedError):
         return Failure("connection_died")
     else:
@@ -87,7 +91,7 @@ class _Origin:
     def __init__(self) -> None:
         #: Whether a handshake with it was ever completed.
         self.proven = False
-        self.budget = RetryBudget()
+        self.budget = retry_budget()
 
 
 class HandshakeRetryMiddleware:
@@ -121,12 +125,13 @@ class HandshakeRetryMiddleware:
         if request.meta.pop(GAVE_UP, False):
             request.meta.pop("dont_retry", None)
             request.meta.pop(RETRIES, None)
+            request.meta.pop(CRASHES, None)
 
     def process_response(self, request: Request, response: Response) -> Response:
         if "cached" not in response.flags:
             origin = self._origin(origin_of(request))
             origin.proven = True
-            origin.budget.succeeded()
+            origin.budget.give_back()
             if request.meta.pop(RETRIES, 0):
                 self._stats.inc_value("curl_safe/handshake/recovered_count")
         return response
@@ -137,11 +142,12 @@ class HandshakeRetryMiddleware:
             return None
         retry = None
         if not request.meta.get("dont_retry", False):
-            retry = (
-                self._retry_handshake(request, failure)
-                if failure.kind
-                else self._retry(request, failure)
-            )
+            if failure.kind:
+                retry = self._retry_handshake(request, failure)
+            elif failure.crash:
+                retry = self._retry_crash(request, failure)
+            else:
+                retry = self._retry(request, failure)
         if retry is None:
             self._give_up(request, failure)
             return None
@@ -160,17 +166,33 @@ class HandshakeRetryMiddleware:
             most = min(most, failure.most_retries)
         if not most:
             return None
-        # Scrapy's function counts `retry_times`; these retries have a count of their own.
         retries = request.meta.get(RETRIES, 0)
+        retry = self._retry_counted(request, failure, retries, most)
+        if retry is not None:
+            retry.meta[RETRIES] = retries + 1
+            self._stats.inc_value("curl_safe/handshake/retry_count")
+        return retry
+
+    def _retry_crash(self, request: Request, failure: Failure) -> Request | None:
+        """The request once more: the end of a worker is no fault of the request until it has
+        ended one that it had for itself. Where no worker can be had the crawl is about to
+        close; the scheduler then keeps the request.
+        """
+        if failure.most_retries == 0 or request.meta.get("max_retry_times") == 0:
+            return None
+        crashes = request.meta.get(CRASHES, 0)
+        return self._retry_counted(request, failure, crashes, crashes + 1)
+
+    def _retry_counted(
+        self, request: Request, failure: Failure, retries: int, most: int
+    ) -> Request | None:
+        """Scrapy's function counts `retry_times`; these retries have a count of their own."""
         counted = request.replace(meta={**request.meta, "retry_times": retries})
         retry = self._retry(counted, failure, most)
-        if retry is None:
-            return None
-        retry.meta.pop("retry_times")
-        if "retry_times" in request.meta:
-            retry.meta["retry_times"] = request.meta["retry_times"]
-        retry.meta[RETRIES] = retries + 1
-        self._stats.inc_value("curl_safe/handshake/retry_count")
+        if retry is not None:
+            del retry.meta["retry_times"]
+            if "retry_times" in request.meta:
+                retry.meta["retry_times"] = request.meta["retry_times"]
         return retry
 
     def _retry(self, request: Request, failure: Failure, most: int | None = None) -> Request | None:

@@ -20,6 +20,7 @@ __all__ = [
     "MAX_BODY",
     "MAX_HEADER",
     "Cancel",
+    "Cancelled",
     "Chunk",
     "Decoder",
     "Done",
@@ -28,6 +29,7 @@ __all__ = [
     "FromWorker",
     "Head",
     "Hello",
+    "Outcome",
     "Profile",
     "Pulse",
     "Ready",
@@ -132,7 +134,7 @@ class Fetch(msgspec.Struct, array_like=True, tag=1):
 
 
 class Cancel(msgspec.Struct, array_like=True, tag=2):
-    """Nobody waits for this download any more."""
+    """Nobody waits for this download any more. One that has ended already is not there."""
 
     id: int
 
@@ -222,8 +224,16 @@ class TooLarge(msgspec.Struct, array_like=True, tag=8):
     expected: bool
 
 
+class Cancelled(msgspec.Struct, array_like=True, tag=9):
+    """The download ended as a Cancel asked."""
+
+    id: int
+
+
 ToWorker = Hello | Fetch | Cancel
-FromWorker = Ready | Pulse | Head | Chunk | Done | Failed | Refused | Warned | TooLarge
+FromWorker = Ready | Pulse | Head | Chunk | Done | Failed | Refused | Warned | TooLarge | Cancelled
+#: Exactly one of these ends each Fetch, and nothing about it comes after.
+Outcome = Done | Failed | Refused | TooLarge | Cancelled
 
 _encoder = msgspec.msgpack.Encoder()
 _profile_decoder = msgspec.msgpack.Decoder(Profile)

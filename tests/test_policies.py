@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scrapy.statscollectors import DummyStatsCollector
 
-from scrapy_curl_safe.backoff import RetryBudget, backoff
+from scrapy_curl_safe.backoff import backoff, retry_budget
 from scrapy_curl_safe.errors import TREATMENTS, HandshakeError, classify, download_error
 from scrapy_curl_safe.figures import Figures, Percentiles
 from scrapy_curl_safe.pool.dispatch import Warmth, choose
@@ -119,13 +119,13 @@ def test_backoff_doubles_up_to_its_longest():
 
 def waits_at(loss: float, requests: int = 3000, seconds: float = 0.01) -> list[float]:
     dice = random.Random(1)
-    budget = RetryBudget()
+    budget = retry_budget()
     waits = []
     for number in range(requests):
         if dice.random() < loss:
             waits.append(budget.reserve(number * seconds + 1))
         else:
-            budget.succeeded()
+            budget.give_back()
     return waits
 
 
@@ -142,7 +142,7 @@ def test_the_budget_delays_an_origin_that_fails_on_and_on_to_a_steady_rate():
 
 
 def test_the_budget_recovers_with_time():
-    budget = RetryBudget()
+    budget = retry_budget()
     for _ in range(200):
         budget.reserve(1.0)
     assert budget.reserve(1.0) > 0
@@ -151,16 +151,28 @@ def test_the_budget_recovers_with_time():
 
 def test_restarts_wait_longer_and_longer_until_one_succeeds():
     restarts = Restarts()
-    assert restarts.wait == 0
+    assert restarts.reserve(1.0) == 0
     waits = []
     while not restarts.hopeless:
         restarts.failed()
-        waits.append(restarts.wait)
+        waits.append(restarts.reserve(1.0))
     assert waits == sorted(waits)
     assert waits[0] < waits[-1] <= 10
     restarts.succeeded()
     assert not restarts.hopeless
-    assert restarts.wait == 0
+    assert restarts.reserve(1.0) == 0
+
+
+def test_restarts_of_workers_that_come_up_and_die_are_bounded():
+    """However often they are asked for, at most 210 start in any minute."""
+    restarts, now, starts = Restarts(), 1.0, []
+    while now < 600:
+        now += restarts.reserve(now) + 0.01
+        starts.append(now)
+        restarts.succeeded()
+    for start in range(0, 540, 7):
+        assert sum(start < moment <= start + 60 for moment in starts) <= 210
+    assert len(starts) > 1500
 
 
 # Figures

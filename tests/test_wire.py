@@ -84,6 +84,7 @@ from_worker = st.one_of(
         in_handshake=st.booleans(),
     ),
     st.builds(wire.Refused, id=ids, detail=text),
+    st.builds(wire.Cancelled, id=ids),
     st.builds(wire.Warned, id=ids, size=whole, expected=st.booleans()),
     st.builds(wire.TooLarge, id=ids, transfer=transfers, size=whole, expected=st.booleans()),
 )

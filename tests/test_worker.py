@@ -257,9 +257,10 @@ def test_a_cancel_stops_the_transfer_and_nothing_else(worker):
         while not held.abandoned:
             time.sleep(0.01)
         worker.fetch(2, origin.url)
-        message, _ = worker.receive()
-    assert isinstance(message, wire.Done)
-    assert message.id == 2
+        cancelled, done = (worker.receive()[0] for _ in range(2))
+    assert cancelled == wire.Cancelled(1)
+    assert isinstance(done, wire.Done)
+    assert done.id == 2
 
 
 def test_signs_of_life_come_unasked():

@@ -7,31 +7,19 @@ handlers (Scrapy builds one a scheme); the last handler to close closes it.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import deque
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
 
 from scrapy.exceptions import DownloadTimeoutError
 
 from ..errors import WorkerCrashedError
 from ..figures import Figures
 from ..settings import Settings
-from ..wire import (
-    Cancel,
-    Done,
-    Failed,
-    Fetch,
-    FromWorker,
-    Hello,
-    Refused,
-    TooLarge,
-    WireError,
-)
+from ..wire import Cancel, Done, FromWorker, Hello, Outcome, Pulse, Ready, WireError
 from .dispatch import choose
-from .eventloop import EventLoop, Future
+from .eventloop import EventLoop
+from .job import Job, Result
 from .supervisor import Supervisor, Worker
 
 logger = logging.getLogger(__name__)
@@ -41,44 +29,9 @@ logger = logging.getLogger(__name__)
 _SESSIONS = 64
 
 _LEAST_CONNECTIONS = 64
-# Seconds that a worker may be late with the end of a download.
-_TIMEOUT_GRACE = 10.0
-
-Outcome = Done | Failed | Refused | TooLarge
-
-
-class Listener(Protocol):
-    def on_message(self, message: FromWorker, body: bytes) -> bool:
-        """Whatever a worker says of a download before its outcome; False ends it."""
-
-
-class Result(NamedTuple):
-    #: None where the listener ended it.
-    outcome: Outcome | None
-    body: bytes
-    worker: Worker
-
-
-@dataclass(eq=False)
-class Job:
-    """A request on its way.
-
-    Attributes:
-        fetch: what to send to the worker; its id is the pool's to set.
-        body: the request's body.
-        key: what a connection must match to serve it.
-        listener: hears what comes before the outcome.
-        avoid: slot of the worker that failed this request before.
-    """
-
-    fetch: Fetch
-    body: bytes
-    key: Hashable
-    listener: Listener
-    avoid: int | None = None
-    worker: Worker | None = field(default=None, init=False)
-    deadline: float = field(default=math.inf, init=False)
-    future: Future[Result] = field(init=False)
+# Seconds that a worker may be late with the end of a download, whether that is due to the
+# download's own timeout or to a Cancel.
+_GRACE = 10.0
 
 
 class Pool:
@@ -104,6 +57,8 @@ class Pool:
         self._figures = figures
         self._give_up = give_up
         self._waiting: deque[Job] = deque()
+        # Those that each need a worker to itself.
+        self._suspects: deque[Job] = deque()
         self._last_id = 0
         self._in_flight = 0
         self._hopeless: str | None = None
@@ -127,6 +82,8 @@ class Pool:
 
         Raises:
             WorkerCrashedError: the worker died, or none can be had.
+            DownloadTimeoutError: the worker did not end it in time.
+            ValueError: the request does not fit into a frame.
         """
         job.future = self._loop.create_future()
         self._last_id += 1
@@ -149,57 +106,100 @@ class Pool:
     def _assign(self, job: Job) -> None:
         if self._hopeless is not None:
             job.future.set_exception(WorkerCrashedError(self._hopeless))
-            return
-        worker = choose(self._supervisor.ready, job.key, job.avoid)
-        if worker is None:
-            self._waiting.append(job)
-            return
+        elif job.alone:
+            self._suspects.append(job)
+            self._serve_suspects()
+        else:
+            worker = choose(self._supervisor.ready, job.key, job.avoid)
+            if worker is None:
+                self._waiting.append(job)
+            else:
+                self._give(job, worker)
+
+    def _serve_suspects(self) -> None:
+        """One at a time for each worker that is kept for them."""
+        for worker in self._supervisor.quarantine:
+            if self._suspects and not worker.jobs:
+                self._give(self._suspects.popleft(), worker)
+        self._supervisor.extend_quarantine(len(self._suspects))
+
+    def _give(self, job: Job, worker: Worker) -> None:
         job.worker = worker
         worker.jobs[job.fetch.id] = job
         worker.warmth.taken(job.key)
         worker.served += 1
         if job.fetch.timeout:
-            job.deadline = time.monotonic() + job.fetch.timeout + _TIMEOUT_GRACE
+            job.deadline = time.monotonic() + job.fetch.timeout + _GRACE
         try:
             worker.link.send(job.fetch, job.body)
         except WireError as error:
+            del worker.jobs[job.fetch.id]
             job.future.set_exception(ValueError(str(error)))
 
     def _forget(self, job: Job) -> None:
         """The caller has its result, or was cancelled and wants none."""
         if job.worker is None:
-            if job in self._waiting:
-                self._waiting.remove(job)
-        elif job.worker.jobs.pop(job.fetch.id, None) is not None:
+            for queue in (self._waiting, self._suspects):
+                if job in queue:
+                    queue.remove(job)
+        elif job.fetch.id in job.worker.jobs:
+            job.abandoned = True
+            job.deadline = time.monotonic() + _GRACE
             job.worker.link.send(Cancel(job.fetch.id))
-            self._supervisor.finished_one(job.worker)
 
     # What the supervisor tells
 
     def on_ready(self, worker: Worker) -> None:
+        if worker.in_quarantine:
+            self._free(worker)
+            return
         waiting, self._waiting = self._waiting, deque()
         for job in waiting:
             self._assign(job)
 
     def on_message(self, worker: Worker, message: FromWorker, body: bytes) -> None:
-        job: Job | None = worker.jobs.get(message.id)  # type: ignore[union-attr]
+        assert not isinstance(message, (Ready, Pulse))
+        job: Job | None = worker.jobs.get(message.id)
         if job is None:
-            return  # cancelled, and this crossed the news of it
-        if not isinstance(message, (Done, Failed, Refused, TooLarge)):
-            if not job.future.done() and not job.listener.on_message(message, body):
-                job.future.set_result(Result(None, b"", worker))
+            raise WireError(f"{type(message).__name__} of a request that it does not have")
+        job.check(message)
+        if isinstance(message, Outcome):
+            del worker.jobs[job.fetch.id]
+            if isinstance(message, Done):
+                worker.warmth.returned(job.key)
+            if not job.future.done():
+                job.future.set_result(Result(message, body, worker))
+            self._free(worker)
+        elif not job.future.done():
+            self._tell_listener(job, message, body)
+
+    def _tell_listener(self, job: Job, message: FromWorker, body: bytes) -> None:
+        assert job.worker is not None
+        try:
+            goes_on = job.listener.on_message(message, body)
+        except Exception as error:
+            job.future.set_exception(error)
             return
-        del worker.jobs[job.fetch.id]
-        if isinstance(message, Done):
-            worker.warmth.returned(job.key)
-        if not job.future.done():
-            job.future.set_result(Result(message, body, worker))
-        self._supervisor.finished_one(worker)
+        if not goes_on:
+            job.future.set_result(Result(None, b"", job.worker))
+
+    def _free(self, worker: Worker) -> None:
+        """It has one request less."""
+        if worker.in_quarantine:
+            self._serve_suspects()
+            if not worker.jobs:
+                self._supervisor.dismiss(worker)
+        else:
+            self._supervisor.finished_one(worker)
 
     def on_tick(self, worker: Worker, now: float) -> None:
         for job in list(worker.jobs.values()):
+            if now < job.deadline:
+                continue
+            if job.abandoned:
+                raise WireError(f"it does not end request {job.fetch.id}, which was cancelled")
             # libcurl keeps the time itself; this is for a transfer that it lost sight of.
-            if now > job.deadline and not job.future.done():
+            if not job.future.done():
                 job.future.set_exception(
                     DownloadTimeoutError(
                         f"Worker {worker.slot} did not end the download of {job.fetch.url} "
@@ -208,25 +208,29 @@ class Pool:
                 )
 
     def on_death(self, worker: Worker, exit_status: int, *, hung: bool) -> None:
-        lost = list(worker.jobs.values())
+        lost: list[Job] = [job for job in worker.jobs.values() if not job.future.done()]
         worker.jobs.clear()
         self._figures.requests_lost(len(lost))
         for job in lost:
-            if not job.future.done():
-                job.future.set_exception(
-                    WorkerCrashedError(
-                        "the worker hung and was killed" if hung else "the worker died",
-                        worker=worker.slot,
-                        exit_status=exit_status,
-                        hung=hung,
-                    )
+            job.future.set_exception(
+                WorkerCrashedError(
+                    "the worker hung and was killed" if hung else "the worker died",
+                    worker=worker.slot,
+                    exit_status=exit_status,
+                    hung=hung,
+                    alone=job.alone,
                 )
+            )
+        if worker.in_quarantine:
+            self._serve_suspects()
 
     def on_hopeless(self, reason: str) -> None:
         if self._hopeless is not None:
             return
         self._hopeless = reason
-        waiting, self._waiting = self._waiting, deque()
+        waiting = [*self._waiting, *self._suspects]
+        self._waiting.clear()
+        self._suspects.clear()
         for job in waiting:
             job.future.set_exception(WorkerCrashedError(reason))
         self._give_up(reason)

@@ -30,6 +30,7 @@ _TICK = 1.0
 _REAP_INTERVAL = 0.01
 # Seconds that a process without its socket may still take to end by itself.
 _EXIT_GRACE = 2.0
+_MOST_IN_QUARANTINE = 2
 
 
 class State(enum.Enum):
@@ -45,10 +46,18 @@ class Owner(Protocol):
     def on_ready(self, worker: Worker) -> None:
         """It takes requests from now on."""
 
-    def on_message(self, worker: Worker, message: FromWorker, body: bytes) -> None: ...
+    def on_message(self, worker: Worker, message: FromWorker, body: bytes) -> None:
+        """
+        Raises:
+            WireError: no honest worker says this; it is killed.
+        """
 
     def on_tick(self, worker: Worker, now: float) -> None:
-        """Called about once a second for each worker, as long as the crawler's loop is free."""
+        """Called about once a second for each worker, as long as the crawler's loop is free.
+
+        Raises:
+            WireError: the worker does not do what it should; it is killed.
+        """
 
     def on_death(self, worker: Worker, exit_status: int, *, hung: bool) -> None:
         """It died before its time; what it had in flight is lost."""
@@ -62,14 +71,16 @@ class Worker:
 
     Attributes:
         slot: its number; a worker that replaces another has the other's.
+        in_quarantine: whether it is kept for requests that must be alone in a worker.
         jobs: what is in flight in it, by request id. Its owner's to fill and empty.
         warmth: which connections it has open.
         served: requests given to it so far.
         memory: resident memory in MB, as of its last sign of life.
     """
 
-    def __init__(self, slot: int, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, slot: int, process: subprocess.Popen[bytes], in_quarantine: bool) -> None:
         self.slot = slot
+        self.in_quarantine = in_quarantine
         self.process = process
         self.link: Link[FromWorker]
         self.state = State.STARTING
@@ -119,7 +130,13 @@ class Supervisor:
 
     @property
     def ready(self) -> list[Worker]:
-        return [w for w in self._workers if w.state is State.READY]
+        """Those that take any request."""
+        return [w for w in self._workers if w.state is State.READY and not w.in_quarantine]
+
+    @property
+    def quarantine(self) -> list[Worker]:
+        """Those that take one request at a time."""
+        return [w for w in self._workers if w.state is State.READY and w.in_quarantine]
 
     def start(self) -> None:
         for slot in range(self._settings.workers):
@@ -137,7 +154,25 @@ class Supervisor:
         self._recycling = worker.slot
         self._figures.worker_recycled()
         logger.info("Recycling worker %d (pid %d): %s", worker.slot, worker.pid, why)
-        self._start(worker.slot)
+        self._start_later(worker.slot)
+
+    def extend_quarantine(self, wanted: int) -> None:
+        """See that so many workers for one request at a time are about to be up, or as many
+        as may be. Each is there until it is dismissed, or dies.
+        """
+        first = self._settings.workers
+        slots = range(first, first + _MOST_IN_QUARANTINE)
+        taken = {w.slot for w in self._workers}
+        coming = {w.slot for w in self._workers if w.state is State.STARTING} | set(self._timers)
+        wanted -= sum(slot in coming for slot in slots)
+        for slot in slots:
+            if wanted > 0 and slot not in taken and slot not in self._timers:
+                wanted -= 1
+                self._start_later(slot)
+
+    def dismiss(self, worker: Worker) -> None:
+        """End a worker that has nothing in flight, and is not needed any more."""
+        self._end(worker)
 
     def finished_one(self, worker: Worker) -> None:
         """A request in this worker is done: it may be time for it to go."""
@@ -172,7 +207,7 @@ class Supervisor:
         except OSError as error:
             self._start_failed(slot, f"cannot start a worker: {error}")
             return
-        worker = Worker(slot, process)
+        worker = Worker(slot, process, slot >= self._settings.workers)
         worker.link = Link(
             self._loop,
             sock,
@@ -193,21 +228,29 @@ class Supervisor:
         if self._restarts.hopeless and not self.ready:
             self._owner.on_hopeless(reason)
         else:
-            self._start_later(slot, self._restarts.wait)
+            self._start_later(slot)
 
-    def _start_later(self, slot: int, wait: float) -> None:
+    def _start_later(self, slot: int) -> None:
+        if slot in self._timers:
+            return
+        wait = self._restarts.reserve(time.monotonic())
         self._timers[slot] = self._loop.call_later(wait, lambda: self._start(slot))
 
     def _on_message(self, worker: Worker, message: FromWorker, body: bytes) -> None:
         worker.last_sign = time.monotonic()
-        if isinstance(message, Pulse):
-            self._on_pulse(worker, message)
-        elif isinstance(message, Ready):
-            self._on_ready(worker, message)
-        else:
-            self._owner.on_message(worker, message, body)
+        try:
+            if isinstance(message, Pulse):
+                self._on_pulse(worker, message)
+            elif isinstance(message, Ready):
+                self._on_ready(worker, message)
+            else:
+                self._owner.on_message(worker, message, body)
+        except WireError as error:
+            self._cast_out(worker, error)
 
     def _on_ready(self, worker: Worker, ready: Ready) -> None:
+        if worker.state is not State.STARTING:
+            raise WireError("it says twice that it is ready")
         if ready.problem is not None:
             self._owner.on_hopeless(ready.problem)
             return
@@ -230,13 +273,17 @@ class Supervisor:
 
     def _on_lost(self, worker: Worker, reason: WireError | OSError | None) -> None:
         if isinstance(reason, WireError):
-            logger.error(
-                "Worker %d (pid %d) broke the protocol, killing it: %s",
-                worker.slot,
-                worker.pid,
-                reason,
-            )
-            worker.process.kill()
+            self._cast_out(worker, reason)
+        else:
+            worker.died_while, worker.state = worker.state, State.GONE
+            self._reap(worker)
+
+    def _cast_out(self, worker: Worker, reason: WireError) -> None:
+        logger.error(
+            "Worker %d (pid %d) broke the protocol, killing it: %s", worker.slot, worker.pid, reason
+        )
+        worker.process.kill()
+        worker.link.close()
         worker.died_while, worker.state = worker.state, State.GONE
         self._reap(worker)
 
@@ -281,8 +328,8 @@ class Supervisor:
         )
         if before is State.STARTING:
             self._start_failed(worker.slot, f"a new worker ended with {exit_text(status)}")
-        elif not any(w.slot == worker.slot for w in self._workers):
-            self._start_later(worker.slot, self._restarts.wait)
+        elif not worker.in_quarantine and not any(w.slot == worker.slot for w in self._workers):
+            self._start_later(worker.slot)
         self._owner.on_death(worker, status, hung=worker.hung)
 
     # The watch
@@ -307,6 +354,9 @@ class Supervisor:
                 worker.hung = True
                 self._figures.worker_hung()
                 worker.process.kill()
-            else:
-                self._owner.on_tick(worker, now)
+            elif worker.state is not State.GONE:
+                try:
+                    self._owner.on_tick(worker, now)
+                except WireError as error:
+                    self._cast_out(worker, error)
         self._schedule_tick()

@@ -10,12 +10,14 @@ from curl_cffi import Curl, CurlError, CurlInfo, CurlOpt, ffi
 
 from ..wire import (
     MAX_BODY,
+    Cancelled,
     Chunk,
     Done,
     Failed,
     Fetch,
     FromWorker,
     Head,
+    Outcome,
     Refused,
     TooLarge,
     Transfer,
@@ -50,8 +52,7 @@ class Download:
         session: of the request's profile.
         fetch: what to download.
         body: the request's body.
-        send: takes each message for the crawler and its body; exactly one of Done, Failed,
-            Refused and TooLarge, the last one, unless the download is cancelled.
+        send: takes each message for the crawler and its body; the last one is an Outcome.
         on_end: called once when the download is over, cancelled or not.
         must_pause: whether a piece of a streamed body has to wait until `resume` is called,
             since the crawler has not taken the ones before.
@@ -263,7 +264,7 @@ class Download:
     def _finished(self, future: asyncio.Future[None]) -> None:
         error = self._resume_error if future.cancelled() else future.exception()
         if future.cancelled() and error is None:
-            self._end(None)
+            self._end(Cancelled(self._fetch.id))
             return
         fetch, transfer = self._fetch, self._transfer()
         if self._too_large is not None:
@@ -300,12 +301,11 @@ class Download:
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._end(Done(self._fetch.id, transfer, head, dataloss), body)
 
-    def _end(self, message: FromWorker | None, body: bytes = b"") -> None:
+    def _end(self, message: Outcome, body: bytes = b"") -> None:
         self._over = True
         self._session.give_back(self._curl, started=self._started)
         self._on_end(self._fetch.id)
-        if message is not None:
-            self._send(message, body)
+        self._send(message, body)
 
 
 def _bad_header(headers: list[tuple[bytes, bytes | None]]) -> str | None:
