@@ -3,11 +3,15 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
 
-.PHONY: help demo test lint format clean
+CONFORMANCE_VENV := .venv-conformance
+CONFORMANCE_ARGS ?=
+
+.PHONY: help demo test conformance lint format clean
 
 help:
 	@echo "make demo    crawl the example's flaky origin, with a live log, stats and a summary"
 	@echo "make test    the test suite (some minutes)"
+	@echo "make conformance  the table in docs/conformance.md: every handler, the same probes"
 	@echo "make lint    ruff and mypy --strict"
 	@echo "make format  let ruff format the code"
 	@echo "make clean   remove what the others made"
@@ -24,6 +28,20 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -n auto -m "not slow" $(PYTEST_ARGS)
 
+# Without their own dependencies: some ask for a curl_cffi newer than others take.
+$(CONFORMANCE_VENV)/.installed: pyproject.toml scrapy_curl_safe/__init__.py
+	$(PYTHON) -m venv $(CONFORMANCE_VENV)
+	$(CONFORMANCE_VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(CONFORMANCE_VENV)/bin/python -m pip install --quiet --editable '.[test,bench]' \
+		colorama nodriver wreq
+	$(CONFORMANCE_VENV)/bin/python -m pip install --quiet --no-deps \
+		scrapy-download-handlers-incubator==0.7.0 scrapy-impersonate==1.10.1 \
+		scrapy-curl==0.2.1 scrapy-curl-cffi==0.3.1 scrapy-stealth==1.0.1
+	touch $@
+
+conformance: $(CONFORMANCE_VENV)/.installed
+	$(CONFORMANCE_VENV)/bin/python -m conformance $(CONFORMANCE_ARGS)
+
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -34,4 +52,4 @@ format: $(INSTALLED)
 	$(VENV)/bin/ruff format .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CONFORMANCE_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -25,7 +25,7 @@ from .errors import (
     download_error,
 )
 from .identity import make_headers, make_profile, origin_of
-from .meta import AVOID, CRASHES, RETRIES, request_options
+from .meta import AVOID, CRASHES, FRESH, RETRIES, request_options
 from .pool.job import Job, Result
 from .reception import Reception, info_of, is_heard
 from .shared import Shared, close_crawl
@@ -131,6 +131,7 @@ class CurlSafeDownloadHandler:
             keep_partial=not fail_on_dataloss,
             stream=is_heard(self._crawler),
             tell_tls=settings.downloader_client_tls_verbose_logging,
+            fresh=meta.pop(FRESH, False),
         )
         key = (origin_of(request), encoded)
         alone = meta.get(CRASHES, 0) >= _MOST_CRASHES
@@ -178,6 +179,8 @@ class CurlSafeDownloadHandler:
         self._count(request, transfer, kind if isinstance(error, HandshakeError) else None)
         if isinstance(error, (HandshakeError, ConnectionDiedError)):
             request.meta[AVOID] = result.worker.slot
+        if isinstance(error, ConnectionDiedError):
+            request.meta[FRESH] = True
         if kind == "local":
             self._shared.pool.recycle(result.worker, failed.detail)
         if failed.code == 18 and not self._dataloss_warned:

@@ -14,6 +14,8 @@ RETRIES = "curl_safe_retries"
 CRASHES = "curl_safe_crashes"
 #: Slot of the worker that failed it last.
 AVOID = "curl_safe_avoid"
+#: Whether it needs a connection of which it is the first user, since a warm one died on it.
+FRESH = "curl_safe_fresh"
 #: Whether `dont_retry` was set because no more retries were left.
 GAVE_UP = "curl_safe_gave_up"
 #: Whether RandomBrowserMiddleware picked the browser in `meta["curl_safe"]`.

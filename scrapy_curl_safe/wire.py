@@ -131,6 +131,8 @@ class Fetch(msgspec.Struct, array_like=True, tag=1):
     stream: bool
     #: Whether to tell the TLS version and cipher.
     tell_tls: bool
+    #: Whether it takes no connection that is there already.
+    fresh: bool
 
 
 class Cancel(msgspec.Struct, array_like=True, tag=2):

@@ -6,10 +6,12 @@ requests what the plan lists, and the result says what came back, and the stats.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import resource
 import signal
+import ssl
 import sys
 import time
 from typing import Any
@@ -70,7 +72,10 @@ class PlanSpider(scrapy.Spider):
             raise StopDownload(fail=self.settings.getbool("RUNNER_FAILS"))
 
     async def start(self):
+        first_is_back = self.settings.getbool("RUNNER_WAITS_FOR_FIRST")
         for number, wanted in enumerate(self.plan["requests"]):
+            while first_is_back and number == 1 and not self.plan["responses"]:
+                await asyncio.sleep(0.01)
             arguments = dict(wanted)
             if "body" in arguments:
                 arguments["body"] = arguments["body"].encode("latin-1")
@@ -99,10 +104,7 @@ class PlanSpider(scrapy.Spider):
                 "flags": response.flags,
                 "protocol": response.protocol,
                 "ip": str(response.ip_address),
-                # Scrapy's older handlers give an object of Twisted's.
-                "certificate": (
-                    response.certificate.hex() if isinstance(response.certificate, bytes) else None
-                ),
+                "certificate": _der(response.certificate),
                 "meta": {k: v for k, v in response.meta.items() if _is_plain(v)},
             }
         )
@@ -155,6 +157,14 @@ class InProcessHandler:
 
     async def close(self):
         pass
+
+
+def _der(certificate: Any) -> str | None:
+    """As hexadecimal digits."""
+    if certificate is None or isinstance(certificate, bytes):
+        return certificate and certificate.hex()
+    # Scrapy's older handlers give an object of Twisted's.
+    return ssl.PEM_cert_to_DER_cert(certificate.dumpPEM().decode()).hex()
 
 
 def _is_plain(value: object) -> bool:

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT, worker_pids
+from tests.crawling import ROOT, worker_pids
 from tests.origins.tls import Reply, SeenRequest, TlsOrigin
 
 PROJECT = """

@@ -180,7 +180,7 @@ def test_deep_nesting_and_false_lengths_give_its_own_error(opening):
 
 
 def test_a_message_of_the_other_direction_is_an_error():
-    fetch = wire.Fetch(1, "GET", "http://a", [], b"", 1.0, 0, 0, False, False, False)
+    fetch = wire.Fetch(1, "GET", "http://a", [], b"", 1.0, 0, 0, False, False, False, False)
     with pytest.raises(wire.WireError):
         wire.from_worker_decoder().feed(wire.encode(fetch))
 

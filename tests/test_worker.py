@@ -16,7 +16,7 @@ import pytest
 
 from scrapy_curl_safe import wire
 from scrapy_curl_safe.pool.process import start_process
-from tests.conftest import ROOT
+from tests.crawling import ROOT
 from tests.origins.raw import HOLD, RawOrigin
 from tests.origins.tls import TlsOrigin
 
@@ -40,7 +40,8 @@ class Talk:
     def fetch(self, id, url, **changes):
         fields = {
             "method": "GET", "headers": [], "profile": PLAIN, "timeout": 30.0, "maxsize": 0,
-            "warnsize": 0, "keep_partial": False, "stream": False, "tell_tls": False, **changes,
+            "warnsize": 0, "keep_partial": False, "stream": False, "tell_tls": False,
+            "fresh": False, **changes,
         }  # fmt: skip
         self.send(wire.Fetch(id=id, url=url, **fields))
 

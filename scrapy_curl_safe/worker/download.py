@@ -139,6 +139,7 @@ class Download:
         curl.setopt(CurlOpt.CONNECTTIMEOUT_MS, _milliseconds(fetch.timeout))
         curl.setopt(CurlOpt.HEADERFUNCTION, self._on_header_line)
         curl.setopt(CurlOpt.WRITEFUNCTION, self._on_body)
+        curl.setopt(CurlOpt.FRESH_CONNECT, int(fetch.fresh))
         curl.setopt(CurlOpt.VERBOSE, int(fetch.tell_tls))
         if fetch.tell_tls:
             curl.setopt(CurlOpt.DEBUGFUNCTION, self._on_debug)

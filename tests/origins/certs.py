@@ -31,6 +31,15 @@ class Certs:
         self.ca_pem = directory / "ca.pem"
         self._trusted.cert_pem.write_to_path(str(self.ca_pem))
 
+    def files(self, *, trusted: bool = True) -> tuple[Path, Path]:
+        """The chain and the key of a certificate for this machine, for servers that read files."""
+        leaf = _leaf(self._trusted if trusted else self._unknown, None, False)
+        directory = self.ca_pem.parent
+        chain, key = directory / f"chain-{trusted}.pem", directory / f"key-{trusted}.pem"
+        chain.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+        key.write_bytes(leaf.private_key_pem.bytes())
+        return chain, key
+
     def server_context(
         self,
         *,

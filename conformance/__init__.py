@@ -1,0 +1,1 @@
+"""What each download handler does, as runs of the same probes show: `make conformance`."""

@@ -1,0 +1,279 @@
+"""TLS, versions of HTTP, browsers, proxies, local addresses."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from urllib.parse import quote
+
+from conformance.probe import Run, must, probe
+from tests.origins import faults
+from tests.origins.certs import certs
+from tests.origins.hello import is_grease, parse_client_hello
+from tests.origins.http3 import Http3Origin
+from tests.origins.proxies import Proxy
+from tests.origins.tls import TlsOrigin
+
+TLS, HTTP2, BROWSER = "TLS", "HTTP/2", "A browser's identity"
+PROXIES, BINDING = "Proxies", "Local address"
+
+# Each handler's way to ask for HTTP/3.
+HTTP3_META = {
+    "curl_safe": {"http_version": "v3only"},
+    "impersonate_args": {"verify": False, "http_version": "v3only"},
+    "curl": {"impersonate": "chrome", "http_version": "v3only"},
+    "curl_cffi_options": {"impersonate": "chrome", "http_version": "v3only"},
+    "stealth": {"driver": "turbo", "profile": "chrome", "http3": True},
+}
+HTTP3_SETTINGS = {"CURL_CFFI_HTTP_VERSION": "v3only"}
+
+USER, PASSWORD = "us er", "p@ss:w/ö%rd?#"
+BASIC = base64.b64encode(f"{USER}:{PASSWORD}".encode())
+
+
+@probe(TLS, "`DOWNLOAD_VERIFY_CERTIFICATES = True`")
+def verify(run: Run) -> None:
+    with faults.refused_certificate() as unknown, TlsOrigin() as trusted:
+        crawled = run.crawl(
+            unknown.url, trusted.url, RETRY_ENABLED=False, DOWNLOAD_VERIFY_CERTIFICATES=True
+        )
+    must([e["number"] for e in crawled.errors] == [0], crawled.errors)
+    must([r["number"] for r in crawled.responses] == [1], crawled.errors)
+
+
+@probe(TLS, "certificates are not verified by default, as in Scrapy")
+def no_verify(run: Run) -> None:
+    with faults.refused_certificate() as unknown:
+        crawled = run.crawl(unknown.url, RETRY_ENABLED=False)
+    must(len(crawled.responses) == 1, crawled.errors)
+
+
+@probe(TLS, "`DOWNLOAD_TLS_MIN_VERSION`")
+def minimum(run: Run) -> None:
+    context = certs().server_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with TlsOrigin(context=context) as old, TlsOrigin() as new:
+        crawled = run.crawl(
+            old.url, new.url, RETRY_ENABLED=False, DOWNLOAD_TLS_MIN_VERSION="TLSv1.3"
+        )
+    must([e["number"] for e in crawled.errors] == [0], crawled.responses)
+    must([r["number"] for r in crawled.responses] == [1], crawled.errors)
+
+
+@probe(TLS, "`DOWNLOAD_TLS_MAX_VERSION`")
+def maximum(run: Run) -> None:
+    with TlsOrigin() as origin:
+        crawled = run.crawl(origin.url, DOWNLOAD_TLS_MAX_VERSION="TLSv1.2")
+        offered = parse_client_hello(origin.hellos[0]).supported_versions
+    must(len(crawled.responses) == 1, crawled.errors)
+    must(0x0304 not in offered, "TLS 1.3 was offered")
+
+
+@probe(TLS, "`DOWNLOADER_CLIENT_TLS_VERBOSE_LOGGING` logs protocol and cipher")
+def verbose(run: Run) -> None:
+    with TlsOrigin() as origin:
+        crawled = run.crawl(origin.url, DOWNLOADER_CLIENT_TLS_VERBOSE_LOGGING=True)
+    must("protocol TLSv1.3, cipher TLS_" in crawled.log)
+
+
+@probe(TLS, "`SSLKEYLOGFILE`")
+def key_log(run: Run) -> None:
+    keys = run.directory / "keys.log"
+    with TlsOrigin() as origin:
+        run.crawl(origin.url, env={"SSLKEYLOGFILE": str(keys)})
+    must(keys.exists() and "CLIENT_TRAFFIC_SECRET_0" in keys.read_text())
+
+
+@probe(TLS, "a page behind five failed handshakes, by default settings")
+def failed_handshakes(run: Run) -> None:
+    drop = [False] + [True] * 5
+    with TlsOrigin(drop=drop, requests_per_connection=1) as origin:
+        crawled = run.crawl(
+            *({"url": f"{origin.url}/{n}", "method": "POST"} for n in range(2)),
+            CONCURRENT_REQUESTS=1,
+        )
+    must(len(crawled.responses) == 2, crawled.errors)
+
+
+@probe(HTTP2, "spoken where the origin does")
+def http2(run: Run) -> None:
+    with TlsOrigin(alpn=("h2", "http/1.1")) as origin:
+        run.crawl(origin.url)
+    must([seen.http_version for seen in origin.requests] == ["2"], origin.requests)
+
+
+@probe(HTTP2, "200 requests to an origin that closes after each answer: none lost")
+def closing(run: Run) -> None:
+    with TlsOrigin(alpn=("h2", "http/1.1"), requests_per_connection=1) as origin:
+        crawled = run.crawl(*(f"{origin.url}/{n}" for n in range(200)))
+        must([s.http_version for s in origin.requests[:1]] == ["2"], "no HTTP/2")
+    must(len(crawled.responses) == 200, crawled.errors[:2])
+
+
+@probe("HTTP/3", "spoken where it is asked for")
+def http3(run: Run) -> None:
+    with Http3Origin() as origin:
+        crawled = run.crawl({"url": origin.url, "meta": HTTP3_META}, **HTTP3_SETTINGS)
+    must(len(crawled.responses) == 1, crawled.errors)
+    must(len(origin.requests) == 1, origin.requests)
+
+
+@probe(BROWSER, "Chrome's TLS handshake")
+def handshake(run: Run) -> None:
+    with TlsOrigin() as origin:
+        run.crawl(origin.url)
+        hello = parse_client_hello(origin.hellos[0])
+    must(is_grease(hello.ciphers[0]) and 0xFE0D in hello.extensions, hello)
+
+
+@probe(BROWSER, "Chrome's headers, by default settings of Scrapy or those that it documents")
+def headers(run: Run) -> None:
+    with TlsOrigin() as origin:
+        run.crawl(origin.url)
+    (seen,) = origin.requests
+    must(b" Chrome/" in (seen.header("User-Agent") or b""), seen)
+    must(seen.header("Sec-Ch-Ua"), seen)
+    must((seen.header("Accept") or b"").startswith(b"text/html,application/xhtml+xml"), seen)
+
+
+@probe(BROWSER, "a header of one's own wins over the browser's")
+def own_header(run: Run) -> None:
+    with TlsOrigin() as origin:
+        run.crawl({"url": origin.url, "headers": {"Accept": "text/mine"}})
+        must(is_grease(parse_client_hello(origin.hellos[0]).ciphers[0]), "no browser")
+    values = [v for name, v in origin.requests[0].headers if name.lower() == b"accept"]
+    must(values == [b"text/mine"], origin.requests)
+
+
+def via(proxy: Proxy, scheme: str, credentials: bool = False) -> str:
+    if not credentials:
+        return f"{scheme}://{proxy.location}"
+    return f"{scheme}://{quote(USER, safe='')}:{quote(PASSWORD, safe='')}@{proxy.location}"
+
+
+# What a client of each kind says first.
+GREETINGS = {"http": (b"CONNECT ", b"GET http://"), "socks4": (b"\4",), "socks5": (b"\5",)}
+
+
+def through(run: Run, scheme: str, **proxy: bool) -> None:
+    for tls in (True, False):
+        with TlsOrigin(tls=tls) as origin, Proxy(**proxy) as real:
+            crawled = run.crawl({"url": origin.url, "meta": {"proxy": via(real, scheme)}})
+            must([r["status"] for r in crawled.responses] == [200], crawled.errors)
+            kind = scheme.removesuffix("h") if scheme.startswith("socks") else "http"
+            must(real.received.startswith(GREETINGS[kind]), "the proxy was not used")
+
+
+@probe(PROXIES, '`meta["proxy"]`: HTTP')
+def http_proxy(run: Run) -> None:
+    through(run, "http")
+
+
+@probe(PROXIES, '`meta["proxy"]`: HTTPS')
+def https_proxy(run: Run) -> None:
+    through(run, "https", tls=True)
+
+
+@probe(PROXIES, '`meta["proxy"]`: SOCKS4')
+def socks4(run: Run) -> None:
+    through(run, "socks4")
+
+
+@probe(PROXIES, '`meta["proxy"]`: SOCKS5')
+def socks5(run: Run) -> None:
+    through(run, "socks5")
+    through(run, "socks5h")
+
+
+def authorized(run: Run, scheme: str) -> None:
+    with TlsOrigin() as origin, Proxy(USER, PASSWORD) as proxy:
+        crawled = run.crawl(
+            {"url": origin.url, "meta": {"proxy": via(proxy, scheme, credentials=True)}},
+            HTTPPROXY_AUTH_ENCODING="utf-8",
+        )
+        must([r["status"] for r in crawled.responses] == [200], crawled.errors)
+        kind = scheme.removesuffix("h")
+        must(proxy.received.startswith(GREETINGS[kind]), "the proxy was not used")
+
+
+@probe(PROXIES, "credentials with special characters, HTTP")
+def credentials(run: Run) -> None:
+    authorized(run, "http")
+
+
+@probe(PROXIES, "credentials with special characters, SOCKS5")
+def socks_credentials(run: Run) -> None:
+    authorized(run, "socks5h")
+
+
+@probe(PROXIES, "credentials reach the proxy, never an https origin")
+def secrecy(run: Run) -> None:
+    with TlsOrigin() as origin, Proxy(USER, PASSWORD) as proxy:
+        run.crawl(
+            {"url": origin.url, "meta": {"proxy": via(proxy, "http", credentials=True)}},
+            HTTPPROXY_AUTH_ENCODING="utf-8",
+        )
+        must(BASIC in proxy.received, "the proxy did not get them")
+    must(len(origin.requests) == 1, origin.requests)
+    for name, value in origin.requests[0].headers:
+        must(name.lower() != b"proxy-authorization" and BASIC not in value, name)
+
+
+@probe(PROXIES, "a wrong password is an error that says 407")
+def wrong_password(run: Run) -> None:
+    with TlsOrigin() as origin, Proxy(USER, PASSWORD) as proxy:
+        crawled = run.crawl(
+            {"url": origin.url, "meta": {"proxy": f"http://user:wrong@{proxy.location}"}},
+            RETRY_ENABLED=False,
+        )
+    must("407" in crawled.errors[0]["text"], crawled.errors)
+
+
+@probe(PROXIES, "`proxy_headers` reach the proxy alone")
+def proxy_headers(run: Run) -> None:
+    with TlsOrigin() as origin, Proxy() as proxy:
+        meta = {"proxy": via(proxy, "http"), "proxy_headers": {"X-For-Proxy": "1"}}
+        run.crawl({"url": origin.url, "meta": meta})
+        must(b"x-for-proxy: 1" in proxy.received.lower(), "not sent")
+    must(origin.requests[0].header("X-For-Proxy") is None, origin.requests)
+
+
+@probe(PROXIES, "proxies in the environment are ignored with `HTTPPROXY_ENABLED = False`")
+def environment(run: Run) -> None:
+    with TlsOrigin() as origin, Proxy() as proxy:
+        crawled = run.crawl(
+            origin.url,
+            env={"https_proxy": via(proxy, "http"), "all_proxy": via(proxy, "http")},
+            HTTPPROXY_ENABLED=False,
+        )
+        must(len(crawled.responses) == 1, crawled.errors)
+        must(proxy.connections == 0, "the proxy was used")
+
+
+@probe(PROXIES, "TLS session tickets never cross proxies")
+def tickets(run: Run) -> None:
+    with TlsOrigin(requests_per_connection=1) as origin, Proxy() as one, Proxy() as other:
+        crawled = run.crawl(
+            *(
+                {"url": f"{origin.url}/{n}", "meta": {"proxy": via(proxy, "http")}}
+                for n, proxy in enumerate((one, other))
+            ),
+            CONCURRENT_REQUESTS=1,
+        )
+        must(len(crawled.responses) == 2, crawled.errors)
+        must(one.connections and other.connections, "the proxies were not used")
+        must(not any(parse_client_hello(raw).has_psk for raw in origin.hellos), "a ticket crossed")
+
+
+@probe(BINDING, "`DOWNLOAD_BIND_ADDRESS`")
+def bind_setting(run: Run) -> None:
+    with TlsOrigin() as origin:
+        run.crawl(origin.url, DOWNLOAD_BIND_ADDRESS="127.0.0.2")
+    must(origin.peers == ["127.0.0.2"], origin.peers)
+
+
+@probe(BINDING, "`bindaddress` by request")
+def bind_by_request(run: Run) -> None:
+    with TlsOrigin() as origin:
+        run.crawl({"url": origin.url, "meta": {"bindaddress": "127.0.0.3"}})
+    must(origin.peers == ["127.0.0.3"], origin.peers)

@@ -1,0 +1,139 @@
+"""An HTTP/2 origin that answers with the very frames a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from hpack import Encoder, NeverIndexedHeaderTuple
+from hyperframe.frame import (
+    DataFrame,
+    Frame,
+    HeadersFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+from .hello import H2_PREFACE
+from .loop import reset_on_close
+from .tls import TlsOrigin
+
+if TYPE_CHECKING:
+    from .streams import TlsStream
+
+CLOSE = "close"
+RESET = "reset"
+
+Piece = Frame | bytes | float | str
+#: Makes an answer: of the stream's number, and of how many requests have come so far.
+Script = Callable[[int, int], Iterable[Piece]]
+
+FRAME_HEADER = 9
+
+
+def headers(
+    stream: int, *fields: tuple[bytes, bytes], end: bool = False, status: int = 200
+) -> Frame:
+    # Never indexed, so that no frame depends on the ones before.
+    listed = [NeverIndexedHeaderTuple(*field) for field in ((b":status", b"%d" % status), *fields)]
+    frame = HeadersFrame(stream, Encoder().encode(listed), flags=["END_HEADERS"])
+    if end:
+        frame.flags.add("END_STREAM")
+    return frame
+
+
+def data(stream: int, body: bytes, *, end: bool = False) -> Frame:
+    return DataFrame(stream, body, flags=["END_STREAM"] if end else [])
+
+
+class ScriptedHttp2(TlsOrigin):
+    """Sends what `script` makes of each request, its flow control aside; CLOSE and RESET end
+    the connection."""
+
+    def __init__(self, script: Script) -> None:
+        super().__init__(alpn=("h2",))
+        self.script = script
+        self.seen = 0
+        self.resets = 0
+        self.answering = 0
+        self.most_at_once = 0
+
+    async def serve_h2(self, stream: TlsStream, number: int) -> None:
+        connection = _Connection(self, stream, number)
+        reading = asyncio.ensure_future(connection.read())
+        await asyncio.wait({reading, connection.ended}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (reading, *connection.answers.values()):
+            task.cancel()
+        await asyncio.gather(reading, *connection.answers.values(), return_exceptions=True)
+        if not reading.cancelled():
+            reading.result()
+        if connection.ended.done() and connection.ended.result() == RESET:
+            reset_on_close(stream.sock)
+        else:
+            await stream.close()
+
+
+class _Connection:
+    def __init__(self, origin: ScriptedHttp2, stream: TlsStream, number: int) -> None:
+        self._origin = origin
+        self._stream = stream
+        self._number = number
+        self.answers: dict[int, asyncio.Task[None]] = {}
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def read(self) -> None:
+        stream = self._stream
+        settings = SettingsFrame(0, {SettingsFrame.MAX_CONCURRENT_STREAMS: 250})
+        stream.write(settings.serialize())
+        await stream.flush()
+        buffer = b""
+        while more := await stream.read():
+            buffer += more
+            buffer = buffer.removeprefix(H2_PREFACE)
+            while len(buffer) >= FRAME_HEADER:
+                frame, length = Frame.parse_frame_header(memoryview(buffer)[:FRAME_HEADER])
+                if len(buffer) < FRAME_HEADER + length:
+                    break
+                frame.parse_body(memoryview(buffer)[FRAME_HEADER : FRAME_HEADER + length])
+                buffer = buffer[FRAME_HEADER + length :]
+                await self._on_frame(frame)
+
+    async def _on_frame(self, frame: Frame) -> None:
+        stream, origin = self._stream, self._origin
+        if isinstance(frame, SettingsFrame) and "ACK" not in frame.flags:
+            stream.write(SettingsFrame(0, flags=["ACK"]).serialize())
+            await stream.flush()
+        elif isinstance(frame, DataFrame) and frame.data:
+            for window in (0, frame.stream_id):
+                update = WindowUpdateFrame(window, window_increment=len(frame.data))
+                stream.write(update.serialize())
+            await stream.flush()
+        elif isinstance(frame, RstStreamFrame):
+            origin.resets += 1
+            if frame.stream_id in self.answers:
+                self.answers[frame.stream_id].cancel()
+        if isinstance(frame, (HeadersFrame, DataFrame)) and "END_STREAM" in frame.flags:
+            origin.seen += 1
+            answer = self._answer(frame.stream_id, origin.seen)
+            self.answers[frame.stream_id] = asyncio.ensure_future(answer)
+
+    async def _answer(self, stream_id: int, request: int) -> None:
+        self._origin.answering += 1
+        self._origin.most_at_once = max(self._origin.most_at_once, self._origin.answering)
+        try:
+            for piece in self._origin.script(stream_id, request):
+                if isinstance(piece, float):
+                    await asyncio.sleep(piece)
+                elif isinstance(piece, str):
+                    if not self.ended.done():
+                        self.ended.set_result(piece)
+                    return
+                else:
+                    self._stream.write(piece if isinstance(piece, bytes) else piece.serialize())
+                    await self._stream.flush()
+        except OSError:
+            pass  # the client is gone
+        finally:
+            self._origin.answering -= 1

@@ -1,0 +1,53 @@
+"""The table of what each handler does: that it is of these probes, and that they can fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from conformance.handlers import HANDLERS
+from conformance.probes import PROBES
+from tests.crawling import ROOT
+
+OURS = "scrapy-curl-safe"
+# Built into libcurl; docs/conformance.md says so.
+NOT_OURS = {"1 MB of headers"}
+
+
+def table() -> list[list[str]]:
+    lines = (ROOT / "docs/conformance.md").read_text().splitlines()
+    rows = [line.strip("|").split(" | ") for line in lines if line.startswith("| ")]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def test_the_table_is_of_these_probes_and_handlers():
+    head, _, *rows = table()
+    assert [title.split(" ")[0] for title in head[1:]] == [
+        {"scrapy": "Scrapy's"}.get(name, name) for name in HANDLERS
+    ]
+    behaviours = [row[0] for row in rows if not row[0].startswith("**")]
+    assert behaviours == [probe.behaviour for probe in PROBES]
+
+
+def test_no_column_fills_a_gap_in_ours():
+    head, _, *rows = table()
+    assert head[-1].startswith(OURS)
+    ours = {row[0]: row[-1] for row in rows if not row[0].startswith("**")}
+    assert {behaviour for behaviour, cell in ours.items() if cell != "yes"} == NOT_OURS
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "handler", "passes"),
+    [
+        ("Chrome's TLS handshake", OURS, True),
+        ("Chrome's TLS handshake", "scrapy", False),
+        ("`DOWNLOAD_MAXSIZE`, where none is", OURS, True),
+        ("1 MB of headers", OURS, False),
+        ("1 MB of headers", "scrapy", True),
+        ("without a reactor (`TWISTED_REACTOR_ENABLED = False`)", OURS, True),
+        ("without a reactor (`TWISTED_REACTOR_ENABLED = False`)", "scrapy", False),
+    ],
+)
+def test_a_probe_passes_and_fails(behaviour, handler, passes):
+    (probe,) = (probe for probe in PROBES if probe.behaviour == behaviour)
+    seen = probe.try_on(HANDLERS[handler])
+    assert (seen is None) == passes, seen

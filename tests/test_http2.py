@@ -1,0 +1,272 @@
+"""HTTP/2 as origins really speak it, and misspeak it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from h2.errors import ErrorCodes
+from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame
+
+from tests.origins.scripted_http2 import CLOSE, RESET, ScriptedHttp2, data, headers
+from tests.origins.tls import Reply, SeenRequest, TlsOrigin
+
+
+def good(stream):
+    return [headers(stream), data(stream, b"ok", end=True)]
+
+
+def rst(stream, code=ErrorCodes.INTERNAL_ERROR):
+    return RstStreamFrame(stream, error_code=code)
+
+
+def goaway(last, code=ErrorCodes.NO_ERROR):
+    return GoAwayFrame(0, last_stream_id=last, error_code=code)
+
+
+DATA, HEADERS, PUSH_PROMISE, UNKNOWN = 0, 1, 5, 0xEE
+END_STREAM, END_HEADERS, PADDED = 1, 4, 8
+
+
+def raw_frame(kind, stream, payload, flags=0):
+    start = len(payload).to_bytes(3, "big") + bytes([kind, flags])
+    return start + stream.to_bytes(4, "big") + payload
+
+
+FAULTS = {
+    "reset before the headers": lambda s: [rst(s)],
+    "reset after the headers": lambda s: [headers(s), 0.05, rst(s)],
+    "reset in the body": lambda s: [headers(s), data(s, b"part"), 0.05, rst(s)],
+    "reset without an error in the body": lambda s: [
+        headers(s, (b"content-length", b"100")), data(s, b"part"), rst(s, ErrorCodes.NO_ERROR),
+    ],
+    "told to go away with an error": lambda s: [
+        headers(s), data(s, b"part"), goaway(s, ErrorCodes.PROTOCOL_ERROR), CLOSE,
+    ],
+    "closed in the body": lambda s: [headers(s), data(s, b"part"), 0.05, CLOSE],
+    "connection reset in the body": lambda s: [headers(s), data(s, b"part"), 0.05, RESET],
+    "closed before the headers": lambda s: [CLOSE],
+    "a frame larger than allowed": lambda s: [headers(s), raw_frame(DATA, s, b"x" * 20_000), 0.5],
+    "garbage": lambda s: [b"\xff" * 200],
+    "headers that cannot be unpacked": lambda s: [raw_frame(HEADERS, s, b"\xff" * 4, END_HEADERS), 0.5],
+    "data ahead of the headers": lambda s: [data(s, b"ok", end=True)],
+    "data for a stream that is not there": lambda s: [data(s + 2, b"ok"), 0.5],
+    "a pushed stream": lambda s: [
+        raw_frame(PUSH_PROMISE, s, b"\0\0\0\2\x82", END_HEADERS), 0.5,
+    ],
+    "no status": lambda s: [raw_frame(HEADERS, s, b"", END_HEADERS | END_STREAM)],
+    "a body longer than announced": lambda s: [
+        headers(s, (b"content-length", b"1")), data(s, b"more", end=True),
+    ],
+    "a body shorter than announced": lambda s: [
+        headers(s, (b"content-length", b"100")), data(s, b"part", end=True),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_a_fault_costs_a_retry(crawl, fault):
+    """It hits every third request; never is a part of a body taken for a response."""
+
+    def script(stream, request):
+        return fault(stream) if request % 3 == 1 else good(stream)
+
+    with ScriptedHttp2(script) as origin:
+        crawled = crawl(
+            *(f"{origin.url}/{n}" for n in range(12)), RETRY_TIMES=30, DOWNLOAD_TIMEOUT=10
+        )
+        assert origin.seen >= 16
+    assert crawled.errors == []
+    assert [r["body"] for r in crawled.responses] == ["ok"] * 12
+    assert crawled.stats["retry/count"] > 0
+    assert crawled.stat("worker/crash_count") == 0
+
+
+HARMLESS = {
+    "an unknown frame": lambda s: [raw_frame(UNKNOWN, s, b"what is this"), *good(s)],
+    "a ping": lambda s: [PingFrame(0, b"are you?"), *good(s)],
+    "an answer while going away": lambda s: [headers(s), goaway(s), 0.05, data(s, b"ok", end=True)],
+    "trailers": lambda s: [
+        headers(s), data(s, b"ok"),
+        raw_frame(HEADERS, s, b"\0\1x\1y", END_HEADERS | END_STREAM),
+    ],
+    "interim answers": lambda s: [headers(s, status=103), *good(s)],
+    "a body in many frames": lambda s: [
+        headers(s), data(s, b"o"), data(s, b""), 0.05, data(s, b"k"), data(s, b"", end=True),
+    ],
+    "padding": lambda s: [
+        headers(s), raw_frame(DATA, s, b"\5ok" + bytes(5), PADDED | END_STREAM),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", HARMLESS.values(), ids=HARMLESS.keys())
+def test_what_http2_allows_is_taken(crawl, answer):
+    with ScriptedHttp2(lambda stream, request: answer(stream)) as origin:
+        crawled = crawl(*(f"{origin.url}/{n}" for n in range(5)), CONCURRENT_REQUESTS=1)
+    assert [r["body"] for r in crawled.responses] == ["ok"] * 5
+    assert [r["status"] for r in crawled.responses] == [200] * 5
+    assert "retry/count" not in crawled.stats
+    assert all(name != "X" for r in crawled.responses for name, _ in r["headers"])
+
+
+def test_a_refused_stream_is_tried_again(crawl):
+    """RFC 9113, 8.7: the origin did nothing with it. libcurl sees to it by itself."""
+
+    def script(stream, request):
+        return [rst(stream, ErrorCodes.REFUSED_STREAM)] if request == 2 else good(stream)
+
+    with ScriptedHttp2(script) as origin:
+        crawled = crawl(
+            *({"url": f"{origin.url}/{n}", "method": "POST"} for n in range(4)),
+            CONCURRENT_REQUESTS=1,
+        )
+        assert origin.seen == 5
+    assert [r["body"] for r in crawled.responses] == ["ok"] * 4
+
+
+def test_a_hundred_streams_on_one_connection(crawl):
+    def script(stream, request):
+        if request > 1:
+            for _ in range(2000):
+                if origin.most_at_once >= 100:
+                    break
+                yield 0.02
+        yield from good(stream)
+
+    with ScriptedHttp2(script) as origin:
+        crawled = crawl(
+            # The first one opens the connection that the others share.
+            {"url": f"{origin.url}/first", "priority": 1},
+            *(f"{origin.url}/{n}" for n in range(100)),
+            CURL_SAFE_WORKERS=1,
+            CONCURRENT_REQUESTS=101,
+            CONCURRENT_REQUESTS_PER_DOMAIN=101,
+            RUNNER_WAITS_FOR_FIRST=True,
+        )
+        assert origin.accepted == 1
+        assert origin.most_at_once == 100
+    assert len(crawled.responses) == 101
+    assert crawled.stat("connection/reused_count") == 100
+
+
+def test_head_and_statuses_without_a_body(crawl):
+    def app(seen: SeenRequest) -> Reply:
+        return Reply(status=int(seen.path[1:]), body=b"not for all")
+
+    with TlsOrigin(app, alpn=("h2",)) as origin:
+        crawled = crawl(
+            {"url": f"{origin.url}/200", "method": "HEAD"},
+            f"{origin.url}/204",
+            f"{origin.url}/304",
+            HTTPERROR_ALLOW_ALL=True,
+        )
+    assert sorted((r["status"], r["body"]) for r in crawled.responses) == [
+        (200, ""), (204, ""), (304, ""),
+    ]  # fmt: skip
+
+
+def endless(stream, request):
+    yield headers(stream)
+    # As much as the connection's window takes; the rest waits for nobody.
+    for _ in range(500):
+        yield data(stream, b"x" * 16_000)
+    yield 60.0
+
+
+@pytest.mark.parametrize("length", [True, False], ids=["announced", "not announced"])
+def test_a_body_above_the_maximum_is_cut_off(crawl, length):
+    def app(seen: SeenRequest) -> Reply:
+        return Reply(body=b"x" * 3_000_000)
+
+    origin = TlsOrigin(app, alpn=("h2",)) if length else ScriptedHttp2(endless)
+    with origin:
+        crawled = crawl(origin.url, DOWNLOAD_MAXSIZE=50_000, RETRY_ENABLED=False)
+    (error,) = crawled.errors
+    assert error["type"] == "DownloadCancelledError"
+    assert ("Expected 3000000 bytes" if length else "Received") in error["text"]
+
+
+@pytest.mark.parametrize("fail", [True, False])
+def test_stop_download_resets_the_stream(crawl, fail):
+    def script(stream, request):
+        return [headers(stream), data(stream, b"x" * 100), 60.0]
+
+    with ScriptedHttp2(script) as origin:
+        crawled = crawl(origin.url, RUNNER_STOPS_AT="headers_received", RUNNER_FAILS=fail)
+        while not origin.resets:
+            time.sleep(0.01)
+    if fail:
+        assert crawled.errors[0]["type"] == "StopDownload"
+    else:
+        assert crawled.responses[0]["flags"] == ["download_stopped"]
+
+
+@pytest.mark.parametrize(
+    "stall", [[], ["headers"], ["headers", "data"]], ids=["no headers", "no data", "a stalled body"]
+)
+def test_the_timeout_bounds_a_stream_and_spares_its_connection(crawl, stall):
+    def script(stream, request):
+        if request > 1:
+            return good(stream)
+        pieces = {"headers": headers(stream), "data": data(stream, b"part")}
+        return [*(pieces[name] for name in stall), 60.0]
+
+    with ScriptedHttp2(script) as origin:
+        crawled = crawl(
+            {"url": origin.url, "meta": {"download_timeout": 0.3}},
+            f"{origin.url}/second",
+            CONCURRENT_REQUESTS=1,
+            CURL_SAFE_WORKERS=1,
+            RETRY_ENABLED=False,
+        )
+        assert origin.accepted == 1
+    assert [e["type"] for e in crawled.errors] == ["DownloadTimeoutError"]
+    assert [r["body"] for r in crawled.responses] == ["ok"]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_data_that_is_lost(crawl, keep):
+    def script(stream, request):
+        return [
+            headers(stream, (b"content-length", b"100")), data(stream, b"part"), 0.05, CLOSE,
+        ]  # fmt: skip
+
+    with ScriptedHttp2(script) as origin:
+        crawled = crawl(origin.url, DOWNLOAD_FAIL_ON_DATALOSS=not keep, RETRY_ENABLED=False)
+    if keep:
+        assert [(r["body"], r["flags"]) for r in crawled.responses] == [("part", ["dataloss"])]
+    else:
+        assert [e["type"] for e in crawled.errors] == ["ResponseDataLossError"]
+
+
+# The race of a closing connection
+
+
+def closes(stream, request):
+    """Answers, and is gone before it can have seen what follows."""
+    return [headers(stream), data(stream, b"ok", end=True), goaway(stream), CLOSE]
+
+
+def none_is_lost(crawl, requests):
+    with ScriptedHttp2(closes) as origin:
+        crawled = crawl(
+            *(f"{origin.url}/{n}" for n in range(requests)),
+            CONCURRENT_REQUESTS=64,
+            CONCURRENT_REQUESTS_PER_DOMAIN=64,
+            # It costs a retry at most.
+            RETRY_TIMES=1,
+            LOG_LEVEL="INFO",
+        )
+    assert crawled.errors == []
+    assert sorted(r["number"] for r in crawled.responses) == list(range(requests))
+
+
+def test_an_origin_that_closes_after_each_answer(crawl):
+    none_is_lost(crawl, 500)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_origin_that_closes_after_each_of_20_000_answers(crawl):
+    none_is_lost(crawl, 20_000)

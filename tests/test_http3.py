@@ -1,0 +1,89 @@
+"""HTTP/3 against a local server, where the installed libcurl speaks it."""
+
+from __future__ import annotations
+
+import pytest
+from curl_cffi import Curl
+
+from tests.origins.http3 import RESET, Http3Origin
+from tests.origins.tls import Reply, SeenRequest, TlsOrigin
+
+pytestmark = pytest.mark.skipif(
+    b"nghttp3" not in Curl().version(), reason="this libcurl speaks no HTTP/3"
+)
+
+ONLY = {"CURL_SAFE_HTTP_VERSION": "v3only"}
+
+
+def test_requests_and_responses(crawl):
+    def app(seen: SeenRequest) -> Reply:
+        return Reply(headers=[(b"x-path", seen.path.encode())], body=seen.body * 1000)
+
+    with Http3Origin(app) as origin:
+        crawled = crawl(
+            *(
+                {"url": f"{origin.url}/{n}", "method": "POST", "body": f"body {n},"}
+                for n in range(20)
+            ),
+            **ONLY,
+        )
+    assert len(crawled.responses) == 20, crawled.errors
+    for response in crawled.responses:
+        assert response["protocol"] == "HTTP/3"
+        assert response["body"] == f"body {response['number']}," * 1000
+        assert ["X-Path", f"/{response['number']}"] in response["headers"]
+        assert response["certificate"] is not None
+        assert response["ip"] == "127.0.0.1"
+    assert crawled.stat("handshake/success_count") == origin.handshakes
+    assert crawled.stat("connection/reused_count") > 0
+    assert any(b"Chrome/" in (seen.header("User-Agent") or b"") for seen in origin.requests)
+
+
+def test_a_large_body(crawl):
+    size = 5_000_000
+    with Http3Origin(lambda seen: Reply(body=b"x" * size)) as origin:
+        crawled = crawl(
+            origin.url,
+            {"url": f"{origin.url}/too-large", "meta": {"download_maxsize": 100_000}},
+            **ONLY,
+        )
+    assert [len(r["body"]) for r in crawled.responses] == [size]
+    assert [e["type"] for e in crawled.errors] == ["DownloadCancelledError"]
+
+
+def test_a_reset_stream_is_a_retry(crawl):
+    def app(seen: SeenRequest) -> Reply:
+        return RESET if len(origin.requests) == 1 else Reply(body=b"ok")
+
+    with Http3Origin(app) as origin:
+        crawled = crawl(origin.url, **ONLY)
+    assert [r["body"] for r in crawled.responses] == ["ok"]
+    assert crawled.stats["retry/count"] == 1
+    assert crawled.stat("handshake/failure_count") == 0
+
+
+def test_by_request(crawl):
+    with Http3Origin() as origin, TlsOrigin(alpn=("h2",)) as other:
+        crawled = crawl(
+            {"url": origin.url, "meta": {"curl_safe": {"http_version": "v3only"}}}, other.url
+        )
+    protocols = {r["number"]: r["protocol"] for r in crawled.responses}
+    assert protocols == {0: "HTTP/3", 1: "HTTP/2"}
+
+
+def test_an_unknown_authority_is_refused(crawl):
+    with Http3Origin(trusted=False) as origin:
+        crawled = crawl(origin.url, **ONLY, DOWNLOAD_VERIFY_CERTIFICATES=True)
+    (error,) = crawled.errors
+    assert error["type"] == "HandshakeError"
+    assert error["kind"] == "certificate"
+    assert origin.requests == []
+
+
+def test_nobody_at_the_port_is_a_failure_in_time(crawl):
+    with Http3Origin() as origin:
+        port = origin.port
+    crawled = crawl(
+        f"https://localhost:{port}/", **ONLY, DOWNLOAD_TIMEOUT=2, RETRY_TIMES=0, LOG_LEVEL="INFO"
+    )
+    assert len(crawled.errors) == 1
