@@ -106,6 +106,8 @@ class Hello(msgspec.Struct, array_like=True, tag=0):
     max_sessions: int
     #: Idle connections that one session keeps.
     max_connections: int
+    #: MB above which it gives back what it can spare; 0 for no bound.
+    max_memory: int
     #: Encoded, each with the setting that asks for it; the first is what most requests use.
     profiles: list[tuple[str, bytes]]
 
@@ -146,6 +148,8 @@ class Ready(msgspec.Struct, array_like=True, tag=0):
 
     pid: int
     curl: str
+    #: How many descriptors it may have open.
+    max_descriptors: int
     #: Which of the profiles cannot be had, and why: an unknown target, for example.
     problem: str | None
 
@@ -155,7 +159,12 @@ class Pulse(msgspec.Struct, array_like=True, tag=1):
 
     #: Resident memory in MB.
     memory: int
+    #: Open ones.
+    descriptors: int
     in_flight: int
+    #: Whether the system looks names up in another way than when the worker started. It may
+    #: have no right to read how.
+    is_stale: bool
 
 
 class Head(msgspec.Struct, array_like=True, tag=2):

@@ -48,7 +48,9 @@ FAULTS = {
     "closed before the headers": lambda s: [CLOSE],
     "a frame larger than allowed": lambda s: [headers(s), raw_frame(DATA, s, b"x" * 20_000), 0.5],
     "garbage": lambda s: [b"\xff" * 200],
-    "headers that cannot be unpacked": lambda s: [raw_frame(HEADERS, s, b"\xff" * 4, END_HEADERS), 0.5],
+    "headers that cannot be unpacked": lambda s: [
+        raw_frame(HEADERS, s, b"\xff" * 4, END_HEADERS), 0.5,
+    ],
     "data ahead of the headers": lambda s: [data(s, b"ok", end=True)],
     "data for a stream that is not there": lambda s: [data(s + 2, b"ok"), 0.5],
     "a pushed stream": lambda s: [

@@ -49,6 +49,7 @@ to_worker = st.one_of(
         pulse_interval=st.floats(0, 100),
         max_sessions=whole,
         max_connections=whole,
+        max_memory=whole,
         profiles=st.lists(st.tuples(text, raw), max_size=5),
     ),
     st.builds(
@@ -64,12 +65,13 @@ to_worker = st.one_of(
         keep_partial=st.booleans(),
         stream=st.booleans(),
         tell_tls=st.booleans(),
+        fresh=st.booleans(),
     ),
     st.builds(wire.Cancel, id=ids),
 )
 from_worker = st.one_of(
-    st.builds(wire.Ready, pid=whole, curl=text, problem=st.none() | text),
-    st.builds(wire.Pulse, memory=whole, in_flight=whole),
+    st.builds(wire.Ready, pid=whole, curl=text, max_descriptors=whole, problem=st.none() | text),
+    st.builds(wire.Pulse, memory=whole, descriptors=whole, in_flight=whole, is_stale=st.booleans()),
     heads,
     st.builds(wire.Chunk, id=ids),
     st.builds(

@@ -32,7 +32,7 @@ class Talk:
         self._decoder = wire.from_worker_decoder()
         self._frames: list[tuple[wire.FromWorker, bytes]] = []
         sock.settimeout(60)
-        self.send(wire.Hello(3600.0, 8, 8, [("default", PLAIN)]))
+        self.send(wire.Hello(3600.0, 8, 8, 0, [("default", PLAIN)]))
 
     def send(self, message, body=b""):
         self.sock.sendall(wire.encode(message, len(body)) + body)
@@ -147,7 +147,8 @@ from scrapy_curl_safe.pool.process import start_process
 process, sock = start_process()
 from scrapy_curl_safe import wire
 try:
-    sock.sendall(wire.encode(wire.Hello(3600.0, 8, 8, [("", wire.encode_profile(wire.Profile()))])))
+    profile = wire.encode_profile(wire.Profile())
+    sock.sendall(wire.encode(wire.Hello(3600.0, 8, 8, 0, [("", profile)])))
     data = sock.recv(65536)
 except (BrokenPipeError, ConnectionResetError):
     data = b""
@@ -268,12 +269,13 @@ def test_signs_of_life_come_unasked():
     process, sock = start_process()
     with talking(process, sock) as talk:
         talk.receive()
-        talk.send(wire.Hello(0.05, 8, 8, [("default", PLAIN)]))
+        talk.send(wire.Hello(0.05, 8, 8, 0, [("default", PLAIN)]))
         decoder = wire.from_worker_decoder()
         pulses = []
         while len(pulses) < 3:
             pulses += [m for m, _ in decoder.feed(sock.recv(65536)) if isinstance(m, wire.Pulse)]
-    assert all(pulse.memory > 5 and pulse.in_flight == 0 for pulse in pulses)
+    assert all(p.memory > 5 and p.descriptors > 3 and p.in_flight == 0 for p in pulses)
+    assert not any(pulse.is_stale for pulse in pulses)
 
 
 def test_idle_sessions_are_closed_when_there_are_too_many(worker):

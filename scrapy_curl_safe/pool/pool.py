@@ -66,7 +66,8 @@ class Pool:
         # A worker may have all that is in flight. (Left to itself libcurl keeps four for each
         # transfer that runs at the moment one ends, so after every lull it would close most.)
         connections = max(_LEAST_CONNECTIONS, settings.concurrent_requests)
-        hello = Hello(pulse_interval, _SESSIONS, connections, profiles)
+        memory = settings.worker_max_memory_mb
+        hello = Hello(pulse_interval, _SESSIONS, connections, memory, profiles)
         self._supervisor = Supervisor(loop, settings, hello, figures, self)
 
     def start(self) -> None:

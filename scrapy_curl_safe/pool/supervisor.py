@@ -32,6 +32,11 @@ _REAP_INTERVAL = 0.01
 _EXIT_GRACE = 2.0
 _MOST_IN_QUARANTINE = 2
 
+# Descriptors of a worker beside those of its requests in flight: what connections to peers that
+# never close theirs may add up to.
+_SPARE_DESCRIPTORS = 4096
+_SHARE_OF_DESCRIPTORS = 0.8
+
 
 class State(enum.Enum):
     STARTING = enum.auto()
@@ -75,7 +80,7 @@ class Worker:
         jobs: what is in flight in it, by request id. Its owner's to fill and empty.
         warmth: which connections it has open.
         served: requests given to it so far.
-        memory: resident memory in MB, as of its last sign of life.
+        max_descriptors: how many it may have open and stay.
     """
 
     def __init__(self, slot: int, process: subprocess.Popen[bytes], in_quarantine: bool) -> None:
@@ -87,7 +92,7 @@ class Worker:
         self.jobs: dict[int, Any] = {}
         self.warmth = Warmth()
         self.served = 0
-        self.memory = 0
+        self.max_descriptors = 0
         self.last_sign = time.monotonic()
         self.hung = False
         #: The state in which it ended against the supervisor's will, if it did.
@@ -256,6 +261,10 @@ class Supervisor:
             return
         self._restarts.succeeded()
         worker.state = State.READY
+        worker.max_descriptors = min(
+            _SPARE_DESCRIPTORS + 2 * self._settings.concurrent_requests,
+            int(_SHARE_OF_DESCRIPTORS * ready.max_descriptors),
+        )
         logger.debug("Worker %d (pid %d) is up: %s", worker.slot, worker.pid, ready.curl)
         if self._recycling == worker.slot:
             self._recycling = None
@@ -266,10 +275,13 @@ class Supervisor:
         self._owner.on_ready(worker)
 
     def _on_pulse(self, worker: Worker, pulse: Pulse) -> None:
-        worker.memory = pulse.memory
         most = self._settings.worker_max_memory_mb
-        if most and worker.memory > most:
-            self.recycle(worker, f"it uses {worker.memory} MB")
+        if most and pulse.memory > most:
+            self.recycle(worker, f"it uses {pulse.memory} MB")
+        elif pulse.descriptors > worker.max_descriptors:
+            self.recycle(worker, f"it has {pulse.descriptors} descriptors open")
+        elif pulse.is_stale:
+            self.recycle(worker, "how the system looks up names has changed")
 
     def _on_lost(self, worker: Worker, reason: WireError | OSError | None) -> None:
         if isinstance(reason, WireError):

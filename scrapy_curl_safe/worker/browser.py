@@ -14,6 +14,8 @@ from curl_cffi.requests.utils import set_curl_options
 from ..wire import Profile
 
 TARGETS: frozenset[str] = frozenset(get_args(BrowserTypeLiteral))
+# Now: a worker may not read everywhere later.
+_VERSION = version("curl_cffi")
 
 _TLS_MIN = {
     None: CurlSslVersion.DEFAULT,
@@ -41,7 +43,7 @@ def make_handle(profile: Profile) -> HttpCurl:
     """
     if profile.impersonate is not None and profile.impersonate not in TARGETS:
         raise ProfileError(
-            f"curl_cffi {version('curl_cffi')} cannot impersonate {profile.impersonate!r}: "
+            f"curl_cffi {_VERSION} cannot impersonate {profile.impersonate!r}: "
             f"it knows {', '.join(sorted(TARGETS))}"
         )
     curl = HttpCurl()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import resource
 import signal
 import socket
 
@@ -25,6 +24,7 @@ from ..wire import (
     decode_profile,
     to_worker_decoder,
 )
+from . import sandbox, system
 from .browser import ProfileError, make_handle
 from .download import Download
 from .session import Sessions
@@ -34,16 +34,13 @@ def serve(fd: int) -> None:
     """Work for the crawler at the other end of this socket until it is gone."""
     # Ctrl-C reaches a whole terminal; when its workers end is for the crawler to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _raise_open_files_limit()
+    system.end_with_the_crawler()
+    system.forbid_core_dumps()
+    max_descriptors = system.raise_descriptor_limit()
+    sandbox.enter()
     # What is loaded by now stays; the collector need not look at it again.
     gc.freeze()
-    asyncio.run(_Server(socket.socket(fileno=fd)).run())
-
-
-def _raise_open_files_limit() -> None:
-    """As far as an unprivileged process may: the soft limit is often 1,024."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    asyncio.run(_Server(socket.socket(fileno=fd), max_descriptors).run())
 
 
 def _die(loop: asyncio.AbstractEventLoop, context: object) -> None:
@@ -56,8 +53,10 @@ def _die(loop: asyncio.AbstractEventLoop, context: object) -> None:
 
 
 class _Server:
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, max_descriptors: int) -> None:
         self._sock = sock
+        self._max_descriptors = max_descriptors
+        self._resolver_state = system.resolver_state()
         self._downloads: dict[int, Download] = {}
         self._paused: list[Download] = []
 
@@ -95,12 +94,24 @@ class _Server:
         problem = _problem(hello.profiles)
         if problem is None:
             self._sessions.get(hello.profiles[0][1])
-        self._link.send(Ready(os.getpid(), curl_cffi.Curl().version().decode(), problem))
-        self._pulse(hello.pulse_interval)
+        version = curl_cffi.Curl().version().decode()
+        self._link.send(Ready(os.getpid(), version, self._max_descriptors, problem))
+        self._pulse(hello)
 
-    def _pulse(self, interval: float) -> None:
-        self._link.send(Pulse(_resident_megabytes(), len(self._downloads)))
-        self._loop.call_later(interval, self._pulse, interval)
+    def _pulse(self, hello: Hello) -> None:
+        memory = system.resident_megabytes()
+        if hello.max_memory and memory > hello.max_memory:
+            system.trim_memory()
+            memory = system.resident_megabytes()
+        self._link.send(
+            Pulse(
+                memory,
+                system.open_descriptors(),
+                len(self._downloads),
+                system.resolver_state() != self._resolver_state,
+            )
+        )
+        self._loop.call_later(hello.pulse_interval, self._pulse, hello)
 
     def _fetch(self, fetch: Fetch, body: bytes) -> None:
         try:
@@ -137,13 +148,3 @@ def _problem(profiles: list[tuple[str, bytes]]) -> str | None:
         except ProfileError as error:
             return f"{setting}: {error}"
     return None
-
-
-def _resident_megabytes() -> int:
-    """0 where the system has no /proc."""
-    try:
-        with open("/proc/self/statm") as statm:
-            pages = int(statm.read().split()[1])
-    except OSError:
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE") // 2**20

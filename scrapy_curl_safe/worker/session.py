@@ -25,7 +25,8 @@ class Session:
 
     Args:
         profile: of all requests of the session.
-        max_connections: idle ones that are kept, the oldest closed first.
+        max_connections: idle ones that are kept, the oldest closed first; with those in use
+            and those that are being closed there are at most twice as many.
 
     Raises:
         ProfileError: see `make_handle`.
@@ -38,11 +39,15 @@ class Session:
         self.in_flight = 0
         self._spare: list[Curl] = [make_handle(profile)]
         self._curls = AsyncCurl()
+        self._set_option(CurlMOpt.MAXCONNECTS, max_connections)
+        # Those that wait for a close_notify count, too: where one does not come, libcurl 8.21
+        # would wait for good.
+        self._set_option(CurlMOpt.MAX_TOTAL_CONNECTIONS, 2 * max_connections)
+
+    def _set_option(self, option: CurlMOpt, number: int) -> None:
         # AsyncCurl.setopt hands libcurl the address of a number where it takes the number
         # (curl_cffi 0.15 and 0.16.3), which libcurl ignores.
-        lib.curl_multi_setopt(
-            self._curls._curlm, CurlMOpt.MAXCONNECTS, ffi.cast("void *", max_connections)
-        )
+        lib.curl_multi_setopt(self._curls._curlm, option, ffi.cast("void *", number))
 
     def start(self, curl: Curl) -> asyncio.Future[None]:
         self.in_flight += 1
