@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 
-import certifi
+from tests import runner
 
 if __name__ == "__main__":
-    # The tests' authority stands in for the public ones, before anything has looked for them.
-    certifi.where = lambda: os.environ["SSL_CERT_FILE"]
-    from tests import runner
-
     if "CONFORMANCE_STEALTH" in os.environ:
         from scrapy_stealth.middlewares import stealth
 

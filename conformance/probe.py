@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.contenders import Contender
 from tests.crawling import Crawl, Crawled
+from tests.origins.certs import certs
 
 # Seconds until a crawl of a handful of requests to this machine counts as hung.
 _HUNG = 45
@@ -50,7 +51,12 @@ class Run:
             **self.handler.settings,
             **({"DOWNLOAD_HANDLERS": {"http": path, "https": path}} if path else {}),
         }
-        environment = dict(env or {})
+        # Beside SSL_CERT_FILE, which not all of them look at.
+        environment = {
+            "CURL_CA_BUNDLE": str(certs().ca_pem),
+            "REQUESTS_CA_BUNDLE": str(certs().ca_pem),
+            **(env or {}),
+        }
         if "stealth" in self.handler.meta:
             environment["CONFORMANCE_STEALTH"] = "1"
         crawl = Crawl(

@@ -169,7 +169,7 @@ def http_proxy(run: Run) -> None:
     through(run, "http")
 
 
-@probe(PROXIES, '`meta["proxy"]`: HTTPS')
+@probe(PROXIES, '`meta["proxy"]`: HTTPS, its certificate no more verified than an origin\'s')
 def https_proxy(run: Run) -> None:
     through(run, "https", tls=True)
 
