@@ -35,7 +35,7 @@ class Origin:
         self.scheme = scheme
         self.port = 0
         self._accepted = 0
-        self._peers: list[str] = []
+        self._peers: list[tuple[str, int]] = []
         self._hellos: list[bytes] = []
         self._errors: list[BaseException] = []
         self._open: set[socket.socket] = set()
@@ -56,7 +56,12 @@ class Origin:
     @property
     def peers(self) -> list[str]:
         """The address of each client, in order of their connections."""
-        return list(self._peers)
+        return [host for host, _ in self._peers]
+
+    @property
+    def peer_ports(self) -> list[int]:
+        """Likewise the port of each."""
+        return [port for _, port in self._peers]
 
     @property
     def hellos(self) -> list[bytes]:
@@ -122,7 +127,7 @@ class Origin:
         try:
             while True:
                 sock, peer = await self._loop.sock_accept(listener)
-                self._peers.append(peer[0])
+                self._peers.append(peer[:2])
                 number = self._accepted
                 self._accepted += 1
                 self._open.add(sock)
