@@ -1,0 +1,69 @@
+"""Workers that do not keep to the protocol."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.crawling import ROOT
+from tests.liar import ENDS, LIES
+from tests.origins.tls import TlsOrigin
+
+
+def liar(tmp_path: Path, kind: str) -> dict[str, str]:
+    """What makes the first worker of a crawl one that lies in this way."""
+    mark = tmp_path / "lied"
+    command = shlex.join([sys.executable, str(ROOT / "tests/liar.py"), kind, str(mark)])
+    interpreter = tmp_path / "interpreter"
+    interpreter.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {command} "$@"\n')
+    interpreter.chmod(0o755)
+    return {"RUNNER_INTERPRETER": str(interpreter)}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in LIES if kind != "silent"])
+def test_a_lie_ends_the_worker_and_not_the_crawl(crawl, tmp_path, kind):
+    with TlsOrigin() as origin:
+        crawled = crawl(
+            *(f"{origin.url}/{n}" for n in range(20)),
+            CURL_SAFE_WORKERS=1,
+            env=liar(tmp_path, kind),
+        )
+    assert (tmp_path / "lied").read_text()
+    assert crawled.errors == []
+    assert sorted(r["number"] for r in crawled.responses) == list(range(20))
+    assert crawled.stat("worker/crash_count") == 1
+    assert crawled.stat("worker/start_count") == 2
+    broke = "broke the protocol, killing it" in crawled.log
+    assert broke == (kind not in ENDS)
+    assert "Traceback" not in crawled.log
+    assert crawled.exit_code == 0
+
+
+def test_a_worker_that_says_nothing_is_taken_for_hung(crawl, tmp_path):
+    """It takes a request, and gives no more signs of life."""
+    with TlsOrigin() as origin:
+        crawled = crawl(
+            *(f"{origin.url}/{n}" for n in range(20)),
+            CURL_SAFE_WORKERS=1,
+            CURL_SAFE_WORKER_HANG_TIMEOUT=1,
+            env=liar(tmp_path, "silent"),
+        )
+    assert len(crawled.responses) == 20
+    assert crawled.stat("worker/hang_count") == 1
+    assert crawled.stats["retry/reason_count/worker_hung"] > 0
+
+
+def test_workers_that_all_lie_close_no_crawl_and_storm_no_machine(start_crawl, tmp_path):
+    """Each comes up, and breaks the protocol at once: a bound on starts holds."""
+    environment = liar(tmp_path, "not there")
+    script = Path(environment["RUNNER_INTERPRETER"])
+    script.write_text(script.read_text().replace(str(tmp_path / "lied"), '"$(mktemp -u)"'))
+    with TlsOrigin() as origin:
+        crawl = start_crawl(origin.url, CURL_SAFE_WORKERS=1, env=environment)
+        crawl.wait_for(lambda: "ended even the worker that it had for itself" in crawl.log)
+        crawled = crawl.finish()
+    assert [error["type"] for error in crawled.errors] == ["WorkerCrashedError"]
+    assert crawled.stat("worker/crash_count") == 3
