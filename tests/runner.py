@@ -20,7 +20,7 @@ import curl_cffi.requests
 import scrapy
 from scrapy import signals
 from scrapy.crawler import AsyncCrawlerProcess, CrawlerProcess
-from scrapy.exceptions import DownloadFailedError, StopDownload
+from scrapy.exceptions import CloseSpider, DownloadFailedError, StopDownload
 
 REACTORS = {
     "asyncio": "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
@@ -47,6 +47,10 @@ class PlanSpider(scrapy.Spider):
 
     def opened(self):
         self.crawler.stats.set_value("memory_at_start", _peak_memory())
+        # The pool hears of the same signal after this, and starts its workers.
+        if self.settings.getbool("RUNNER_LEAVES_NO_DESCRIPTOR"):
+            used = len(os.listdir("/proc/self/fd"))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (used, used))
 
     def closed_(self):
         self.crawler.stats.set_value("memory_at_end", _peak_memory())
@@ -108,6 +112,10 @@ class PlanSpider(scrapy.Spider):
                 "meta": {k: v for k, v in response.meta.items() if _is_plain(v)},
             }
         )
+        if len(self.plan["responses"]) == self.settings.getint("RUNNER_RAISES_AT"):
+            raise {"close": CloseSpider("enough"), "error": RuntimeError("a bug")}[
+                self.settings["RUNNER_RAISES"]
+            ]
         return {"number": number, "file_urls": self.settings.getlist("RUNNER_FILE_URLS")}
 
     def failed(self, failure):
@@ -206,7 +214,13 @@ def main() -> None:
     else:
         process = CrawlerProcess({**settings, "TWISTED_REACTOR": REACTORS[plan["way"]]})
     crawler = process.create_crawler(PlanSpider)
-    process.crawl(crawler, plan=plan)
+    crawl = process.crawl(crawler, plan=plan)
+    if settings.get("RUNNER_TWICE") == "at once":
+        process.crawl(process.create_crawler(PlanSpider), plan=plan)
+    elif settings.get("RUNNER_TWICE") == "in turn":
+        in_turn = process.create_crawler(PlanSpider)
+        again = "addCallback" if hasattr(crawl, "addCallback") else "add_done_callback"
+        getattr(crawl, again)(lambda _: process.crawl(in_turn, plan=plan) and None)
     process.start()
     if settings.get("RUNNER_LINGERS"):
         print("lingering", file=sys.stderr, flush=True)

@@ -85,18 +85,6 @@ def test_recycling_loses_no_request(crawl, setting):
     assert "retry/count" not in crawled.stats
 
 
-def test_no_worker_outlives_a_crawler_that_is_killed(start_crawl):
-    with TlsOrigin(delay=0.05) as origin:
-        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(500)))
-        crawl.wait_for(lambda: len(origin.requests) >= 10)
-        workers = crawl.workers()
-        assert len(workers) == 2
-        crawl.process.kill()
-        crawl.process.wait()
-        while crawl.workers():
-            time.sleep(0.01)
-
-
 def test_ctrl_c_lets_what_is_in_flight_finish(start_crawl):
     with TlsOrigin(delay=0.3) as origin:
         crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(500)), CONCURRENT_REQUESTS=8)
@@ -107,16 +95,6 @@ def test_ctrl_c_lets_what_is_in_flight_finish(start_crawl):
     assert crawled.errors == []
     assert crawled.stats["finish_reason"] == "shutdown"
     assert crawled.stat("worker/crash_count") == 0
-
-
-def test_a_second_ctrl_c_ends_it_at_once(start_crawl):
-    with TlsOrigin(delay=3600) as origin:
-        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(50)))
-        crawl.wait_for(lambda: len(origin.requests) >= 8)
-        crawl.process.send_signal(signal.SIGINT)
-        crawl.wait_for(lambda: "gracefully" in crawl.log)
-        crawl.process.send_signal(signal.SIGINT)
-        crawl.process.wait()
 
 
 @pytest.mark.parametrize(

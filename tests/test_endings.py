@@ -1,0 +1,154 @@
+"""Crawls that end in every way that Scrapy knows: clean, and at once."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import time
+
+import pytest
+
+from tests.conftest import WAYS
+from tests.origins.tls import TlsOrigin
+
+in_each_way = pytest.mark.parametrize("way", WAYS)
+
+
+def ended_clean(crawl, crawled):
+    """(That no worker is left is what `crawl` itself asserts.)"""
+    assert crawled.exit_code == 0
+    assert crawled.stat("worker/crash_count") == 0
+    assert crawled.stat("worker/hang_count") == 0
+    assert "Unhandled error" not in crawled.log
+    assert "was never retrieved" not in crawled.log
+    assert crawl is None or crawl.workers() == []
+
+
+@in_each_way
+def test_no_requests_at_all(crawl, way):
+    crawled = crawl(way=way)
+    ended_clean(None, crawled)
+    assert crawled.stats["finish_reason"] == "finished"
+
+
+@in_each_way
+def test_sigterm_lets_what_is_in_flight_finish(start_crawl, way):
+    with TlsOrigin(delay=0.3) as origin:
+        crawl = start_crawl(
+            *(f"{origin.url}/{n}" for n in range(500)), way=way, CONCURRENT_REQUESTS=8
+        )
+        crawl.wait_for(lambda: len(origin.requests) >= 8)
+        crawl.process.send_signal(signal.SIGTERM)
+        crawled = crawl.finish()
+        assert len(crawled.responses) == len(origin.requests) < 500
+    ended_clean(crawl, crawled)
+    assert crawled.errors == []
+    assert crawled.stats["finish_reason"] == "shutdown"
+
+
+@in_each_way
+def test_close_spider(crawl, way):
+    with TlsOrigin(delay=0.05) as origin:
+        crawled = crawl(
+            *(f"{origin.url}/{n}" for n in range(200)),
+            way=way,
+            RUNNER_RAISES="close",
+            RUNNER_RAISES_AT=20,
+        )
+    ended_clean(None, crawled)
+    assert crawled.stats["finish_reason"] == "enough"
+    assert 20 <= len(crawled.responses) < 200
+
+
+def test_an_exception_in_a_callback_costs_its_response_alone(crawl):
+    with TlsOrigin() as origin:
+        crawled = crawl(
+            *(f"{origin.url}/{n}" for n in range(50)), RUNNER_RAISES="error", RUNNER_RAISES_AT=20
+        )
+    ended_clean(None, crawled)
+    assert len(crawled.responses) == 50
+    assert crawled.stats["item_scraped_count"] == 49
+    assert crawled.stats["spider_exceptions/RuntimeError"] == 1
+
+
+@in_each_way
+@pytest.mark.parametrize("how", ["at once", "in turn"])
+def test_two_crawlers_in_one_process(crawl, way, how):
+    with TlsOrigin(delay=0.01) as origin:
+        crawled = crawl(*(f"{origin.url}/{n}" for n in range(40)), way=way, RUNNER_TWICE=how)
+        assert len(origin.requests) == 80
+    ended_clean(None, crawled)
+    assert sorted(r["number"] for r in crawled.responses) == sorted([*range(40)] * 2)
+    # Each has a pool of its own, with stats of its own.
+    assert crawled.stat("response_count") == 40
+    assert crawled.log.count("'curl_safe/worker/start_count': 2") == 2
+
+
+@in_each_way
+def test_a_second_ctrl_c_ends_it_at_once(start_crawl, way):
+    with TlsOrigin(delay=3600) as origin:
+        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(50)), way=way)
+        crawl.wait_for(lambda: len(origin.requests) >= 8)
+        crawl.process.send_signal(signal.SIGINT)
+        crawl.wait_for(lambda: "gracefully" in crawl.log)
+        crawl.process.send_signal(signal.SIGINT)
+        crawl.process.wait()
+        while crawl.workers():
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("state", ["busy", "stopped"])
+def test_no_worker_outlives_a_crawler_that_is_killed(start_crawl, state):
+    """Not even one that cannot see the end of its socket."""
+    with TlsOrigin(delay=0.05) as origin:
+        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(500)))
+        crawl.wait_for(lambda: len(origin.requests) >= 10)
+        workers = crawl.workers()
+        assert len(workers) == 2
+        if state == "stopped":
+            for pid in workers:
+                os.kill(pid, signal.SIGSTOP)
+        crawl.process.kill()
+        crawl.process.wait()
+        while crawl.workers():
+            time.sleep(0.01)
+
+
+BROKEN = {
+    "no interpreter": ("", "cannot start a worker"),
+    "one that fails": ("exit 3", "a new worker ended with exit status 3"),
+    "no memory": (
+        f'ulimit -v 25000; exec {shlex.quote(sys.executable)} "$@"',
+        "a new worker ended with",
+    ),
+}
+
+
+@pytest.mark.parametrize(("script", "why"), BROKEN.values(), ids=BROKEN.keys())
+def test_where_no_worker_can_start_jobdir_keeps_the_requests(crawl, tmp_path, script, why):
+    interpreter = tmp_path / "interpreter"
+    if script:
+        interpreter.write_text(f"#!/bin/sh\n{script}\n")
+        interpreter.chmod(0o755)
+    job = {"JOBDIR": str(tmp_path / "job"), "RUNNER_FILTERS": True}
+    with TlsOrigin() as origin:
+        urls = [f"{origin.url}/{n}" for n in range(40)]
+        first = crawl(*urls, env={"RUNNER_INTERPRETER": str(interpreter)}, **job)
+        assert origin.accepted == 0
+        second = crawl(*urls, **job)
+    assert first.stats["finish_reason"] == "curl_safe_no_worker"
+    assert f"no worker can be had: {why}" in first.log
+    assert first.responses == first.errors == []
+    assert first.exit_code == 0
+    assert first.stat("worker/start_count") <= 10
+    assert sorted(r["url"] for r in second.responses) == sorted(urls)
+
+
+def test_no_descriptor_for_a_worker(crawl):
+    with TlsOrigin() as origin:
+        crawled = crawl(origin.url, RUNNER_LEAVES_NO_DESCRIPTOR=True)
+    assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
+    assert "cannot start a worker: [Errno 24] Too many open files" in crawled.log
+    assert crawled.stat("worker/start_count") == 0
