@@ -128,7 +128,10 @@ class Reception:
     def _expected_size(self) -> int | None:
         assert self._headers is not None
         length = self._headers.get("Content-Length")
-        return int(length) if length is not None and length.isdigit() else None
+        # Python reads no number of thousands of digits, which an origin can send.
+        if length is None or not length.isdigit() or len(length) > 19:
+            return None
+        return int(length)
 
     def _signal(self, signal: object, **arguments: Any) -> None:
         results = self._crawler.signals.send_catch_log(

@@ -34,6 +34,8 @@ _CAN_PAUSE = hasattr(Curl, "pause")  # since curl_cffi 0.16
 _DEBUG_TEXT = 0  # CURLINFO_TEXT: what libcurl says itself
 _TLS_LINE = b"SSL connection using "
 
+_BEYOND_MEASURE = 2**63 - 1
+
 _PARTIAL_FILE = 18  # CURLE_PARTIAL_FILE: the body ended before its announced end
 _URL_MALFORMAT = 3
 
@@ -225,7 +227,8 @@ class Download:
     def _content_length(self) -> int:
         for name, value in self._headers:
             if name.lower() == b"content-length" and value.isdigit():
-                return int(value)
+                # More digits than a message holds, or Python reads, are more than any limit.
+                return int(value) if len(value) < 19 else _BEYOND_MEASURE
         return 0
 
     def _on_body(self, data: bytes) -> int:
