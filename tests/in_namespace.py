@@ -1,21 +1,24 @@
-"""Crawls behind a network that is made bad: `unshare -mn python -m tests.in_namespace KIND`.
+"""Crawls on a machine that is made bad: `unshare -Urmn python -m tests.in_namespace KIND`.
 
-In network and mount namespaces of its own, so nothing else on the machine sees any of it.
+In namespaces of its own, so nothing else on the machine sees any of it.
 """
 
 from __future__ import annotations
 
 import fcntl
+import resource
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.crawling import Crawl, Crawled
 from tests.origins.raw import HOLD, RawOrigin
-from tests.origins.tls import TlsOrigin
+from tests.origins.tls import Reply, SeenRequest, TlsOrigin
 
 
 def raise_loopback() -> None:
@@ -30,9 +33,21 @@ def drop(what: str) -> None:
     subprocess.run(["nft", "-f", "-"], input=rules % what, text=True, check=True)
 
 
-def crawl(*urls: str, **settings: object) -> Crawled:
+def crawl(
+    *urls: str, meanwhile: Callable[[Crawl], None] = lambda crawl: None, **settings: object
+) -> Crawled:
     with tempfile.TemporaryDirectory() as directory:
-        return Crawl(list(urls), settings, "asyncio", Path(directory), {}).finish(150)
+        crawl = Crawl(list(urls), settings, "asyncio", Path(directory), {})
+        meanwhile(crawl)
+        return crawl.finish(150)
+
+
+def bind(path: str, text: str) -> None:
+    """Have a file of the system say something else."""
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(text)
+        file.flush()
+        subprocess.run(["mount", "--bind", file.name, path], check=True)
 
 
 def loss() -> None:
@@ -51,14 +66,9 @@ def loss() -> None:
 
 def dns() -> None:
     """The name server never answers: what needs it fails in time, and holds nobody up."""
-    with (
-        tempfile.NamedTemporaryFile("w") as resolv_conf,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
-    ):
+    bind("/etc/resolv.conf", "nameserver 127.0.0.1\n")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 53))
-        resolv_conf.write("nameserver 127.0.0.1\n")
-        resolv_conf.flush()
-        subprocess.run(["mount", "--bind", resolv_conf.name, "/etc/resolv.conf"], check=True)
         with TlsOrigin() as origin:
             crawled = crawl(
                 *(f"https://host{n}.example/" for n in range(8)),
@@ -86,6 +96,61 @@ def half_open() -> None:
     assert crawled.stats["retry/count"] == 1
 
 
+def local(crawled: Crawled, requests: int, text: str) -> None:
+    """This machine's fault: retried until it passed, and no origin's failure."""
+    assert crawled.errors == [], crawled.errors
+    assert sorted(r["number"] for r in crawled.responses) == list(range(requests))
+    failures = crawled.stat("handshake/failure_count")
+    assert failures == crawled.stat("handshake/failure_count/local") > 0, crawled.stats
+    assert crawled.stats["retry/reason_count/local_resources"] == failures
+    assert crawled.stat("worker/recycle_count") > 0
+    assert text in crawled.log
+
+
+def ports() -> None:
+    """All local ports are taken."""
+    with TlsOrigin(delay=0.2) as origin:
+        Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("40000 40007")
+        crawled = crawl(
+            *(f"{origin.url}/{n}" for n in range(60)),
+            CONCURRENT_REQUESTS=16,
+            CONCURRENT_REQUESTS_PER_DOMAIN=16,
+            CURL_SAFE_HANDSHAKE_RETRY_TIMES=100,
+        )
+    local(crawled, 60, "Cannot assign requested address")
+
+
+def threads() -> None:
+    """A worker has no room for the stack of a thread, and needs one to look up a name."""
+    names = [f"host{n}.example" for n in range(20)]
+    bind("/etc/hosts", "".join(f"127.0.0.1 {name}\n" for name in names))
+
+    def forbid_threads(crawl: Crawl) -> None:
+        crawl.wait_for(lambda: crawl.log.count(") is up: ") == 2)
+        for pid in crawl.workers():
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+            room = pages * resource.getpagesize() + 4_000_000
+            resource.prlimit(pid, resource.RLIMIT_AS, (room, room))
+        started.set()
+
+    started = threading.Event()
+
+    def app(seen: SeenRequest) -> Reply:
+        started.wait(60)
+        return Reply()
+
+    with TlsOrigin(app) as origin:
+        crawled = crawl(
+            f"{origin.url}/0",
+            *(f"https://{name}:{origin.port}/" for name in names),
+            meanwhile=forbid_threads,
+            DOWNLOAD_TIMEOUT=3,
+            RUNNER_WAITS_FOR_FIRST=True,
+        )
+    local(crawled, 21, "thread failed to start")
+
+
 if __name__ == "__main__":
     raise_loopback()
-    {"loss": loss, "dns": dns, "half-open": half_open}[sys.argv[1]]()
+    bad = {"loss": loss, "dns": dns, "half-open": half_open, "ports": ports, "threads": threads}
+    bad[sys.argv[1]]()

@@ -1,4 +1,4 @@
-"""Bad networks, in namespaces of their own, where the machine lets us make them."""
+"""Bad networks and exhausted machines, in namespaces of their own, where such can be made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.crawling import ROOT
 def can(*command: str) -> bool:
     if not all(map(shutil.which, ("unshare", command[0]))):
         return False
-    run = subprocess.run(["unshare", "-mn", *command], capture_output=True, check=False)
+    run = subprocess.run(["unshare", "-Urmn", *command], capture_output=True, check=False)
     return run.returncode == 0
 
 
@@ -27,11 +27,17 @@ needs_nft = pytest.mark.skipif(
 @needs_namespaces
 @pytest.mark.parametrize(
     "kind",
-    ["dns", pytest.param("loss", marks=needs_nft), pytest.param("half-open", marks=needs_nft)],
+    [
+        "dns",
+        "ports",
+        "threads",
+        pytest.param("loss", marks=needs_nft),
+        pytest.param("half-open", marks=needs_nft),
+    ],
 )
-def test_a_crawl_behind_a_bad_network(kind):
+def test_a_crawl_on_a_bad_machine(kind):
     run = subprocess.run(
-        ["unshare", "-mn", sys.executable, "-m", "tests.in_namespace", kind],
+        ["unshare", "-Urmn", sys.executable, "-m", "tests.in_namespace", kind],
         cwd=ROOT,
         capture_output=True,
         text=True,

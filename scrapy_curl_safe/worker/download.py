@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from ..wire import (
     Warned,
 )
 from .session import Session
+from .system import can_start_thread
 
 _WRITE_ERROR = 0xFFFFFFFF  # CURL_WRITEFUNC_ERROR: ends the transfer
 
@@ -38,6 +40,8 @@ _BEYOND_MEASURE = 2**63 - 1
 
 _PARTIAL_FILE = 18  # CURLE_PARTIAL_FILE: the body ended before its announced end
 _URL_MALFORMAT = 3
+_RESOLVE_ERROR = 6
+_TIMED_OUT = 28
 
 # libcurl would add these of its own accord; a request has them only if somebody set them.
 _NEVER_ADDED = (b"Expect", b"Content-Type")
@@ -284,9 +288,18 @@ class Download:
             self._complete(transfer, dataloss=True)
         elif error.code == _URL_MALFORMAT:
             self._end(Refused(fetch.id, _detail(error)))
+        elif error.code == _TIMED_OUT and not transfer.connects and not can_start_thread():
+            # libcurl 8.21 waits for its name lookup, and does not notice that it never began.
+            self._end(Failed(fetch.id, transfer, _RESOLVE_ERROR, "a thread failed to start"))
         else:
             in_handshake = self._in_handshake(transfer)
-            self._end(Failed(fetch.id, transfer, int(error.code), _detail(error), in_handshake))
+            detail = _detail(error) + self._system_error()
+            self._end(Failed(fetch.id, transfer, int(error.code), detail, in_handshake))
+
+    def _system_error(self) -> str:
+        """Why no connection could be made, where the system said so; libcurl's text does not."""
+        number = self._curl.getinfo(CurlInfo.OS_ERRNO)
+        return f": {os.strerror(number)}" if isinstance(number, int) and number else ""
 
     def _in_handshake(self, transfer: Transfer) -> bool:
         if not self._fetch.url.startswith("https:") or transfer.handshake_at is not None:

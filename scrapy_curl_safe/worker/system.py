@@ -3,6 +3,7 @@ does without."""
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import ctypes
 import os
@@ -56,6 +57,14 @@ def open_descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))
     except OSError:
         return 0
+
+
+def can_start_thread() -> bool:
+    try:
+        _thread.start_new_thread(lambda: None, ())
+    except (RuntimeError, MemoryError):
+        return False
+    return True
 
 
 def resolver_state() -> tuple[int, ...]:
