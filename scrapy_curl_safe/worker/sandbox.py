@@ -50,6 +50,11 @@ _SYSTEM = (
 _AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 
+def landlock_version() -> int:
+    """Of the kernel's interface; below 1 where it has none."""
+    return _syscall(_CREATE_RULESET, None, 0, _GET_VERSION)
+
+
 def enter() -> bool:
     """Allow this process to read libraries, authorities and what name lookups need, and no
     other file, and to write, run and signal nothing. (The one file that SSLKEYLOGFILE names
@@ -60,7 +65,7 @@ def enter() -> bool:
     Returns:
         Whether the kernel took it.
     """
-    version = _syscall(_CREATE_RULESET, None, 0, _GET_VERSION)
+    version = landlock_version()
     if version < 1:
         return False
     denied = (1 << _RIGHTS[min(version, max(_RIGHTS))]) - 1

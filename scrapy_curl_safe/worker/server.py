@@ -13,6 +13,7 @@ import curl_cffi
 from ..link import Link
 from ..wire import (
     Cancel,
+    Failed,
     Fetch,
     FromWorker,
     Hello,
@@ -20,6 +21,7 @@ from ..wire import (
     Ready,
     Refused,
     ToWorker,
+    Transfer,
     WireError,
     decode_profile,
     to_worker_decoder,
@@ -27,7 +29,9 @@ from ..wire import (
 from . import sandbox, system
 from .browser import ProfileError, make_handle
 from .download import Download
-from .session import Sessions
+from .session import ExhaustedError, Sessions
+
+_OUT_OF_MEMORY = 27  # CURLE_OUT_OF_MEMORY
 
 
 def serve(fd: int) -> None:
@@ -118,6 +122,9 @@ class _Server:
             session = self._sessions.get(fetch.profile)
         except (ProfileError, WireError) as error:
             self._link.send(Refused(fetch.id, str(error)))
+            return
+        except ExhaustedError as error:
+            self._link.send(Failed(fetch.id, Transfer(), _OUT_OF_MEMORY, str(error)))
             return
         download = Download(session, fetch, body, self._send, self._on_end, self._must_pause)
         self._downloads[fetch.id] = download

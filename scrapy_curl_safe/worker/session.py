@@ -20,6 +20,10 @@ from .certificates import Certificates
 _SPARE_HANDLES = 64
 
 
+class ExhaustedError(Exception):
+    """This machine has no descriptor or memory left for a session."""
+
+
 class Session:
     """Connections, tickets and prepared handles of one profile.
 
@@ -29,6 +33,7 @@ class Session:
             and those that are being closed there are at most twice as many.
 
     Raises:
+        ExhaustedError: no session can be made now.
         ProfileError: see `make_handle`.
     """
 
@@ -39,6 +44,8 @@ class Session:
         self.in_flight = 0
         self._spare: list[Curl] = [make_handle(profile)]
         self._curls = AsyncCurl()
+        if self._curls._curlm == ffi.NULL:
+            raise ExhaustedError("no descriptor or memory is left for a session")
         self._set_option(CurlMOpt.MAXCONNECTS, max_connections)
         # Those that wait for a close_notify count, too: where one does not come, libcurl 8.21
         # would wait for good.
@@ -94,6 +101,7 @@ class Sessions:
     def get(self, profile: bytes) -> Session:
         """
         Raises:
+            ExhaustedError: no session can be made now.
             ProfileError: see `make_handle`.
             WireError: it is not a profile.
         """

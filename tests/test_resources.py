@@ -1,0 +1,178 @@
+"""Memory, descriptors and sockets of workers: bounded, and given back."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import WAYS
+from tests.origins.raw import RawOrigin
+from tests.origins.streams import TlsStream
+from tests.origins.tls import TlsOrigin
+
+
+class NeverCloses(TlsOrigin):
+    """Answers once, and never answers close_notify, nor anything else, after that."""
+
+    async def serve(self, sock, number):
+        stream = TlsStream(sock, self._context, await self.read_hello(sock))
+        await stream.handshake()
+        while b"\r\n\r\n" not in await stream.read():
+            pass
+        stream.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await stream.flush()
+        await self._stop.wait()
+
+
+@pytest.fixture
+def many_descriptors():
+    """For the origin, which is in this process."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] < 5000:
+        pytest.skip("the limit of open files is below 5,000")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(before[1], 20_000), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def descriptors(pid: int) -> int:
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return 0
+
+
+def test_sockets_that_never_close_are_bounded(start_crawl, many_descriptors):
+    """libcurl resolves names under "localhost" by itself: each is a host of its own."""
+    with NeverCloses() as origin:
+        crawl = start_crawl(
+            *(f"https://h{n}.localhost:{origin.port}/" for n in range(2000)),
+            CURL_SAFE_WORKERS=1,
+            CONCURRENT_REQUESTS=32,
+            LOG_LEVEL="INFO",
+        )
+        most = 0
+
+        def ended():
+            nonlocal most
+            most = max([most, *map(descriptors, crawl.workers())])
+            return crawl.process.poll() is not None or "Spider closed" in crawl.log
+
+        crawl.wait_for(ended)
+        crawled = crawl.finish()
+        assert origin.accepted == 2000
+    assert len(crawled.responses) == 2000
+    assert crawled.errors == []
+    assert crawled.stat("worker/start_count") == 1
+    # Idle and closing ones are at most 2 * 64.
+    assert 64 < most < 160
+
+
+def test_a_worker_with_too_many_descriptors_is_recycled(start_crawl, tmp_path):
+    """Whoever has them: here sessions of many proxies that nobody uses again."""
+    with TlsOrigin(delay=0.01) as origin:
+        requests = [
+            {"url": f"{origin.url}/{n}", "meta": {"bindaddress": f"127.0.1.{n % 200 + 1}"}}
+            for n in range(150)
+        ]
+        crawl = start_crawl(
+            *requests,
+            limit=("nofile", "80:80"),
+            CURL_SAFE_WORKERS=1,
+            CONCURRENT_REQUESTS=4,
+            CONCURRENT_REQUESTS_PER_DOMAIN=4,
+            DOWNLOAD_DELAY=0.04,
+            RANDOMIZE_DOWNLOAD_DELAY=False,
+            CURL_SAFE_WORKER_HANG_TIMEOUT=1,  # signs of life four times a second
+        )
+        crawled = crawl.finish()
+    assert sorted(r["number"] for r in crawled.responses) == list(range(150))
+    assert crawled.stat("worker/recycle_count") > 0
+    assert re.search(r"Recycling worker 0 \(pid \d+\): it has \d+ descriptors open", crawled.log)
+    assert crawled.stat("worker/crash_count") == 0
+
+
+def test_where_no_session_can_be_made_nothing_is_lost(start_crawl):
+    """So many in so short a time that no worker is recycled before it is too late."""
+    with TlsOrigin() as origin:
+        crawl = start_crawl(
+            *(
+                {"url": f"{origin.url}/{n}", "meta": {"bindaddress": f"127.0.1.{n + 1}"}}
+                for n in range(200)
+            ),
+            limit=("nofile", "80:80"),
+            CURL_SAFE_WORKERS=1,
+            CURL_SAFE_HANDSHAKE_RETRY_TIMES=100,
+        )
+        crawled = crawl.finish()
+    assert crawled.errors == []
+    assert sorted(r["number"] for r in crawled.responses) == list(range(200))
+    assert crawled.stats["retry/reason_count/local_resources"] > 0
+    assert crawled.stat("handshake/failure_count/local") == crawled.stat("handshake/failure_count")
+
+
+def test_memory_is_given_back_before_a_worker_is_recycled_for_it(start_crawl):
+    """After a page of 300 MB the C library keeps little, and so does the worker."""
+    size = 300_000_000
+
+    def script(head):
+        if b"/large" in head:
+            yield b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+            for _ in range(size // 1_000_000):
+                yield b"x" * 1_000_000
+        else:
+            for _ in range(400):
+                if crawl.log.count("Recycling") or small():
+                    break
+                yield 0.05
+            yield b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+    def small() -> bool:
+        return all(resident(pid) < 200 for pid in crawl.workers())
+
+    with RawOrigin(script) as origin:
+        crawl = start_crawl(
+            {"url": f"{origin.url}/large", "meta": {"download_maxsize": 0}},
+            f"{origin.url}/then",
+            CURL_SAFE_WORKERS=1,
+            CONCURRENT_REQUESTS=1,
+            CURL_SAFE_WORKER_MAX_MEMORY_MB=1000,
+        )
+        crawled = crawl.finish()
+    assert len(crawled.responses) == 2
+    assert crawled.stat("worker/recycle_count") == 0
+
+
+def resident(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0
+    return pages * resource.getpagesize() // 2**20
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_successor_is_up_before_a_worker_drains(start_crawl, way):
+    """So no request waits for a worker to start: there is always one that takes it."""
+    with TlsOrigin(delay=0.02) as origin:
+        crawl = start_crawl(
+            *(f"{origin.url}/{n}" for n in range(300)),
+            way=way,
+            CURL_SAFE_WORKERS=1,
+            CURL_SAFE_WORKER_MAX_REQUESTS=50,
+        )
+        crawled = crawl.finish()
+        assert len(origin.requests) == 300
+    assert len(crawled.responses) == 300
+    lines = re.findall(r"Recycling worker 0|Worker 0 \(pid \d+\) is up", crawled.log)
+    # One is up; from then on each recycling is followed by a successor, never the other way.
+    kinds = [line.startswith("Recycling") for line in lines]
+    assert kinds[0] is False
+    assert kinds.count(True) == crawled.stat("worker/recycle_count") >= 2
+    assert "retry/count" not in crawled.stats
+    served = [r["meta"]["curl_safe_info"]["worker"] for r in crawled.responses]
+    assert set(served) == {0}
