@@ -5,13 +5,18 @@ PYTEST_ARGS ?=
 
 CONFORMANCE_VENV := .venv-conformance
 CONFORMANCE_ARGS ?=
+CHAOS_ARGS ?=
+FUZZ_ARGS ?=
 
-.PHONY: help demo test conformance lint format clean
+.PHONY: help demo test conformance chaos fuzz soak lint format clean
 
 help:
 	@echo "make demo    crawl the example's flaky origin, with a live log, stats and a summary"
 	@echo "make test    the test suite (some minutes)"
 	@echo "make conformance  the table in docs/conformance.md: every handler, the same probes"
+	@echo "make chaos   20,000 requests while workers are killed (CHAOS_ARGS='--seed 1')"
+	@echo "make fuzz    ten million broken frames for the wire's decoder"
+	@echo "make soak    the slow tests: hundreds of thousands of requests"
 	@echo "make lint    ruff and mypy --strict"
 	@echo "make format  let ruff format the code"
 	@echo "make clean   remove what the others made"
@@ -41,6 +46,15 @@ $(CONFORMANCE_VENV)/.installed: pyproject.toml scrapy_curl_safe/__init__.py
 
 conformance: $(CONFORMANCE_VENV)/.installed
 	$(CONFORMANCE_VENV)/bin/python -m conformance $(CONFORMANCE_ARGS)
+
+chaos: $(INSTALLED)
+	$(VENV)/bin/python -m tests.chaos $(CHAOS_ARGS)
+
+fuzz: $(INSTALLED)
+	$(VENV)/bin/python -m tests.fuzz_wire $(FUZZ_ARGS)
+
+soak: $(INSTALLED)
+	$(VENV)/bin/python -m pytest -m slow $(PYTEST_ARGS)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

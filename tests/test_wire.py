@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scrapy_curl_safe import wire
+from tests.fuzz_wire import corpus, feed
 
 PREFIX = struct.Struct(">II")
 
@@ -253,3 +254,12 @@ def test_two_profiles_share_an_encoding_only_if_they_are_equal(one, other):
 def test_what_is_no_profile_is_its_own_error(data):
     with contextlib.suppress(wire.WireError):
         assert isinstance(wire.decode_profile(data), wire.Profile)
+
+
+def test_what_fuzzing_found_gives_frames_or_its_own_error():
+    """However it is cut. What else could come of it would be raised here."""
+    found = corpus()
+    assert len(found) > 100
+    for direction, data in found:
+        whole = feed(direction, data, [])
+        assert feed(direction, data, list(range(len(data)))) == whole, data.hex()

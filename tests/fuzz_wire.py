@@ -1,0 +1,174 @@
+"""Feed the wire's decoder with broken frames: `python -m tests.fuzz_wire --inputs 10000000`.
+
+Each input is a valid frame, or one of `tests/corpus/wire.txt`, changed at random, and arrives in
+random pieces. Frames or WireError may come of it, and nothing else. An input that brings about
+a refusal of a new kind is kept for the corpus (`--keep`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import struct
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from scrapy_curl_safe import wire
+
+CORPUS = Path(__file__).parent / "corpus" / "wire.txt"
+PREFIX = struct.Struct(">II")
+DECODERS = {"to": wire.to_worker_decoder, "from": wire.from_worker_decoder}
+
+PROFILE = wire.encode_profile(wire.Profile(impersonate="chrome", proxy="http://127.0.0.1:1"))
+TRANSFER = wire.Transfer(1, 0.1, 0.2, 0.3, 0.4, 500, 6000, True)
+HEAD = wire.Head(7, 200, "HTTP/2", [(b"a", b"b"), (b"c", b"")], "::1", b"der", "TLSv1.3", TRANSFER)
+MESSAGES: dict[str, list[wire.ToWorker | wire.FromWorker]] = {
+    "to": [
+        wire.Hello(1.0, 64, 64, 0, [("default", PROFILE)]),
+        wire.Fetch(
+            7, "POST", "https://a/", [(b"a", b"b"), (b"c", None)], PROFILE,
+            180.0, 2**30, 2**25, False, True, False, False,
+        ),
+        wire.Cancel(7),
+    ],
+    "from": [
+        wire.Ready(4711, "libcurl", 1024, None),
+        wire.Pulse(50, 10, 3, False),
+        HEAD,
+        wire.Chunk(7),
+        wire.Done(7, TRANSFER, HEAD, False),
+        wire.Failed(7, TRANSFER, 35, "SSL_ERROR_SYSCALL", True),
+        wire.Refused(7, "a header"),
+        wire.Warned(7, 10, True),
+        wire.TooLarge(7, TRANSFER, 10, False),
+        wire.Cancelled(7),
+    ],
+}  # fmt: skip
+# What MessagePack has: each kind of value, at the edges of its sizes.
+TOKENS = [
+    b"\xc0", b"\xc1", b"\xc2", b"\xc3", b"\x00", b"\x7f", b"\xff", b"\xe0", b"\x80", b"\x8f",
+    b"\x90", b"\x9f", b"\xa0", b"\xbf", b"\xc4\x00", b"\xc4\xff", b"\xc6\xff\xff\xff\xff",
+    b"\xc7\x01\x01x", b"\xca\x7f\x80\x00\x00", b"\xcb\x7f\xf0" + bytes(6), b"\xcb\xff" * 4,
+    b"\xcf" + b"\xff" * 8, b"\xd3\x80" + bytes(7), b"\xd4\x01x", b"\xd9\xff",
+    b"\xdb\xff\xff\xff\xff", b"\xdc\xff\xff",
+    b"\xdd\xff\xff\xff\xff", b"\xde\xff\xff", b"\xdf\xff\xff\xff\xff",
+    b"\x91" * 200, b"\x91" * 5000, b"\x81\xa1a" * 200, b"\xa2\xc3\x28", b"\xa1\xff",
+]  # fmt: skip
+
+
+def frame(header: bytes, body: bytes) -> bytes:
+    return PREFIX.pack(len(header), len(body)) + header + body
+
+
+def seeds(direction: str) -> list[bytes]:
+    frames = [wire.encode(message, 5) + b"body!" for message in MESSAGES[direction]]
+    return frames + [raw for kept, raw in corpus() if kept == direction]
+
+
+def corpus() -> list[tuple[str, bytes]]:
+    lines = CORPUS.read_text().splitlines() if CORPUS.exists() else []
+    return [(line.split()[0], bytes.fromhex(line.split()[1])) for line in lines]
+
+
+def mutate(dice: random.Random, data: bytes, other: bytes) -> bytes:
+    raw = bytearray(data)
+    for _ in range(dice.randrange(1, 5)):
+        at = dice.randrange(len(raw) + 1)
+        change = dice.randrange(7)
+        if change == 0 and at < len(raw):
+            raw[at] ^= 1 << dice.randrange(8)
+        elif change == 1 and at < len(raw):
+            raw[at] = dice.randrange(256)
+        elif change == 2:
+            raw[at:at] = dice.choice(TOKENS)
+        elif change == 3:
+            raw[at : at + dice.randrange(1, 9)] = b""
+        elif change == 4:
+            raw[at : at + 1] = dice.choice(TOKENS)
+        elif change == 5:
+            raw[at:] = other[dice.randrange(len(other) + 1) :]
+        else:
+            raw += other
+    return bytes(raw)
+
+
+def make(dice: random.Random, bases: list[bytes]) -> bytes:
+    base, other = dice.choice(bases), dice.choice(bases)
+    if dice.random() < 0.3:
+        return mutate(dice, base, other)
+    # The lengths are right, so that what is broken is the message itself.
+    return frame(mutate(dice, base[8:-5], other[8:-5])[: wire.MAX_HEADER], b"body!") + other
+
+
+def feed(direction: str, data: bytes, cuts: list[int]) -> str:
+    """What came of it: how many frames of which kind, or why it was refused."""
+    decoder = DECODERS[direction]()
+    kinds = set()
+    start = 0
+    try:
+        for cut in [*cuts, len(data)]:
+            kinds |= {type(message).__name__ for message, _ in decoder.feed(data[start:cut])}
+            start = cut
+    except wire.WireError as error:
+        return re.sub(r"[`'].*?[`']|\d+", "N", str(error))
+    return " ".join(sorted(kinds)) or "unfinished"
+
+
+def run(seed: int, inputs: int) -> tuple[Counter[str], dict[str, tuple[str, bytes]]]:
+    dice = random.Random(seed)
+    counts: Counter[str] = Counter()
+    examples: dict[str, tuple[str, bytes]] = {}
+    bases = {direction: seeds(direction) for direction in DECODERS}
+    for _ in range(inputs):
+        direction = "from" if dice.random() < 0.7 else "to"
+        data = make(dice, bases[direction])
+        cuts = sorted(dice.randrange(len(data) + 1) for _ in range(dice.randrange(3)))
+        try:
+            outcome = feed(direction, data, cuts)
+        except Exception:
+            print(f"FOUND: {direction} {data.hex()} cut at {cuts}", file=sys.stderr)
+            raise
+        counts[outcome] += 1
+        key = f"{direction} {outcome}"
+        if not data:
+            continue
+        if key not in examples or len(data) < len(examples[key][1]):
+            examples[key] = (direction, data)
+    return counts, examples
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--inputs", type=int, default=10_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--keep", action="store_true", help="write what was found to the corpus")
+    options = parser.parse_args()
+    started = time.monotonic()
+    share = -(-options.inputs // options.jobs)
+    counts: Counter[str] = Counter()
+    examples: dict[str, tuple[str, bytes]] = {}
+    with ProcessPoolExecutor(options.jobs) as pool:
+        numbers = [options.seed * 1000 + job for job in range(options.jobs)]
+        for found, shown in pool.map(run, numbers, [share] * options.jobs):
+            counts += found
+            examples = {**shown, **examples}
+    if options.keep:
+        lines = sorted(
+            {f"{kind} {data.hex()}" for kind, data in examples.values() if len(data) < 2000}
+        )
+        CORPUS.write_text("\n".join(lines) + "\n")
+    ways = [outcome for outcome in counts if outcome.startswith(("not a message", "a frame"))]
+    print(
+        f"{counts.total():,} inputs in {time.monotonic() - started:.0f} s, seed {options.seed}: "
+        f"{sum(counts[way] for way in ways):,} refused in {len(ways)} ways; the others were "
+        "frames, or the beginning of one; nothing else came of them"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""The benchmark's origin in a process of its own, which leaves this one's time to the test."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+SCRIPT = Path(__file__).parent.parent.parent / "benchmarks" / "origin.py"
+
+
+class OriginProcess:
+    """A context manager: drops this share of its handshakes, and serves one page a connection.
+
+    The page begins with the path that was asked for.
+    """
+
+    def __init__(self, *, drop: float = 0.0, seed: int = 0) -> None:
+        self._command = [sys.executable, str(SCRIPT), "--drop", str(drop), "--seed", str(seed)]
+
+    def __enter__(self) -> OriginProcess:
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        self.url = f"https://127.0.0.1:{json.loads(self._process.stdout.readline())['port']}"
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.counts: dict[str, float] = json.loads(self._process.communicate(timeout=30)[0])
