@@ -14,6 +14,7 @@ import signal
 import ssl
 import sys
 import time
+from itertools import cycle, islice
 from typing import Any
 
 import curl_cffi.requests
@@ -62,22 +63,26 @@ class PlanSpider(scrapy.Spider):
 
     def headers_received(self, headers, body_length, request, spider):
         self.crawler.stats.inc_value("heard_headers")
-        self.stop_at("headers_received")
+        self.stop_at("headers_received", request)
 
     def bytes_received(self, data, request, spider):
         self.crawler.stats.inc_value("heard_bytes", len(data))
         time.sleep(self.settings.getfloat("RUNNER_SLEEPS"))
         if self.crawler.stats.get_value("heard_bytes") > 2_000_000:
-            self.stop_at("two_megabytes_received")
-        self.stop_at("bytes_received")
+            self.stop_at("two_megabytes_received", request)
+        self.stop_at("bytes_received", request)
 
-    def stop_at(self, signal):
-        if self.settings["RUNNER_STOPS_AT"] == signal:
+    def stop_at(self, signal, request):
+        path = self.settings.get("RUNNER_STOPS_PATH", "")
+        if self.settings["RUNNER_STOPS_AT"] == signal and path in request.url:
             raise StopDownload(fail=self.settings.getbool("RUNNER_FAILS"))
 
     async def start(self):
         first_is_back = self.settings.getbool("RUNNER_WAITS_FOR_FIRST")
-        for number, wanted in enumerate(self.plan["requests"]):
+        listed = self.plan["requests"]
+        # The list as it is, or over and over until so many requests are made.
+        total = self.settings.getint("RUNNER_REPEATS_TO", len(listed))
+        for number, wanted in enumerate(islice(cycle(listed), total)):
             while first_is_back and number == 1 and not self.plan["responses"]:
                 await asyncio.sleep(0.01)
             arguments = dict(wanted)
@@ -92,6 +97,9 @@ class PlanSpider(scrapy.Spider):
             )
 
     def parse(self, response, number):
+        if self.settings.getbool("RUNNER_FORGETS"):
+            self.crawler.stats.inc_value(f"outcome/{response.status}")
+            return None
         self.plan["responses"].append(
             {
                 "number": number,
@@ -120,6 +128,9 @@ class PlanSpider(scrapy.Spider):
 
     def failed(self, failure):
         error = failure.value
+        if self.settings.getbool("RUNNER_FORGETS"):
+            self.crawler.stats.inc_value(f"outcome/{type(error).__name__}")
+            return
         fields = ("kind", "curl_code", "detail", "origin", "worker", "exit_status", "hung")
         self.plan["errors"].append(
             {
