@@ -150,7 +150,38 @@ def threads() -> None:
     local(crawled, 21, "thread failed to start")
 
 
+def resolver() -> None:
+    """The network's name server is another one now: workers that may not read the new file are
+    replaced by some that may."""
+
+    def change(crawl: Crawl) -> None:
+        crawl.wait_for(lambda: crawl.log.count(") is up: ") == 2)
+        bind("/etc/resolv.conf", "nameserver 127.0.0.1\n")
+        crawl.wait_for(lambda: crawl.log.count(") is up: ") == 4)
+        changed.set()
+
+    changed = threading.Event()
+
+    def app(seen: SeenRequest) -> Reply:
+        changed.wait(60)
+        return Reply()
+
+    with TlsOrigin(app) as origin:
+        crawled = crawl(origin.url, meanwhile=change)
+    assert len(crawled.responses) == 1
+    assert crawled.stat("worker/recycle_count") == 2
+    assert "how the system looks up names has changed" in crawled.log
+    assert crawled.stat("worker/crash_count") == 0
+
+
 if __name__ == "__main__":
     raise_loopback()
-    bad = {"loss": loss, "dns": dns, "half-open": half_open, "ports": ports, "threads": threads}
+    bad = {
+        "resolver": resolver,
+        "loss": loss,
+        "dns": dns,
+        "half-open": half_open,
+        "ports": ports,
+        "threads": threads,
+    }
     bad[sys.argv[1]]()

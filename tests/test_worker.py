@@ -26,13 +26,17 @@ PLAIN = wire.encode_profile(wire.Profile())
 class Talk:
     """The crawler's end of a worker's socket, blocking."""
 
-    def __init__(self, process: subprocess.Popen[bytes], sock: socket.socket) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], sock: socket.socket, max_memory: int = 0
+    ) -> None:
         self.process = process
         self.sock = sock
         self._decoder = wire.from_worker_decoder()
         self._frames: list[tuple[wire.FromWorker, bytes]] = []
         sock.settimeout(60)
-        self.send(wire.Hello(3600.0, 8, 8, 0, [("default", PLAIN)]))
+        self.pulses: list[wire.Pulse] = []
+        interval = 0.1 if max_memory else 1.0
+        self.send(wire.Hello(interval, 8, 8, max_memory, [("default", PLAIN)]))
 
     def send(self, message, body=b""):
         self.sock.sendall(wire.encode(message, len(body)) + body)
@@ -47,20 +51,25 @@ class Talk:
 
     def receive(self):
         """The next message that is no sign of life, and its body."""
-        while True:
-            while self._frames:
-                frame = self._frames.pop(0)
-                if not isinstance(frame[0], wire.Pulse):
-                    return frame
-            data = self.sock.recv(65536)
-            assert data, "the worker is gone"
-            self._frames += self._decoder.feed(data)
+        while not self._frames:
+            self.wait()
+        return self._frames.pop(0)
+
+    def wait(self):
+        """Take what comes next, signs of life apart."""
+        data = self.sock.recv(65536)
+        assert data, "the worker is gone"
+        for frame in self._decoder.feed(data):
+            if isinstance(frame[0], wire.Pulse):
+                self.pulses.append(frame[0])
+            else:
+                self._frames.append(frame)
 
 
 @contextlib.contextmanager
-def talking(process, sock):
+def talking(process, sock, max_memory=0):
     with sock:
-        talk = Talk(process, sock)
+        talk = Talk(process, sock, max_memory)
         yield talk
     try:
         process.wait(30)
@@ -266,16 +275,11 @@ def test_a_cancel_stops_the_transfer_and_nothing_else(worker):
 
 
 def test_signs_of_life_come_unasked():
-    process, sock = start_process()
-    with talking(process, sock) as talk:
-        talk.receive()
-        talk.send(wire.Hello(0.05, 8, 8, 0, [("default", PLAIN)]))
-        decoder = wire.from_worker_decoder()
-        pulses = []
-        while len(pulses) < 3:
-            pulses += [m for m, _ in decoder.feed(sock.recv(65536)) if isinstance(m, wire.Pulse)]
-    assert all(p.memory > 5 and p.descriptors > 3 and p.in_flight == 0 for p in pulses)
-    assert not any(pulse.is_stale for pulse in pulses)
+    with talking(*start_process(), 1) as talk:
+        while len(talk.pulses) < 3:
+            talk.wait()
+    assert all(p.memory > 5 and p.descriptors > 3 and p.in_flight == 0 for p in talk.pulses)
+    assert not any(pulse.is_stale for pulse in talk.pulses)
 
 
 def test_idle_sessions_are_closed_when_there_are_too_many(worker):
