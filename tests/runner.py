@@ -33,6 +33,7 @@ REACTORS = {
 class PlanSpider(scrapy.Spider):
     name = "plan"
     plan: dict[str, Any]
+    ended = 0
 
     @classmethod
     def from_crawler(cls, crawler, *args, **kwargs):
@@ -80,9 +81,13 @@ class PlanSpider(scrapy.Spider):
     async def start(self):
         first_is_back = self.settings.getbool("RUNNER_WAITS_FOR_FIRST")
         listed = self.plan["requests"]
+        forgets = self.settings.getbool("RUNNER_FORGETS")
         # The list as it is, or over and over until so many requests are made.
         total = self.settings.getint("RUNNER_REPEATS_TO", len(listed))
         for number, wanted in enumerate(islice(cycle(listed), total)):
+            # Else the scheduler would hold them all at once.
+            while forgets and number - self.ended > 1000:
+                await asyncio.sleep(0.01)
             while first_is_back and number == 1 and not self.plan["responses"]:
                 await asyncio.sleep(0.01)
             arguments = dict(wanted)
@@ -98,7 +103,7 @@ class PlanSpider(scrapy.Spider):
 
     def parse(self, response, number):
         if self.settings.getbool("RUNNER_FORGETS"):
-            self.crawler.stats.inc_value(f"outcome/{response.status}")
+            self.forget(response.status)
             return None
         self.plan["responses"].append(
             {
@@ -126,10 +131,14 @@ class PlanSpider(scrapy.Spider):
             ]
         return {"number": number, "file_urls": self.settings.getlist("RUNNER_FILE_URLS")}
 
+    def forget(self, outcome):
+        self.ended += 1
+        self.crawler.stats.inc_value(f"outcome/{outcome}")
+
     def failed(self, failure):
         error = failure.value
         if self.settings.getbool("RUNNER_FORGETS"):
-            self.crawler.stats.inc_value(f"outcome/{type(error).__name__}")
+            self.forget(type(error).__name__)
             return
         fields = ("kind", "curl_code", "detail", "origin", "worker", "exit_status", "hung")
         self.plan["errors"].append(

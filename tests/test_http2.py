@@ -75,7 +75,7 @@ def test_a_fault_costs_a_retry(crawl, fault):
 
     with ScriptedHttp2(script) as origin:
         crawled = crawl(
-            *(f"{origin.url}/{n}" for n in range(12)), RETRY_TIMES=30, DOWNLOAD_TIMEOUT=10
+            *(f"{origin.url}/{n}" for n in range(12)), RETRY_TIMES=30, DOWNLOAD_TIMEOUT=3
         )
         assert origin.seen >= 16
     assert crawled.errors == []

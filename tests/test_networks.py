@@ -29,6 +29,7 @@ needs_nft = pytest.mark.skipif(
     "kind",
     [
         "dns",
+        "resolver",
         "ports",
         "threads",
         pytest.param("loss", marks=needs_nft),

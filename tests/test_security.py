@@ -116,6 +116,7 @@ def test_no_secret_is_logged(crawl):
             {"url": origin.url, "headers": {"Authorization": f"Basic {basic}"}},
             {"url": origin.url, "headers": {"Cookie": f"session={SECRET}", "X": "a\nb"}},
             RETRY_TIMES=1,
+            DOWNLOAD_TIMEOUT=3,
             LOG_LEVEL="DEBUG",
             DOWNLOADER_CLIENT_TLS_VERBOSE_LOGGING=True,
         )
