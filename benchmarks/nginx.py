@@ -1,0 +1,129 @@
+"""nginx as an origin: TLS with an ECDSA certificate, HTTP/2 and HTTP/1.1 as the client likes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+import trustme
+
+PAGES = {"1kB": 1_000, "50kB": 50_000, "1MB": 1_000_000}
+
+CONFIG = """
+daemon off; pid {directory}/pid; error_log stderr error;
+worker_processes auto;
+events {{ worker_connections 30000; }}
+http {{
+    access_log off; default_type text/html; keepalive_timeout 600s; server_tokens off;
+    client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi; uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    ssl_certificate {directory}/chain.pem; ssl_certificate_key {directory}/key.pem;
+    ssl_session_cache shared:tls:10m; ssl_session_tickets on;
+    root {directory}/pages;
+    server {{
+        listen 127.0.0.1:{warm} ssl http2 backlog=16384; keepalive_requests 1000000;
+        http2_max_concurrent_streams 128;
+    }}
+    server {{
+        # A new connection, and so a new handshake, for each request.
+        listen 127.0.0.1:{fresh} ssl http2 backlog=16384; keepalive_requests 1;
+    }}
+    server {{
+        listen 127.0.0.1:{held} ssl http2 backlog=16384; http2_max_concurrent_streams 128;
+        location / {{ proxy_pass http://127.0.0.1:{holder}; proxy_read_timeout 300s; }}
+    }}
+    server {{
+        listen 127.0.0.1:{held1} ssl backlog=16384;
+        location / {{ proxy_pass http://127.0.0.1:{holder}; proxy_read_timeout 300s; }}
+    }}
+}}
+"""
+
+
+class Nginx:
+    """A context manager; `url(name)` is the origin of one of its servers: warm, fresh, held
+    (HTTP/2) or held1 (HTTP/1.1), the last two in front of whatever is at the port `holder`.
+
+    Raises:
+        FileNotFoundError: there is no nginx on this machine.
+    """
+
+    def __init__(self, holder: int = 9) -> None:
+        found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+        if found is None:
+            raise FileNotFoundError("nginx is not installed (apt-get install nginx-light)")
+        self._program = found
+        self._holder = holder
+
+    def url(self, server: str) -> str:
+        return f"https://127.0.0.1:{self._ports[server]}"
+
+    @property
+    def version(self) -> str:
+        said = subprocess.run([self._program, "-v"], capture_output=True, text=True, check=True)
+        return said.stderr.strip().removeprefix("nginx version: ")
+
+    def __enter__(self) -> Nginx:
+        self._directory = tempfile.mkdtemp(prefix="nginx-")
+        directory = Path(self._directory)
+        # nginx's workers have a user of their own, where root starts it.
+        directory.chmod(0o755)
+        certificate = trustme.CA().issue_cert("127.0.0.1", "localhost")
+        chain = b"".join(pem.bytes() for pem in certificate.cert_chain_pems)
+        (directory / "chain.pem").write_bytes(chain)
+        (directory / "key.pem").write_bytes(certificate.private_key_pem.bytes())
+        (directory / "pages").mkdir()
+        for name, size in PAGES.items():
+            (directory / "pages" / name).write_bytes(b"<html>" + b"x" * (size - 6))
+        self._ports = dict(zip(("warm", "fresh", "held", "held1"), _free_ports(4), strict=True))
+        config = CONFIG.format(directory=directory, holder=self._holder, **self._ports)
+        (directory / "nginx.conf").write_text(config)
+        self._process = subprocess.Popen(
+            [self._program, "-p", str(directory), "-c", str(directory / "nginx.conf")]
+        )
+        for port in self._ports.values():
+            _wait_for(port, self._process)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+        shutil.rmtree(self._directory)
+
+
+def _free_ports(count: int) -> list[int]:
+    """nginx cannot choose them itself, and say which."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+        else:
+            return
+    raise RuntimeError(f"nginx ended with {process.returncode}")
+
+
+if __name__ == "__main__":
+    with Nginx() as origin:
+        print(origin.url("warm"), origin.url("fresh"), os.getpid(), flush=True)
+        input()

@@ -1,0 +1,284 @@
+"""How fast each download handler is: python -m benchmarks.speed [--quick]
+
+All crawl the same nginx, in turns, several rounds. See README.md for how to read the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contenders import CONTENDERS, OURS, Contender
+from benchmarks.nginx import PAGES, Nginx
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+CEILING = Contender("ceiling", "benchmarks.ceiling.CeilingHandler")
+
+
+@dataclass(frozen=True)
+class Load:
+    """
+    Attributes:
+        name: of the row.
+        server: of nginx.
+        page: which one.
+        concurrency: requests at once.
+        requests: of a crawl.
+        figure: what is compared: "rate", "latency", "first" or "most".
+        goals: least (of rates) or most (of the others) ratio to the ceiling, to the best other,
+            and of CPU seconds to the best other; None for no goal.
+    """
+
+    name: str
+    server: str
+    page: str
+    concurrency: int
+    requests: int
+    figure: str = "rate"
+    goals: tuple[float | None, float | None, float | None] = (None, None, None)
+
+
+LOADS = {
+    "warm": Load("50 kB pages, warm connections, 64 at once", "warm", "50kB", 64, 4000,
+                 goals=(0.95, 2.1, 0.85)),
+    "fresh": Load("1 kB, a new TLS handshake for each, 64 at once", "fresh", "1kB", 64, 3000,
+                  goals=(0.75, 2.4, 0.85)),
+    "large": Load("1 MB pages, 32 at once", "warm", "1MB", 32, 1000, goals=(0.85, 2.0, 1.0)),
+    "single": Load("50 kB, one at a time, median latency", "warm", "50kB", 1, 400, "latency",
+                   goals=(None, 1.15, None)),
+    "first": Load("first response after start", "warm", "50kB", 1, 1, "first",
+                  goals=(None, 1.10, None)),
+}  # fmt: skip
+HELD = {"held": "HTTP/2", "held1": "HTTP/1.1"}
+MEMORY_GOAL = 0.45
+
+
+def main() -> None:
+    options = _options()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    contenders = [c for c in CONTENDERS if c.version() and c.distribution in options.handlers]
+    lines: list[str] = []
+    with _holder(options.hold) as (port, counts), Nginx(port) as origin:
+        for name in options.loads:
+            if name in LOADS:
+                lines += _compare(LOADS[name], origin, contenders, options)
+            else:
+                for held in HELD:
+                    lines += _hold(held, int(name), origin, contenders, counts)
+        text = _heading(origin, options) + "\n".join(lines) + "\n"
+    print(text)
+    if options.write:
+        RESULTS.write_text(text)
+
+
+def _options() -> argparse.Namespace:
+    names = [c.distribution for c in CONTENDERS]
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="one round of shorter crawls")
+    parser.add_argument(
+        "--loads",
+        nargs="+",
+        default=[*LOADS, "5000", "10000"],
+        help="names of loads, and numbers of requests to hold in flight",
+    )
+    parser.add_argument("--handlers", nargs="+", choices=names, default=names, metavar="NAME")
+    parser.add_argument("--hold", type=float, default=10.0, help="seconds that a request is held")
+    parser.add_argument("--write", action="store_true", help="write RESULTS.md")
+    options = parser.parse_args()  # fmt: skip
+    if options.quick:
+        options.rounds, options.loads = 1, list(LOADS)
+    return options
+
+
+def _heading(origin: Nginx, options: argparse.Namespace) -> str:
+    packages = ("Scrapy", "Twisted", "curl_cffi", "msgspec")
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    return (
+        f"# How fast\n\n`python -m benchmarks.speed --rounds {options.rounds}`, medians; "
+        f"{os.cpu_count()} cores ({_cpu()}), Linux {platform.release()}, "
+        f"Python {platform.python_version()}, {versions}, {origin.version} on the same machine.\n\n"
+    )
+
+
+def _cpu() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((x.partition(": ")[2] for x in lines if x.startswith("model name")), "unknown")
+
+
+# Loads
+
+
+def _compare(
+    load: Load, origin: Nginx, contenders: list[Contender], options: argparse.Namespace
+) -> list[str]:
+    with_ceiling = load.figure == "rate"
+    everyone = [*([CEILING] if with_ceiling else []), *contenders]
+    results: dict[str, list[dict[str, Any]]] = {c.distribution: [] for c in everyone}
+    requests = max(load.requests // (4 if options.quick else 1), 1)
+    for number in range(options.rounds):
+        turn = number % len(everyone)
+        # Another one goes first in each round: whatever else the machine does hits them all.
+        for contender in everyone[turn:] + everyone[:turn]:
+            url = f"{origin.url(load.server)}/{load.page}"
+            result = _crawl(contender, url, requests, load)
+            _say(f"{load.name}, round {number + 1}: {contender.distribution}: {result}")
+            results[contender.distribution].append(result)
+    return _table(load, results)
+
+
+def _table(load: Load, results: dict[str, list[dict[str, Any]]]) -> list[str]:
+    figure = load.figure
+    units = {"rate": "pages/s", "latency": "ms", "first": "s"}[figure]
+    scale = 1000 if figure == "latency" else 1
+    lines = [f"## {load.name}", ""]
+    lines += [f"| handler | {units} | to the ceiling | ours to it | CPU ms | ours to it |"]
+    lines += ["| --- | --: | --: | --: | --: | --: |"]
+    for name, runs in results.items():
+        values = [scale * run[figure] for run in runs if run[figure]]
+        cpu = [1000 * run["cpu"] for run in runs if run["cpu"]]
+        cells = [
+            f"{statistics.median(values):.4g}" if values else "-",
+            _ratio(runs, results.get("ceiling"), figure),
+            _ratio(results[OURS], runs, figure) if OURS in results else "-",
+            f"{statistics.median(cpu):.2f}" if cpu else "-",
+            _ratio(results[OURS], runs, "cpu") if OURS in results else "-",
+        ]
+        lost = sum(sum(run["errors"].values()) for run in runs)
+        lines.append(f"| {name}{f' ({lost} errors)' if lost else ''} | {' | '.join(cells)} |")
+    goals = zip(load.goals, ("of the ceiling", "of the best other", "of its CPU"), strict=True)
+    said = [f"{goal} {of}" for goal, of in goals if goal is not None]
+    return [*lines, "", f"Goal: {', '.join(said)}.", ""]
+
+
+def _ratio(ours: list[dict[str, Any]], others: list[dict[str, Any]] | None, figure: str) -> str:
+    """The median of the ratios of each round."""
+    pairs = zip(ours, others or [], strict=False)
+    ratios = [a[figure] / b[figure] for a, b in pairs if a[figure] and b[figure]]
+    return f"{statistics.median(ratios):.2f}" if ratios else "-"
+
+
+def _hold(
+    server: str, requests: int, origin: Nginx, contenders: list[Contender], counts: Any
+) -> list[str]:
+    lines = [f"## {requests:,} in flight at once, {HELD[server]}", ""]
+    lines += ["| handler | most at the origin | errors | memory (PSS), MB | ours to it |"]
+    lines += ["| --- | --: | --: | --: | --: |"]
+    rows = {}
+    for contender in contenders:
+        if not contender.chrome and server == "held":
+            continue
+        counts()
+        load = Load("", server, "", requests, requests)
+        result = _crawl(contender, f"{origin.url(server)}/", requests, load, size=2)
+        result["most"] = counts()["most"]
+        _say(f"{requests} held: {contender.distribution}: {result}")
+        rows[contender.distribution] = result
+    ours = rows.get(OURS, {}).get("pss")
+    for name, row in rows.items():
+        errors = requests - row["got"]
+        ratio = f"{ours / row['pss']:.2f}" if ours and row["pss"] else "-"
+        lines.append(f"| {name} | {row['most']} | {errors} | {row['pss']:.0f} | {ratio} |")
+    return [*lines, "", f"Goal: {MEMORY_GOAL} of the best other's memory.", ""]
+
+
+# Runs
+
+
+def _crawl(
+    contender: Contender, url: str, requests: int, load: Load, size: int | None = None
+) -> dict[str, Any]:
+    size = size or PAGES[load.page]
+    settings = {**contender.all_settings(), "CEILING_SIZE": size}
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.steady"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        plan = {
+            "url": url, "requests": requests, "concurrency": load.concurrency, "size": size,
+            "settings": settings, "meta": contender.meta, "started": time.time(),
+            "times_each": load.concurrency == 1,
+        }  # fmt: skip
+        process.stdin.write(json.dumps(plan) + "\n")
+        process.stdin.close()
+        peak = _watch(process, 300)
+        line = process.stdout.readline()
+    nothing = {"got": 0, "errors": {"no result": 1}, "first": None, "rate": None, "cpu": None}
+    result: dict[str, Any] = json.loads(line) if line else {**nothing, "latency": None}
+    result["pss"] = peak
+    return result
+
+
+def _watch(process: subprocess.Popen[str], timeout: float) -> float:
+    """Wait for its end: the most memory of it and those below it, in MB."""
+    deadline = time.monotonic() + timeout
+    peak = 0.0
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            os.killpg(process.pid, signal.SIGKILL)
+        peak = max(peak, _pss(process.pid))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1.0)
+    return peak
+
+
+def _pss(pid: int) -> float:
+    """Proportional set size: what processes share counts once in all of them together."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return 0.0
+    own = next((int(x.split()[1]) / 1024 for x in rollup if x.startswith("Pss:")), 0.0)
+    return own + sum(_pss(int(child)) for child in children)
+
+
+@contextlib.contextmanager
+def _holder(seconds: float) -> Iterator[tuple[int, Any]]:
+    """The port of what holds requests, and what asks it for its counts."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.holder", "--seconds", str(seconds)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def counts() -> dict[str, int]:
+            process.stdin.write("\n")  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+            found: dict[str, int] = json.loads(process.stdout.readline())  # type: ignore[union-attr]
+            return found
+
+        yield json.loads(process.stdout.readline())["port"], counts
+        process.stdin.close()
+        process.wait(30)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""One crawl whose steady state is measured, in a process of its own, with its plan on stdin.
+
+The result is a line of JSON on stdout.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import scrapy
+from scrapy.crawler import CrawlerProcess
+from scrapy.http import Response
+from twisted.python.failure import Failure
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+class SteadySpider(scrapy.Spider):
+    name = "steady"
+    plan: dict[str, Any]
+
+    async def start(self) -> AsyncIterator[scrapy.Request]:
+        self.got = self.failed_count = 0
+        self.begin = (0.0, 0.0)
+        self.first = self.last = 0.0
+        self.end_cpu = 0.0
+        self.latencies: list[float] = []
+        self.errors: dict[str, int] = {}
+        for _ in range(self.plan["requests"]):
+            yield scrapy.Request(
+                self.plan["url"],
+                # A handler or a middleware may change what it finds there.
+                meta=copy.deepcopy(self.plan["meta"]),
+                errback=self.failed,
+                dont_filter=True,
+            )
+
+    def parse(self, response: Response) -> None:
+        now = time.monotonic()
+        self.got += 1
+        if self.got == 1:
+            self.first = time.time() - self.plan["started"]
+        if self.got == self.plan["requests"] // 10:
+            self.begin = (now, cpu_seconds())
+        elif self.plan["times_each"]:
+            self.latencies.append(now - self.last)
+        self.last = now
+        if self.got == self.plan["requests"]:
+            self.end_cpu = cpu_seconds()
+        if response.status != 200 or len(response.body) != self.plan["size"]:
+            raise ValueError(f"a wrong page: {response}")
+
+    def failed(self, failure: Failure) -> None:
+        text = f"{type(failure.value).__name__}: {failure.value}"[:120]
+        self.errors[text] = self.errors.get(text, 0) + 1
+
+
+def cpu_seconds() -> float:
+    """Of this process and those below it."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return sum(_cpu_of(pid) for pid in ["self", *children])
+
+
+def _cpu_of(pid: str) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def main() -> None:
+    # What others print must not be mistaken for a result.
+    output = os.dup(1)
+    os.dup2(2, 1)
+    plan = json.loads(sys.stdin.readline())
+    process = CrawlerProcess(
+        {
+            "LOG_LEVEL": "ERROR",
+            "TELNETCONSOLE_ENABLED": False,
+            "REMOTE_CONTROL_ENABLED": False,
+            "TWISTED_REACTOR": "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
+            "CONCURRENT_ITEMS": 1,
+            "CONCURRENT_REQUESTS": plan["concurrency"],
+            "CONCURRENT_REQUESTS_PER_DOMAIN": plan["concurrency"],
+            "MEMUSAGE_ENABLED": False,
+            "DOWNLOAD_TIMEOUT": 120,
+            **plan["settings"],
+        }
+    )
+    crawler = process.create_crawler(SteadySpider)
+    process.crawl(crawler, plan=plan)
+    process.start()
+    spider = crawler.spider
+    steady = spider.got - plan["requests"] // 10
+    result = {
+        "got": spider.got,
+        "errors": spider.errors,
+        "first": spider.first,
+        "rate": steady / (spider.last - spider.begin[0]) if steady > 0 else None,
+        "cpu": (spider.end_cpu - spider.begin[1]) / steady if spider.end_cpu else None,
+        "latency": statistics.median(spider.latencies[10:]) if spider.latencies[10:] else None,
+    }
+    os.write(output, json.dumps(result).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()
