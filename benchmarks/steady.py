@@ -29,7 +29,7 @@ class SteadySpider(scrapy.Spider):
 
     async def start(self) -> AsyncIterator[scrapy.Request]:
         self.got = self.failed_count = 0
-        self.begin = (0.0, 0.0)
+        self.begin = (0.0, 0.0, 0.0)
         self.first = self.last = 0.0
         self.end_cpu = 0.0
         self.latencies: list[float] = []
@@ -49,12 +49,13 @@ class SteadySpider(scrapy.Spider):
         if self.got == 1:
             self.first = time.time() - self.plan["started"]
         if self.got == self.plan["requests"] // 10:
-            self.begin = (now, cpu_seconds())
+            self.begin = (now, cpu_seconds(), time.process_time())
         elif self.plan["times_each"]:
             self.latencies.append(now - self.last)
         self.last = now
         if self.got == self.plan["requests"]:
             self.end_cpu = cpu_seconds()
+            self.end_own_cpu = time.process_time()
         if response.status != 200 or len(response.body) != self.plan["size"]:
             raise ValueError(f"a wrong page: {response}")
 
@@ -107,6 +108,7 @@ def main() -> None:
         "first": spider.first,
         "rate": steady / (spider.last - spider.begin[0]) if steady > 0 else None,
         "cpu": (spider.end_cpu - spider.begin[1]) / steady if spider.end_cpu else None,
+        "own_cpu": (spider.end_own_cpu - spider.begin[2]) / steady if spider.end_cpu else None,
         "latency": statistics.median(spider.latencies[10:]) if spider.latencies[10:] else None,
     }
     os.write(output, json.dumps(result).encode() + b"\n")

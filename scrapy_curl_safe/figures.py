@@ -47,6 +47,7 @@ class Figures:
     def __init__(self, stats: StatsCollector) -> None:
         self._stats = stats
         self._handshake_times = Percentiles()
+        self._most_in_flight = 0
 
     def _add(self, key: str, count: int = 1) -> None:
         if count:
@@ -67,7 +68,9 @@ class Figures:
         self._add("wire_bytes_received", transfer.bytes_received)
 
     def in_flight(self, count: int) -> None:
-        self._stats.max_value("curl_safe/in_flight_max", count)
+        if count > self._most_in_flight:
+            self._most_in_flight = count
+            self._stats.set_value("curl_safe/in_flight_max", count)
 
     # Handshakes
 

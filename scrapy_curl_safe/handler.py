@@ -182,7 +182,7 @@ class CurlSafeDownloadHandler:
         if isinstance(error, ConnectionDiedError):
             request.meta[FRESH] = True
         if kind == "local":
-            self._shared.pool.recycle(result.worker, failed.detail)
+            self._shared.pool.retire(result.worker, failed.detail)
         if failed.code == 18 and not self._dataloss_warned:
             self._dataloss_warned = True
             logger.warning(

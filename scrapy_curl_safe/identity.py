@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from scrapy import Request
 from scrapy.downloadermiddlewares.httpcompression import ACCEPTED_ENCODINGS
@@ -43,11 +44,17 @@ _SCRAPY_DECODES_ALL = {b"gzip", b"deflate", b"br", b"zstd"} <= set(ACCEPTED_ENCO
 def origin_of(request: Request) -> str:
     """Scheme, host and port (RFC 6454), without credentials."""
     url = urlparse_cached(request)
+    return _origin(url.scheme, url.netloc)
+
+
+@lru_cache(4096)
+def _origin(scheme: str, netloc: str) -> str:
+    url = SplitResult(scheme, netloc, "", "", "")
     host = url.hostname or ""
     if ":" in host:
         host = f"[{host}]"
-    port = url.port or _DEFAULT_PORTS.get(url.scheme, 0)
-    return f"{url.scheme}://{host}:{port}"
+    port = url.port or _DEFAULT_PORTS.get(scheme, 0)
+    return f"{scheme}://{host}:{port}"
 
 
 def make_profile(request: Request, options: dict[str, Any], settings: Settings) -> Profile:

@@ -28,6 +28,7 @@ _FAR_BEHIND = 256
 
 
 class Watcher(Protocol):
+    def call_soon(self, callback: Callable[[], None]) -> Any: ...
     def add_reader(self, fd: int, callback: Callable[[], None]) -> Any: ...
     def remove_reader(self, fd: int) -> Any: ...
     def add_writer(self, fd: int, callback: Callable[[], None]) -> Any: ...
@@ -70,7 +71,8 @@ class Link(Generic[_T]):
         watcher.add_reader(self._fd, self._read)
 
     def send(self, message: ToWorker | FromWorker, body: bytes = b"") -> None:
-        """Queue a frame; what the socket takes at once goes out at once.
+        """Queue a frame. It goes out with all others of this turn of the loop: each write costs
+        a system call, and may cost the core that the peer wakes up on.
 
         On a link that is closed or lost this does nothing: `on_lost` told the owner.
 
@@ -85,9 +87,7 @@ class Link(Generic[_T]):
         if body:
             self._unsent.append(memoryview(body))
         if not waiting:
-            self._write()
-            if self._unsent:
-                self._watcher.add_writer(self._fd, self._write)
+            self._watcher.call_soon(self._flush)
 
     @property
     def is_behind(self) -> bool:
@@ -106,6 +106,12 @@ class Link(Generic[_T]):
         if self._open:
             self.close()
             self._on_lost(reason)
+
+    def _flush(self) -> None:
+        if self._unsent:
+            self._write()
+        if self._unsent:
+            self._watcher.add_writer(self._fd, self._write)
 
     def _write(self) -> None:
         try:

@@ -30,10 +30,12 @@ __all__ = [
     "Head",
     "Hello",
     "Outcome",
+    "Place",
     "Profile",
     "Pulse",
     "Ready",
     "Refused",
+    "Taken",
     "ToWorker",
     "TooLarge",
     "Transfer",
@@ -143,6 +145,10 @@ class Cancel(msgspec.Struct, array_like=True, tag=2):
     id: int
 
 
+class Taken(msgspec.Struct, array_like=True, tag=3):
+    """The crawler has the oldest body that lies in the shared memory; its place is free."""
+
+
 class Ready(msgspec.Struct, array_like=True, tag=0):
     """The worker has tried the Hello's profiles and takes requests."""
 
@@ -189,14 +195,25 @@ class Chunk(msgspec.Struct, array_like=True, tag=3):
     id: int
 
 
+class Place(msgspec.Struct, array_like=True):
+    """A part of the memory that a worker shares with its crawler, in bytes."""
+
+    at: int
+    size: int
+
+
 class Done(msgspec.Struct, array_like=True, tag=4):
-    """The response is complete. The frame's body is its body, unless it was streamed."""
+    """The response is complete. The frame's body is its body, unless it was streamed, or lies
+    in the shared memory.
+    """
 
     id: int
     transfer: Transfer
     #: None where it went ahead by itself.
     head: Head | None
     dataloss: bool
+    #: Of the body in the shared memory. What is there is the crawler's until it says Taken.
+    place: Place | None = None
 
 
 class Failed(msgspec.Struct, array_like=True, tag=5):
@@ -241,7 +258,7 @@ class Cancelled(msgspec.Struct, array_like=True, tag=9):
     id: int
 
 
-ToWorker = Hello | Fetch | Cancel
+ToWorker = Hello | Fetch | Cancel | Taken
 FromWorker = Ready | Pulse | Head | Chunk | Done | Failed | Refused | Warned | TooLarge | Cancelled
 #: Exactly one of these ends each Fetch, and nothing about it comes after.
 Outcome = Done | Failed | Refused | TooLarge | Cancelled

@@ -34,6 +34,7 @@ MESSAGES: dict[str, list[wire.ToWorker | wire.FromWorker]] = {
             180.0, 2**30, 2**25, False, True, False, False,
         ),
         wire.Cancel(7),
+        wire.Taken(),
     ],
     "from": [
         wire.Ready(4711, "libcurl", 1024, None),
@@ -41,6 +42,7 @@ MESSAGES: dict[str, list[wire.ToWorker | wire.FromWorker]] = {
         HEAD,
         wire.Chunk(7),
         wire.Done(7, TRANSFER, HEAD, False),
+        wire.Done(7, TRANSFER, HEAD, False, wire.Place(0, 10)),
         wire.Failed(7, TRANSFER, 35, "SSL_ERROR_SYSCALL", True),
         wire.Refused(7, "a header"),
         wire.Warned(7, 10, True),

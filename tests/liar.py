@@ -33,6 +33,12 @@ LIES = {
     "a piece ahead of the head": lambda id: wire.encode(wire.Chunk(id), 2) + b"ok",
     "a head that nobody hears": lambda id: wire.encode(HEAD),
     "cancelled by nobody": lambda id: wire.encode(wire.Cancelled(id)),
+    "a place that is not there": lambda id: wire.encode(
+        wire.Done(id, wire.Transfer(), HEAD, False, wire.Place(0, 2**40))
+    ),
+    "a negative place": lambda id: wire.encode(
+        wire.Done(id, wire.Transfer(), HEAD, False, wire.Place(-8, 8))
+    ),
     "silent": lambda id: b"",
     "ready again": lambda id: wire.encode(wire.Ready(1, "", 1000, None)),
 }
@@ -46,7 +52,7 @@ def main() -> None:
         os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         os.execv(sys.executable, [sys.executable, *arguments])
-    sock = socket.socket(fileno=int(arguments[-1]))
+    sock = socket.socket(fileno=int(arguments[-2]))
     decoder = wire.to_worker_decoder()
     while True:
         for message, _ in decoder.feed(sock.recv(65536)):

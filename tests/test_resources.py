@@ -109,7 +109,6 @@ def test_where_no_session_can_be_made_nothing_is_lost(start_crawl):
             ),
             limit=("nofile", "80:80"),
             CURL_SAFE_WORKERS=1,
-            CURL_SAFE_HANDSHAKE_RETRY_TIMES=100,
         )
         crawled = crawl.finish()
     assert crawled.errors == []
@@ -124,7 +123,10 @@ def test_memory_is_given_back_before_a_worker_is_recycled_for_it():
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n" + lines + b"\r\n" + bytes(2_000_000)
     memory = []
     for bound in (0, 1):
-        with RawOrigin(answer, tls=False) as origin, talking(*start_process(), bound) as talk:
+        with (
+            RawOrigin(answer, tls=False) as origin,
+            talking(*start_process(), max_memory=bound) as talk,
+        ):
             talk.receive()
             for number in range(60):
                 talk.fetch(number, origin.url)

@@ -69,6 +69,7 @@ to_worker = st.one_of(
         fresh=st.booleans(),
     ),
     st.builds(wire.Cancel, id=ids),
+    st.builds(wire.Taken),
 )
 from_worker = st.one_of(
     st.builds(wire.Ready, pid=whole, curl=text, max_descriptors=whole, problem=st.none() | text),

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from scrapy_curl_safe import wire
+from scrapy_curl_safe.arena import SIZE, Source
 from scrapy_curl_safe.pool.process import start_process
 from tests.crawling import ROOT
 from tests.origins.raw import HOLD, RawOrigin
@@ -27,8 +28,16 @@ class Talk:
     """The crawler's end of a worker's socket, blocking."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], sock: socket.socket, max_memory: int = 0
+        self,
+        process: subprocess.Popen[bytes],
+        sock: socket.socket,
+        memory: Source | None,
+        max_memory: int,
     ) -> None:
+        self.memory = memory
+        #: How many bodies came by the shared memory, and whether they are acknowledged.
+        self.placed = 0
+        self.takes = True
         self.process = process
         self.sock = sock
         self._decoder = wire.from_worker_decoder()
@@ -53,7 +62,14 @@ class Talk:
         """The next message that is no sign of life, and its body."""
         while not self._frames:
             self.wait()
-        return self._frames.pop(0)
+        message, body = self._frames.pop(0)
+        place = getattr(message, "place", None)
+        if place is not None:
+            self.placed += 1
+            body = self.memory.read(place)
+            if self.takes:
+                self.send(wire.Taken())
+        return message, body
 
     def wait(self):
         """Take what comes next, signs of life apart."""
@@ -67,9 +83,9 @@ class Talk:
 
 
 @contextlib.contextmanager
-def talking(process, sock, max_memory=0):
+def talking(process, sock, memory=None, max_memory=0):
     with sock:
-        talk = Talk(process, sock, max_memory)
+        talk = Talk(process, sock, memory, max_memory)
         yield talk
     try:
         process.wait(30)
@@ -153,7 +169,7 @@ def crawl_in(directory: Path, code: str, *flags: str) -> str:
 
 START = """
 from scrapy_curl_safe.pool.process import start_process
-process, sock = start_process()
+process, sock, memory = start_process()
 from scrapy_curl_safe import wire
 try:
     profile = wire.encode_profile(wire.Profile())
@@ -275,7 +291,7 @@ def test_a_cancel_stops_the_transfer_and_nothing_else(worker):
 
 
 def test_signs_of_life_come_unasked():
-    with talking(*start_process(), 1) as talk:
+    with talking(*start_process(), max_memory=1) as talk:
         while len(talk.pulses) < 3:
             talk.wait()
     assert all(p.memory > 5 and p.descriptors > 3 and p.in_flight == 0 for p in talk.pulses)
@@ -293,3 +309,38 @@ def test_idle_sessions_are_closed_when_there_are_too_many(worker):
         while origin.open_connections > 8:
             time.sleep(0.01)
         assert origin.accepted == 12
+
+
+def test_large_bodies_come_by_the_shared_memory_as_long_as_there_is_room(worker):
+    size = SIZE // 4 + 1  # three of them fit
+    worker.takes = False
+    with RawOrigin(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size) as origin:
+        for number in range(5):
+            worker.fetch(number, origin.url)
+            _, body = worker.receive()
+            assert len(body) == body.count(b"x") == size
+        assert worker.placed == 3
+        worker.takes = True
+        worker.send(wire.Taken())
+        worker.fetch(5, origin.url)
+        assert len(worker.receive()[1]) == size
+        assert worker.placed == 4
+
+
+def test_small_and_streamed_bodies_take_the_socket(worker):
+    size = 1_000_000
+    with RawOrigin(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size) as origin:
+        worker.fetch(1, origin.url, stream=True)
+        received = 0
+        while not isinstance((message := worker.receive())[0], wire.Done):
+            received += len(message[1])
+        assert received == size
+    with TlsOrigin() as origin:
+        worker.fetch(2, origin.url)
+        assert worker.receive()[1]
+    assert worker.placed == 0
+
+
+def test_a_crawler_that_gives_back_what_it_was_not_given_ends_the_worker(worker):
+    worker.send(wire.Taken())
+    assert worker.process.wait(30) == 70

@@ -71,6 +71,9 @@ class _ReactorLoop:
         # One for each: epoll's and poll's reactors know a descriptor by its number alone.
         self._descriptors: dict[int, _Descriptor] = {}
 
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._reactor.callLater(0, callback)
+
     def call_later(self, delay: float, callback: Callable[[], None], /) -> Timer:
         return _DelayedCall(self._reactor.callLater(delay, callback))
 

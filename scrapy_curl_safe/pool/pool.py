@@ -16,7 +16,18 @@ from scrapy.exceptions import DownloadTimeoutError
 from ..errors import WorkerCrashedError
 from ..figures import Figures
 from ..settings import Settings
-from ..wire import Cancel, Done, FromWorker, Hello, Outcome, Pulse, Ready, WireError
+from ..wire import (
+    Cancel,
+    Done,
+    FromWorker,
+    Hello,
+    Outcome,
+    Place,
+    Pulse,
+    Ready,
+    Taken,
+    WireError,
+)
 from .dispatch import choose
 from .eventloop import EventLoop
 from .job import Job, Result
@@ -98,8 +109,9 @@ class Pool:
             self._in_flight -= 1
             self._forget(job)
 
-    def recycle(self, worker: Worker, why: str) -> None:
-        self._supervisor.recycle(worker, why)
+    def retire(self, worker: Worker, why: str) -> None:
+        """Give it nothing more to do, as far as there is another one, and replace it."""
+        self._supervisor.recycle(worker, why, at_once=True)
 
     async def close(self) -> None:
         await self._supervisor.close()
@@ -168,11 +180,21 @@ class Pool:
             del worker.jobs[job.fetch.id]
             if isinstance(message, Done):
                 worker.warmth.returned(job.key)
+                if message.place is not None:
+                    body = self._take(worker, message.place)
             if not job.future.done():
                 job.future.set_result(Result(message, body, worker))
             self._free(worker)
         elif not job.future.done():
             self._tell_listener(job, message, body)
+
+    def _take(self, worker: Worker, place: Place) -> bytes:
+        """A body that lies in the memory that is shared with the worker."""
+        if worker.memory is None:
+            raise WireError("a body in a memory that is not there")
+        body = worker.memory.read(place)
+        worker.link.send(Taken())
+        return body
 
     def _tell_listener(self, job: Job, message: FromWorker, body: bytes) -> None:
         assert job.worker is not None

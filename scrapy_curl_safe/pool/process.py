@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from .. import worker
+from ..arena import Source, make_memory
 
 _MAIN = str(Path(worker.__file__).with_name("__main__.py"))
 
@@ -31,8 +32,8 @@ _ENVIRONMENT = (
 )
 
 
-def start_process() -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """A worker's process, and the crawler's end of the socket to it.
+def start_process() -> tuple[subprocess.Popen[bytes], socket.socket, Source | None]:
+    """A worker's process, the crawler's end of the socket to it, and what they share of memory.
 
     A fresh interpreter, not a fork: it inherits no thread, no socket, no TLS state and,
     in a session of its own, no Ctrl-C.
@@ -41,20 +42,26 @@ def start_process() -> tuple[subprocess.Popen[bytes], socket.socket]:
         OSError: no process or no descriptor can be had.
     """
     ours, theirs = socket.socketpair()
-    with theirs:
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-I", _MAIN, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env=_environment(),
-                start_new_session=True,
-            )
-        except BaseException:
-            ours.close()
-            raise
-    return process, ours
+    memory = None
+    try:
+        memory = make_memory()
+        shared = [theirs.fileno()] + ([memory] if memory is not None else [])
+        process = subprocess.Popen(
+            [sys.executable, "-I", _MAIN, *map(str, shared)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=shared,
+            env=_environment(),
+            start_new_session=True,
+        )
+        return process, ours, Source(memory) if memory is not None else None
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+        if memory is not None:
+            os.close(memory)
 
 
 def _environment() -> dict[str, str]:

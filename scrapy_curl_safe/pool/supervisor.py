@@ -15,6 +15,7 @@ import subprocess
 import time
 from typing import Any, Protocol
 
+from ..arena import Source
 from ..figures import Figures
 from ..link import Link
 from ..settings import Settings
@@ -76,6 +77,7 @@ class Worker:
 
     Attributes:
         slot: its number; a worker that replaces another has the other's.
+        memory: where it puts large bodies, if anywhere.
         in_quarantine: whether it is kept for requests that must be alone in a worker.
         jobs: what is in flight in it, by request id. Its owner's to fill and empty.
         warmth: which connections it has open.
@@ -83,8 +85,15 @@ class Worker:
         max_descriptors: how many it may have open and stay.
     """
 
-    def __init__(self, slot: int, process: subprocess.Popen[bytes], in_quarantine: bool) -> None:
+    def __init__(
+        self,
+        slot: int,
+        process: subprocess.Popen[bytes],
+        memory: Source | None,
+        in_quarantine: bool,
+    ) -> None:
         self.slot = slot
+        self.memory = memory
         self.in_quarantine = in_quarantine
         self.process = process
         self.link: Link[FromWorker]
@@ -148,11 +157,14 @@ class Supervisor:
             self._start(slot)
         self._schedule_tick()
 
-    def recycle(self, worker: Worker, why: str) -> None:
+    def recycle(self, worker: Worker, why: str, *, at_once: bool = False) -> None:
         """Replace a worker without losing a request: its successor comes up first, then it
         gets no more requests, and ends when the last one in flight is done.
 
         One at a time; while another is being recycled this does nothing.
+
+        Args:
+            at_once: whether it gets no more requests from now on, since they would all fail.
         """
         if self._recycling is not None or worker.state is not State.READY:
             return
@@ -160,6 +172,8 @@ class Supervisor:
         self._figures.worker_recycled()
         logger.info("Recycling worker %d (pid %d): %s", worker.slot, worker.pid, why)
         self._start_later(worker.slot)
+        if at_once:
+            self._drain(worker)
 
     def extend_quarantine(self, wanted: int) -> None:
         """See that so many workers for one request at a time are about to be up, or as many
@@ -208,11 +222,11 @@ class Supervisor:
     def _start(self, slot: int) -> None:
         self._timers.pop(slot, None)
         try:
-            process, sock = start_process()
+            process, sock, memory = start_process()
         except OSError as error:
             self._start_failed(slot, f"cannot start a worker: {error}")
             return
-        worker = Worker(slot, process, slot >= self._settings.workers)
+        worker = Worker(slot, process, memory, slot >= self._settings.workers)
         worker.link = Link(
             self._loop,
             sock,
@@ -270,9 +284,13 @@ class Supervisor:
             self._recycling = None
             for other in self.ready:
                 if other.slot == worker.slot and other is not worker:
-                    other.state = State.DRAINING
-                    self.finished_one(other)
+                    self._drain(other)
         self._owner.on_ready(worker)
+
+    def _drain(self, worker: Worker) -> None:
+        worker.state = State.DRAINING
+        if not worker.jobs:
+            self._end(worker)
 
     def _on_pulse(self, worker: Worker, pulse: Pulse) -> None:
         most = self._settings.worker_max_memory_mb
@@ -321,6 +339,8 @@ class Supervisor:
 
     def _gone(self, worker: Worker, status: int) -> None:
         self._workers.remove(worker)
+        if worker.memory is not None:
+            worker.memory.close()
         if self._closed is not None:
             if not self._workers and not self._closed.done():
                 self._closed.set_result(None)

@@ -1,4 +1,4 @@
-"""Start of a worker, given the number of the socket to its crawler.
+"""Start of a worker, given the numbers of the socket to its crawler and of the shared memory.
 
 The crawler runs this file by its path and with ``-I``, so that nothing in the directory
 of the crawl (a ``socket.py``, say) can shadow a standard module; where else to import
@@ -22,7 +22,7 @@ def main() -> None:
         _load_package(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     from scrapy_curl_safe.worker.server import serve  # noqa: PLC0415
 
-    serve(int(sys.argv[1]))
+    serve(*map(int, sys.argv[1:3]))
 
 
 def _load_package(directory: str) -> None:

@@ -19,6 +19,7 @@ from ..wire import (
     FromWorker,
     Head,
     Outcome,
+    Place,
     Refused,
     TooLarge,
     Transfer,
@@ -59,6 +60,7 @@ class Download:
         fetch: what to download.
         body: the request's body.
         send: takes each message for the crawler and its body; the last one is an Outcome.
+        put: takes a body's pieces and its size, if it has room for them, and says where they are.
         on_end: called once when the download is over, cancelled or not.
         must_pause: whether a piece of a streamed body has to wait until `resume` is called,
             since the crawler has not taken the ones before.
@@ -70,12 +72,14 @@ class Download:
         fetch: Fetch,
         body: bytes,
         send: Send,
+        put: Callable[[list[bytes], int], Place | None],
         on_end: Callable[[int], None],
         must_pause: Callable[[Download], bool],
     ) -> None:
         self._session = session
         self._fetch = fetch
         self._send = send
+        self._put = put
         self._on_end = on_end
         self._must_pause = must_pause
         self._curl = session.take()
@@ -315,8 +319,9 @@ class Download:
             return
         head = None if self._fetch.stream else self._head
         pieces = self._pieces
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._end(Done(self._fetch.id, transfer, head, dataloss), body)
+        place = None if self._fetch.stream else self._put(pieces, self._size)
+        body = b"" if place is not None else pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._end(Done(self._fetch.id, transfer, head, dataloss, place), body)
 
     def _end(self, message: Outcome, body: bytes = b"") -> None:
         self._over = True

@@ -10,6 +10,7 @@ import socket
 
 import curl_cffi
 
+from ..arena import Sink
 from ..link import Link
 from ..wire import (
     Cancel,
@@ -17,9 +18,11 @@ from ..wire import (
     Fetch,
     FromWorker,
     Hello,
+    Place,
     Pulse,
     Ready,
     Refused,
+    Taken,
     ToWorker,
     Transfer,
     WireError,
@@ -34,17 +37,24 @@ from .session import ExhaustedError, Sessions
 _OUT_OF_MEMORY = 27  # CURLE_OUT_OF_MEMORY
 
 
-def serve(fd: int) -> None:
-    """Work for the crawler at the other end of this socket until it is gone."""
+def serve(sock: int, memory: int | None = None) -> None:
+    """Work for the crawler at the other end of this socket until it is gone.
+
+    Args:
+        sock: number of the socket's descriptor.
+        memory: likewise of what an arena is in, if there is one.
+    """
     # Ctrl-C reaches a whole terminal; when its workers end is for the crawler to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     system.end_with_the_crawler()
     system.forbid_core_dumps()
+    system.give_way()
     max_descriptors = system.raise_descriptor_limit()
     sandbox.enter()
     # What is loaded by now stays; the collector need not look at it again.
     gc.freeze()
-    asyncio.run(_Server(socket.socket(fileno=fd), max_descriptors).run())
+    sink = Sink(memory) if memory is not None else None
+    asyncio.run(_Server(socket.socket(fileno=sock), sink, max_descriptors).run())
 
 
 def _die(loop: asyncio.AbstractEventLoop, context: object) -> None:
@@ -57,8 +67,9 @@ def _die(loop: asyncio.AbstractEventLoop, context: object) -> None:
 
 
 class _Server:
-    def __init__(self, sock: socket.socket, max_descriptors: int) -> None:
+    def __init__(self, sock: socket.socket, sink: Sink | None, max_descriptors: int) -> None:
         self._sock = sock
+        self._sink = sink
         self._max_descriptors = max_descriptors
         self._resolver_state = system.resolver_state()
         self._downloads: dict[int, Download] = {}
@@ -90,6 +101,8 @@ class _Server:
             download = self._downloads.get(message.id)
             if download is not None:
                 download.cancel()
+        elif isinstance(message, Taken):
+            self._give_back()
         else:
             self._greet(message)
 
@@ -126,12 +139,21 @@ class _Server:
         except ExhaustedError as error:
             self._link.send(Failed(fetch.id, Transfer(), _OUT_OF_MEMORY, str(error)))
             return
-        download = Download(session, fetch, body, self._send, self._on_end, self._must_pause)
+        download = Download(
+            session, fetch, body, self._send, self._put, self._on_end, self._must_pause
+        )
         self._downloads[fetch.id] = download
         download.start()
 
     def _send(self, message: FromWorker, body: bytes) -> None:
         self._link.send(message, body)
+
+    def _put(self, pieces: list[bytes], size: int) -> Place | None:
+        return None if self._sink is None else self._sink.put(pieces, size)
+
+    def _give_back(self) -> None:
+        if self._sink is not None:
+            self._sink.give_back()
 
     def _must_pause(self, download: Download) -> bool:
         if not self._link.is_behind:

@@ -23,6 +23,13 @@ def end_with_the_crawler() -> None:
     _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def give_way() -> None:
+    """A worker that wakes up takes no core from a crawler at work: the crawler is what a crawl
+    waits for, and a worker has others to wait for. See sched(7), SCHED_BATCH."""
+    with contextlib.suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def forbid_core_dumps() -> None:
     """They would hold cookies and passwords. (Of one byte: zero does not stop a dump that
     core_pattern pipes to a program.)"""
