@@ -177,11 +177,12 @@ class Pool:
             raise WireError(f"{type(message).__name__} of a request that it does not have")
         job.check(message)
         if isinstance(message, Outcome):
+            # First: until the body is there, the request is lost if the worker is.
+            if isinstance(message, Done) and message.place is not None:
+                body = self._take(worker, message.place)
             del worker.jobs[job.fetch.id]
             if isinstance(message, Done):
                 worker.warmth.returned(job.key)
-                if message.place is not None:
-                    body = self._take(worker, message.place)
             if not job.future.done():
                 job.future.set_result(Result(message, body, worker))
             self._free(worker)
