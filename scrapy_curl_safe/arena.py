@@ -93,10 +93,11 @@ class Source:
 
 
 class Sink:
-    """The worker's side."""
+    """The worker's side. It takes the descriptor over."""
 
     def __init__(self, fd: int) -> None:
         self._memory = mmap.mmap(fd, SIZE)
+        os.close(fd)
         self._ring = Ring(SIZE)
 
     def put(self, pieces: list[bytes], size: int) -> Place | None:

@@ -60,8 +60,8 @@ def memory():
     fd = make_memory()
     if fd is None:
         pytest.skip("this system has no memfd")
-    yield Sink(fd), Source(fd)
-    os.close(fd)
+    source = Source(fd)
+    return Sink(fd), source
 
 
 def test_what_one_side_puts_the_other_reads(memory):

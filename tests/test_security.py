@@ -77,13 +77,13 @@ def test_the_socket_has_no_name_that_others_could_connect_to(running):
 
 
 def test_a_worker_has_no_descriptor_of_its_crawler(running):
-    """Beside the socket to it, and the log."""
+    """Beside the socket to it, the memory for large bodies, and the log."""
     theirs = {os.readlink(fd) for fd in Path(f"/proc/{running.process.pid}/fd").iterdir()}
     for pid in running.workers():
         shared = {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()} & theirs
         kinds = {link.partition(":")[0] for link in shared}
         # stderr is a pipe here; each has an epoll of its own, all of one name.
-        assert kinds <= {"pipe", "anon_inode", "/dev/null"}, shared
+        assert kinds <= {"pipe", "anon_inode", "/dev/null", "/memfd"}, shared
 
 
 def test_a_netrc_is_not_read(crawl, tmp_path):
