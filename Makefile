@@ -5,15 +5,17 @@ PYTEST_ARGS ?=
 
 CONFORMANCE_VENV := .venv-conformance
 CONFORMANCE_ARGS ?=
+BENCH_ARGS ?= --write
 CHAOS_ARGS ?=
 FUZZ_ARGS ?=
 
-.PHONY: help demo test conformance chaos fuzz soak lint format clean
+.PHONY: help demo test conformance bench chaos fuzz soak lint format clean
 
 help:
 	@echo "make demo    crawl the example's flaky origin, with a live log, stats and a summary"
 	@echo "make test    the test suite (some minutes)"
 	@echo "make conformance  the table in docs/conformance.md: every handler, the same probes"
+	@echo "make bench   how fast every handler is (BENCH_ARGS=--quick; needs nginx)"
 	@echo "make chaos   20,000 requests while workers are killed (CHAOS_ARGS='--seed 1')"
 	@echo "make fuzz    ten million broken frames for the wire's decoder"
 	@echo "make soak    the slow tests: hundreds of thousands of requests"
@@ -46,6 +48,9 @@ $(CONFORMANCE_VENV)/.installed: pyproject.toml scrapy_curl_safe/__init__.py
 
 conformance: $(CONFORMANCE_VENV)/.installed
 	$(CONFORMANCE_VENV)/bin/python -m conformance $(CONFORMANCE_ARGS)
+
+bench: $(CONFORMANCE_VENV)/.installed
+	$(CONFORMANCE_VENV)/bin/python -m benchmarks.speed $(BENCH_ARGS)
 
 chaos: $(INSTALLED)
 	$(VENV)/bin/python -m tests.chaos $(CHAOS_ARGS)
