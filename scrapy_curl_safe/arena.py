@@ -100,14 +100,11 @@ class Sink:
         os.close(fd)
         self._ring = Ring(SIZE)
 
-    def put(self, pieces: list[bytes], size: int) -> Place | None:
+    def put(self, body: bytes | memoryview) -> Place | None:
         """Where the body is; None if it is to take the socket."""
-        place = self._ring.take(size) if size >= _LEAST else None
+        place = self._ring.take(len(body)) if len(body) >= _LEAST else None
         if place is not None:
-            at = place.at
-            for piece in pieces:
-                self._memory[at : at + len(piece)] = piece
-                at += len(piece)
+            self._memory[place.at : place.at + place.size] = body
         return place
 
     def give_back(self) -> None:

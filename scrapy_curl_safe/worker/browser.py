@@ -9,9 +9,11 @@ from typing import Any, get_args
 
 import curl_cffi
 from curl_cffi import BrowserTypeLiteral, Curl, CurlOpt, CurlSslVersion, ffi
+from curl_cffi.curl import DEFAULT_CACERT
 from curl_cffi.requests.utils import set_curl_options
 
 from ..wire import Profile
+from .handle import Handle
 
 TARGETS: frozenset[str] = frozenset(get_args(BrowserTypeLiteral))
 # Now: a worker may not read everywhere later.
@@ -30,12 +32,7 @@ class ProfileError(Exception):
     """No handle can be made for this profile, and why."""
 
 
-class HttpCurl(Curl):
-    # Every curl_cffi.Curl allocates this buffer, which only WebSockets use: 128 kB a handle.
-    _WS_RECV_BUFFER_SIZE = 1
-
-
-def make_handle(profile: Profile) -> HttpCurl:
+def make_handle(profile: Profile) -> Handle:
     """A handle with everything set that requests of this profile share.
 
     Raises:
@@ -46,7 +43,7 @@ def make_handle(profile: Profile) -> HttpCurl:
             f"curl_cffi {_VERSION} cannot impersonate {profile.impersonate!r}: "
             f"it knows {', '.join(sorted(TARGETS))}"
         )
-    curl = HttpCurl()
+    curl = Handle()
     try:
         _impersonate(curl, profile)
     except Exception as error:
@@ -116,10 +113,9 @@ def _tls(curl: Curl, profile: Profile) -> None:
         curl.setopt(option, verify)
     for option in (CurlOpt.SSL_VERIFYHOST, CurlOpt.PROXY_SSL_VERIFYHOST):
         curl.setopt(option, 2 * verify)
-    if not profile.verify:
-        # Else libcurl reads all authorities for every connection, though it trusts anyone.
-        curl.setopt(CurlOpt.CAINFO, ffi.NULL)
-        curl.setopt(CurlOpt.PROXY_CAINFO, ffi.NULL)
+    for option in (CurlOpt.CAINFO, CurlOpt.PROXY_CAINFO):
+        # Without a need for them libcurl would read all authorities for every connection.
+        curl.setopt(option, DEFAULT_CACERT if profile.verify else ffi.NULL)
     if profile.tls_min is not None or profile.tls_max is not None:
         # CURLOPT_SSLVERSION: the maximum stands in the upper 16 bits.
         limits = _TLS_MIN[profile.tls_min] | _TLS_MIN[profile.tls_max] << 16
@@ -133,6 +129,8 @@ def _route(curl: Curl, profile: Profile) -> None:
     if profile.proxy_user is not None:
         curl.setopt(CurlOpt.PROXYUSERNAME, profile.proxy_user)
         curl.setopt(CurlOpt.PROXYPASSWORD, profile.proxy_password or b"")
+    if profile.proxy_headers:
+        curl.setopt(CurlOpt.PROXYHEADER, profile.proxy_headers)
     if profile.interface is not None:
         curl.setopt(CurlOpt.INTERFACE, _interface(profile.interface))
     if profile.local_port:

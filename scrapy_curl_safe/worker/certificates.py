@@ -8,24 +8,40 @@ same origin.
 
 from __future__ import annotations
 
+import ctypes
 import ssl
 from collections import OrderedDict
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
-from cffi import FFI
-from curl_cffi import Curl, CurlInfo, ffi, lib
+from curl_cffi import CurlInfo, ffi, lib
 
-# curl_cffi's getinfo() reads the answer to CURLINFO_CERTINFO as a list of strings, which it
-# is not (seen with curl_cffi 0.16.3): https://curl.se/libcurl/c/CURLINFO_CERTINFO.html
-_structs = FFI()
-_structs.cdef(
+from .handle import Handle
+
+
+class _Slist(ctypes.Structure):
+    """libcurl's struct curl_slist."""
+
+
+_Slist._fields_ = [("data", ctypes.c_char_p), ("next", ctypes.POINTER(_Slist))]
+
+
+class _CertInfo(ctypes.Structure):
+    """libcurl's struct curl_certinfo.
+
+    curl_cffi's getinfo() reads the answer to CURLINFO_CERTINFO as a list of strings, which it
+    is not (seen with curl_cffi 0.16.3): https://curl.se/libcurl/c/CURLINFO_CERTINFO.html
     """
-    struct curl_slist { char *data; struct curl_slist *next; };
-    struct curl_certinfo { int num_of_certs; struct curl_slist **certinfo; };
-    """
-)
+
+    _fields_ = (
+        ("num_of_certs", ctypes.c_int),
+        ("certinfo", ctypes.POINTER(ctypes.POINTER(_Slist))),
+    )
+
+
 _FIELD = b"Cert:"
+_CONN_ID = int(CurlInfo.CONN_ID)
+_NUM_CONNECTS = int(CurlInfo.NUM_CONNECTS)
 
 _K = TypeVar("_K")
 
@@ -37,21 +53,20 @@ class Certificates:
         self._of_connection: _Recent[int] = _Recent()
         self._of_origin: _Recent[str] = _Recent()
 
-    def of(self, curl: Curl, url: str) -> tuple[bytes | None, bool]:
+    def of(self, handle: Handle, url: str) -> tuple[bytes | None, bool]:
         """The certificate of a transfer that has its response's headers, and whether the
         handshake that it made, if it made one, was resumed.
 
         Args:
-            curl: its handle, with CURLOPT_CERTINFO set.
+            handle: its own, with CURLOPT_CERTINFO set.
             url: what it downloads.
         """
-        connection = curl.getinfo(CurlInfo.CONN_ID)
-        assert isinstance(connection, int)
-        if not curl.getinfo(CurlInfo.NUM_CONNECTS):
+        connection = handle.number(_CONN_ID)
+        if not handle.number(_NUM_CONNECTS):
             return self._of_connection.get(connection), False
         parts = urlsplit(url)
         origin = f"{parts.hostname}:{parts.port}"
-        certificate = _leaf(curl)
+        certificate = _leaf(handle)
         resumed = certificate is None
         if certificate is None:
             certificate = self._of_origin.get(origin)
@@ -79,16 +94,16 @@ class _Recent(Generic[_K]):
             self._values.popitem(last=False)
 
 
-def _leaf(curl: Curl) -> bytes | None:
+def _leaf(handle: Handle) -> bytes | None:
     """The first certificate of the chain, or None where no handshake brought one."""
     answer = ffi.new("void **")
-    if lib.curl_easy_getinfo(curl._curl, CurlInfo.CERTINFO, answer) or not answer[0]:
+    if lib.curl_easy_getinfo(handle._curl, CurlInfo.CERTINFO, answer) or not answer[0]:
         return None
-    info = _structs.cast("struct curl_certinfo *", int(ffi.cast("uintptr_t", answer[0])))
+    info = _CertInfo.from_address(int(ffi.cast("uintptr_t", answer[0])))
     field = info.certinfo[0] if info.num_of_certs else None
     while field:
-        text = _structs.string(field.data)
+        text: bytes = field.contents.data
         if text.startswith(_FIELD):
             return ssl.PEM_cert_to_DER_cert(text[len(_FIELD) :].decode("ascii"))
-        field = field.next
+        field = field.contents.next
     return None

@@ -148,8 +148,8 @@ class _Server:
     def _send(self, message: FromWorker, body: bytes) -> None:
         self._link.send(message, body)
 
-    def _put(self, pieces: list[bytes], size: int) -> Place | None:
-        return None if self._sink is None else self._sink.put(pieces, size)
+    def _put(self, body: memoryview) -> Place | None:
+        return None if self._sink is None else self._sink.put(body)
 
     def _give_back(self) -> None:
         if self._sink is not None:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
-from curl_cffi import AsyncCurl, Curl, CurlMOpt, ffi, lib
+from curl_cffi import CurlMOpt
 
 from ..wire import Profile, decode_profile
 from .browser import browser_headers, make_handle
 from .certificates import Certificates
+from .handle import Handle
+from .multi import Multi
 
-# Idle handles kept for reuse. One costs about 20 kB, making one about 0.1 ms.
+# Idle handles kept for reuse. One costs about 30 kB, making one about 0.1 ms.
 _SPARE_HANDLES = 64
 
 
@@ -42,46 +44,32 @@ class Session:
         self.browser_headers = browser_headers(profile)
         self.certificates = Certificates()
         self.in_flight = 0
-        self._spare: list[Curl] = [make_handle(profile)]
-        self._curls = AsyncCurl()
-        if self._curls._curlm == ffi.NULL:
+        self._spare: list[Handle] = [make_handle(profile)]
+        self.transfers = Multi()
+        if not self.transfers.is_usable:
             raise ExhaustedError("no descriptor or memory is left for a session")
-        self._set_option(CurlMOpt.MAXCONNECTS, max_connections)
+        self.transfers.set_number(CurlMOpt.MAXCONNECTS, max_connections)
         # Those that wait for a close_notify count, too: where one does not come, libcurl 8.21
         # would wait for good.
-        self._set_option(CurlMOpt.MAX_TOTAL_CONNECTIONS, 2 * max_connections)
+        self.transfers.set_number(CurlMOpt.MAX_TOTAL_CONNECTIONS, 2 * max_connections)
 
-    def _set_option(self, option: CurlMOpt, number: int) -> None:
-        # AsyncCurl.setopt hands libcurl the address of a number where it takes the number
-        # (curl_cffi 0.15 and 0.16.3), which libcurl ignores.
-        lib.curl_multi_setopt(self._curls._curlm, option, ffi.cast("void *", number))
-
-    def start(self, curl: Curl) -> asyncio.Future[None]:
+    def take(self) -> Handle:
         self.in_flight += 1
-        future: asyncio.Future[None] = self._curls.add_handle(curl)
-        return future
-
-    def cancel(self, curl: Curl) -> None:
-        """Stop a started transfer; its future is cancelled."""
-        self._curls.remove_handle(curl)
-
-    def take(self) -> Curl:
         return self._spare.pop() if self._spare else make_handle(self.profile)
 
-    def give_back(self, curl: Curl, *, started: bool) -> None:
-        self.in_flight -= started
-        # Also drops the callbacks, and with them all that they hold.
-        curl.clean_handles_and_buffers()
+    def give_back(self, handle: Handle) -> None:
+        self.in_flight -= 1
         if len(self._spare) < _SPARE_HANDLES:
-            self._spare.append(curl)
+            handle.forget()
+            self._spare.append(handle)
         else:
-            curl.close()
+            handle.close()
 
     async def close(self) -> None:
-        for curl in self._spare:
-            curl.close()
+        for handle in self._spare:
+            handle.close()
         self._spare.clear()
-        await self._curls.close()  # type: ignore[no-untyped-call]
+        await self.transfers.close()  # type: ignore[no-untyped-call]
 
 
 class Sessions:

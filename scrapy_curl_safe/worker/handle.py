@@ -1,0 +1,131 @@
+"""A libcurl easy handle that is used again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from curl_cffi import Curl, CurlOpt, ffi, lib
+
+from .memory import FWRITE, Stream
+
+# As plain numbers: members of curl_cffi's enumerations take longer to look up.
+_HTTPHEADER = int(CurlOpt.HTTPHEADER)
+_CUSTOMREQUEST = int(CurlOpt.CUSTOMREQUEST)
+_WRITEDATA = int(CurlOpt.WRITEDATA)
+_WRITEFUNCTION = int(CurlOpt.WRITEFUNCTION)
+_HEADERDATA = int(CurlOpt.HEADERDATA)
+_HEADERFUNCTION = int(CurlOpt.HEADERFUNCTION)
+
+_TYPE_OF_OPTION = 10_000  # CURLOPTTYPE_LONG is below, CURLOPTTYPE_OFF_T above
+_TYPE_OF_INFO = 0xF00000  # CURLINFO_TYPEMASK
+_INFO_LONG = 0x200000
+
+# Bytes of a response whose memory a spare handle keeps.
+_SPARE_MEMORY = 256 * 1024
+
+
+class Handle(Curl):
+    """What is set stays set until it is set to something else.
+
+    It goes round curl_cffi's own setopt() and getinfo(): those take 2 to 3 µs each, and a
+    request would need 25 of them.
+    """
+
+    # Every curl_cffi.Curl allocates this buffer, which only WebSockets use: 128 kB a handle.
+    _WS_RECV_BUFFER_SIZE = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._values: dict[int, Any] = {}
+        self._long = ffi.new("long *")
+        self._offset = ffi.new("int64_t *")
+        self._text = ffi.new("char **")
+        self._header_lines = ffi.NULL
+        self._is_plain = False
+        #: Has the response, its head first, unless callbacks do.
+        self.stream = Stream()
+
+    def set_number(self, option: int, value: int) -> None:
+        """
+        Raises:
+            CurlError: libcurl does not take it; so do the next two.
+        """
+        if self._values.get(option) != value:
+            holder = self._long if option < _TYPE_OF_OPTION else self._offset
+            holder[0] = value
+            self._set(option, holder)
+            self._values[option] = value
+
+    def set_text(self, option: int, value: bytes | None) -> None:
+        """libcurl copies it. None undoes the option."""
+        if option not in self._values or self._values[option] != value:
+            self._set(option, ffi.NULL if value is None else value)
+            self._values[option] = value
+
+    def set_header_lines(self, lines: list[bytes]) -> None:
+        """For CURLOPT_HTTPHEADER."""
+        if self._values.get(_HTTPHEADER) == lines:
+            return
+        new = ffi.NULL
+        for line in lines:
+            new = lib.curl_slist_append(new, line)
+        self._set(_HTTPHEADER, new)
+        lib.curl_slist_free_all(self._header_lines)
+        self._header_lines = new
+        self._values[_HTTPHEADER] = lines
+
+    def set_method(self, method: str, body: bytes) -> None:
+        plain = method == "GET" and not body
+        if plain and self._is_plain:
+            return
+        self._is_plain = plain
+        # First: it undoes what a HEAD or a body left behind.
+        self.setopt(CurlOpt.HTTPGET, 1)
+        if method == "HEAD":
+            self.setopt(CurlOpt.NOBODY, 1)
+        elif body or method in ("POST", "PUT", "PATCH"):
+            self.setopt(CurlOpt.POSTFIELDSIZE_LARGE, len(body))
+            self.setopt(CurlOpt.POSTFIELDS, body)
+        named = body or method not in ("GET", "HEAD")
+        self.set_text(_CUSTOMREQUEST, method.encode() if named else None)
+
+    def write_to_stream(self) -> None:
+        """Let libcurl write the response to `stream`: its head, its body, its trailers."""
+        if self._values.get(_WRITEFUNCTION) is not self.stream:
+            for option in (_WRITEFUNCTION, _HEADERFUNCTION):
+                self._set(option, FWRITE)
+            for option in (_WRITEDATA, _HEADERDATA):
+                self._set(option, self.stream.pointer)
+            self._values[_WRITEFUNCTION] = self.stream
+
+    def write_to(self, on_header: Callable[[bytes], int], on_body: Callable[[bytes], int]) -> None:
+        """Let libcurl call these with each line of the head and each piece of the body."""
+        self.setopt(CurlOpt.HEADERFUNCTION, on_header)
+        self.setopt(CurlOpt.WRITEFUNCTION, on_body)
+        self._values[_WRITEFUNCTION] = None
+
+    def number(self, info: int) -> int:
+        holder = self._long if info & _TYPE_OF_INFO == _INFO_LONG else self._offset
+        lib.curl_easy_getinfo(self._curl, info, holder)
+        return int(holder[0])
+
+    def text(self, info: int) -> bytes:
+        lib.curl_easy_getinfo(self._curl, info, self._text)
+        return bytes(ffi.string(self._text[0])) if self._text[0] else b""
+
+    def forget(self) -> None:
+        """Drop what the last request brought: bodies and callbacks, and all that those hold."""
+        self._body_handle = self._write_handle = self._header_handle = self._debug_handle = None
+        if self.stream.rewind() > _SPARE_MEMORY:
+            self.stream.close()
+            self.stream = Stream()
+
+    def close(self) -> None:
+        super().close()
+        lib.curl_slist_free_all(self._header_lines)
+        self._header_lines = ffi.NULL
+        self.stream.close()
+
+    def _set(self, option: int, value: Any) -> None:
+        self._check_error(lib._curl_easy_setopt(self._curl, option, value), "setopt", option)
