@@ -2,12 +2,16 @@
 
 Counters only add up, so that the stats of several machines can be summed; rates and
 percentiles are set when `set_rates` is called.
+
+A count reaches Scrapy's stats with all others of the same turn of the loop: one call of
+`inc_value` costs 2 µs there, and one page has eight counts.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 
 from scrapy.statscollectors import StatsCollector
 
@@ -42,15 +46,30 @@ class Percentiles:
 
 
 class Figures:
-    """What the pool and the handler count, into Scrapy's stats."""
+    """What the pool and the handler count, into Scrapy's stats.
 
-    def __init__(self, stats: StatsCollector) -> None:
+    Args:
+        call_soon: has a function called at the end of this turn of the loop.
+    """
+
+    def __init__(
+        self, stats: StatsCollector, call_soon: Callable[[Callable[[], None]], object]
+    ) -> None:
         self._stats = stats
+        self._call_soon = call_soon
+        self._counts: Counter[str] = Counter()
         self._handshake_times = Percentiles()
         self._most_in_flight = 0
 
     def _add(self, key: str, count: int = 1) -> None:
         if count:
+            if not self._counts:
+                self._call_soon(self._hand_over)
+            self._counts[key] += count
+
+    def _hand_over(self) -> None:
+        counts, self._counts = self._counts, Counter()
+        for key, count in counts.items():
             self._stats.inc_value(f"curl_safe/{key}", count)
 
     # Requests
@@ -120,6 +139,7 @@ class Figures:
     # Rates
 
     def set_rates(self) -> None:
+        self._hand_over()
         count = self._stats.get_value("curl_safe/handshake/count", 0)
         if not count:
             return

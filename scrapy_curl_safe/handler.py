@@ -25,7 +25,7 @@ from .errors import (
     download_error,
 )
 from .identity import make_headers, make_profile, origin_of
-from .meta import AVOID, CRASHES, FRESH, RETRIES, request_options
+from .meta import AVOID, CRASHES, FRESH, RETRIES, request_options, start_anew_if_given_up
 from .pool.job import Job, Result
 from .reception import Reception, info_of, is_heard
 from .shared import Shared, close_crawl
@@ -82,6 +82,7 @@ class CurlSafeDownloadHandler:
             DownloadFailedError, StopDownload: as Scrapy's own handlers do.
         """
         request.meta.pop("curl_safe_info", None)
+        start_anew_if_given_up(request.meta)
         options = request_options(request.meta)
         if options is False:
             return await self._download_by_scrapy(request)
@@ -210,9 +211,5 @@ class CurlSafeDownloadHandler:
 
     def _count(self, request: Request, transfer: Transfer, failed: str | None = None) -> None:
         self._shared.figures.transferred(transfer)
-        if _is_tls(request):
+        if request.url.startswith("https:"):
             self._shared.figures.handshakes(transfer, failed)
-
-
-def _is_tls(request: Request) -> bool:
-    return urlparse_cached(request).scheme == "https"

@@ -145,7 +145,8 @@ def make_headers(request: Request, options: dict[str, Any], profile: Profile) ->
     browser = profile.impersonate is not None or profile.fingerprint is not None
     like_browser = browser and profile.default_headers
     headers: HeaderList = []
-    for name, values in request.headers.items():
+    # As the Headers hold them. Their own items() normalizes each name once more.
+    for name, values in dict.items(request.headers):
         lower = name.lower()
         if lower == b"proxy-authorization":
             continue
@@ -153,7 +154,7 @@ def make_headers(request: Request, options: dict[str, Any], profile: Profile) ->
             headers.append((name, None))
         elif not (like_browser and _gives_way(lower, values)):
             headers += [(name, value) for value in values]
-    if like_browser and b"Accept-Encoding" not in request.headers:
+    if like_browser and not dict.__contains__(request.headers, b"Accept-Encoding"):
         # HttpCompressionMiddleware is off: nobody would decode what the browser offers.
         headers.append((b"Accept-Encoding", None))
     return headers

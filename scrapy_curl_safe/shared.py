@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -34,17 +35,24 @@ class Shared:
         self._crawler = crawler
         self._users = 0
         self.settings = Settings.load(crawler.settings)
-        self.figures = Figures(crawler.stats)
+        loop = running_event_loop()
+        self.figures = Figures(crawler.stats, loop.call_soon)
         #: Of a request that asks for nothing of its own.
         self.profile = make_profile(Request("data:,"), {}, self.settings)
         self.encoded_profile = encode_profile(self.profile)
-        self.pool = Pool(
-            running_event_loop(), self.settings, self.figures, self._profiles(), self._give_up
-        )
+        self.pool = Pool(loop, self.settings, self.figures, self._profiles(), self._give_up)
         # The stats are dumped before the handlers are closed.
         crawler.signals.connect(self.figures.set_rates, signals.spider_closed)
         # Not before: a crawl that fails on its way here never closes its handlers.
-        crawler.signals.connect(self.pool.start, signals.spider_opened)
+        crawler.signals.connect(self._spider_opened, signals.spider_opened)
+
+    def _spider_opened(self) -> None:
+        self.pool.start()
+        # What is loaded by now stays, and a full round of the collector need not look at it:
+        # that was a tenth of a crawl's time. Once a process, since what is there at the start
+        # of another crawl may be garbage of the first.
+        if not gc.get_freeze_count():
+            gc.freeze()
 
     def _profiles(self) -> list[tuple[str, bytes]]:
         browsers = [

@@ -60,18 +60,15 @@ def choose(candidates: Iterable[_C], key: Hashable, avoid: int | None = None) ->
         avoid: slot of the worker that failed this request; taken only if it is the only one.
     """
     workers = list(candidates)
-    if len(workers) > 1:
+    if avoid is not None and len(workers) > 1:
         workers = [w for w in workers if w.slot != avoid]
     if not workers:
         return None
     idlest = min(workers, key=_load)
-    warm = [
-        w
-        for w in workers
-        if w.warmth.has(key) and w.in_flight <= 2 * idlest.in_flight + _WARM_ALLOWANCE
-    ]
+    busy = 2 * idlest.in_flight + _WARM_ALLOWANCE
+    warm = [w for w in workers if w.warmth.has(key) and w.in_flight <= busy]
     return min(warm, key=_load) if warm else idlest
 
 
-def _load(worker: Candidate) -> tuple[int, int]:
-    return worker.in_flight, worker.slot
+def _load(worker: Candidate) -> int:
+    return worker.in_flight

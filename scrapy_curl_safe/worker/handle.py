@@ -21,9 +21,6 @@ _TYPE_OF_OPTION = 10_000  # CURLOPTTYPE_LONG is below, CURLOPTTYPE_OFF_T above
 _TYPE_OF_INFO = 0xF00000  # CURLINFO_TYPEMASK
 _INFO_LONG = 0x200000
 
-# Bytes of a response whose memory a spare handle keeps.
-_SPARE_MEMORY = 256 * 1024
-
 
 class Handle(Curl):
     """What is set stays set until it is set to something else.
@@ -92,6 +89,7 @@ class Handle(Curl):
 
     def write_to_stream(self) -> None:
         """Let libcurl write the response to `stream`: its head, its body, its trailers."""
+        self.stream.wake()
         if self._values.get(_WRITEFUNCTION) is not self.stream:
             for option in (_WRITEFUNCTION, _HEADERFUNCTION):
                 self._set(option, FWRITE)
@@ -117,7 +115,7 @@ class Handle(Curl):
     def forget(self) -> None:
         """Drop what the last request brought: bodies and callbacks, and all that those hold."""
         self._body_handle = self._write_handle = self._header_handle = self._debug_handle = None
-        if self.stream.rewind() > _SPARE_MEMORY:
+        if not self.stream.rest():
             self.stream.close()
             self.stream = Stream()
 
