@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -215,9 +216,12 @@ transfers = st.builds(
 @given(st.lists(st.tuples(transfers, st.none() | st.sampled_from(list(TREATMENTS)))))
 def test_handshakes_add_up(outcomes):
     stats = Stats()
-    figures = Figures(stats, lambda call: call())
+    later: list[Callable[[], None]] = []
+    figures = Figures(stats, later.append)
     for transfer, failed in outcomes:
         figures.handshakes(transfer, failed)
+    for call in later:
+        call()
     value = stats.values
     prefix = "curl_safe/handshake"
     failed = value[f"{prefix}/failure_count"]
