@@ -43,7 +43,7 @@ class Shared:
         self.pool = Pool(loop, self.settings, self.figures, self._profiles(), self._give_up)
         # The stats are dumped before the handlers are closed.
         crawler.signals.connect(self.figures.set_rates, signals.spider_closed)
-        # Not before: a crawl that fails on its way here never closes its handlers.
+        # All but the first, not before: a crawl that fails on its way here closes no handler.
         crawler.signals.connect(self._spider_opened, signals.spider_opened)
 
     def _spider_opened(self) -> None:

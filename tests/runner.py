@@ -50,9 +50,6 @@ class PlanSpider(scrapy.Spider):
     def opened(self):
         self.crawler.stats.set_value("memory_at_start", _peak_memory())
         # The pool hears of the same signal after this, and starts its workers.
-        if self.settings.getbool("RUNNER_LEAVES_NO_DESCRIPTOR"):
-            used = len(os.listdir("/proc/self/fd"))
-            resource.setrlimit(resource.RLIMIT_NOFILE, (used, used))
 
     def closed_(self):
         self.crawler.stats.set_value("memory_at_end", _peak_memory())
@@ -151,6 +148,14 @@ class PlanSpider(scrapy.Spider):
                 "meta": {k: v for k, v in failure.request.meta.items() if _is_plain(v)},
             }
         )
+
+
+class LeavesNoDescriptor:
+    """An extension: those are made before the download handlers."""
+
+    def __init__(self):
+        used = len(os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used, used))
 
 
 class BrokenPipeline:

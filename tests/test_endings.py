@@ -148,7 +148,7 @@ def test_where_no_worker_can_start_jobdir_keeps_the_requests(crawl, tmp_path, sc
 
 def test_no_descriptor_for_a_worker(crawl):
     with TlsOrigin() as origin:
-        crawled = crawl(origin.url, RUNNER_LEAVES_NO_DESCRIPTOR=True)
+        crawled = crawl(origin.url, EXTENSIONS={"tests.runner.LeavesNoDescriptor": 0})
     assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
     assert "cannot start a worker: [Errno 24] Too many open files" in crawled.log
     assert crawled.stat("worker/start_count") == 0

@@ -80,6 +80,7 @@ class Pool:
         memory = settings.worker_max_memory_mb
         hello = Hello(pulse_interval, _SESSIONS, connections, memory, profiles)
         self._supervisor = Supervisor(loop, settings, hello, figures, self)
+        self._supervisor.prepare()
 
     def start(self) -> None:
         """Start the workers. Requests that come before one is up wait for it."""

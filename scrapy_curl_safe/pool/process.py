@@ -32,7 +32,10 @@ _ENVIRONMENT = (
 )
 
 
-def start_process() -> tuple[subprocess.Popen[bytes], socket.socket, Source | None]:
+Process = tuple["subprocess.Popen[bytes]", socket.socket, "Source | None"]
+
+
+def start_process() -> Process:
     """A worker's process, the crawler's end of the socket to it, and what they share of memory.
 
     A fresh interpreter, not a fork: it inherits no thread, no socket, no TLS state and,

@@ -9,8 +9,10 @@ and from each straight to GONE when it dies.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
+import socket
 import subprocess
 import time
 from typing import Any, Protocol
@@ -22,7 +24,7 @@ from ..settings import Settings
 from ..wire import FromWorker, Hello, Pulse, Ready, WireError, from_worker_decoder
 from .dispatch import Warmth
 from .eventloop import EventLoop, Future, Timer
-from .process import exit_text, start_process
+from .process import Process, exit_text, start_process
 from .restarts import Restarts
 
 logger = logging.getLogger(__name__)
@@ -141,6 +143,7 @@ class Supervisor:
         self._tick_due = 0.0
         self._recycling: int | None = None
         self._closed: Future[None] | None = None
+        self._prepared: Process | None = None
 
     @property
     def ready(self) -> list[Worker]:
@@ -151,6 +154,15 @@ class Supervisor:
     def quarantine(self) -> list[Worker]:
         """Those that take one request at a time."""
         return [w for w in self._workers if w.state is State.READY and w.in_quarantine]
+
+    def prepare(self) -> None:
+        """Start the first worker's process, whose imports take as long as the crawl's own.
+
+        It waits for its Hello until `start`, or `close`, and ends by itself where neither comes.
+        One is enough for the first request, and more would slow it down.
+        """
+        with contextlib.suppress(OSError):  # `start` tries again
+            self._prepared = start_process()
 
     def start(self) -> None:
         for slot in range(self._settings.workers):
@@ -210,6 +222,10 @@ class Supervisor:
         self._timers.clear()
         if self._tick_timer is not None:
             self._tick_timer.cancel()
+        prepared = self._take_prepared()
+        if prepared is not None:
+            prepared[0].kill()
+            _clear_away(*prepared)
         self._closed = self._loop.create_future()
         for worker in list(self._workers):
             if worker.state is not State.GONE:
@@ -222,7 +238,7 @@ class Supervisor:
     def _start(self, slot: int) -> None:
         self._timers.pop(slot, None)
         try:
-            process, sock, memory = start_process()
+            process, sock, memory = self._take_prepared() or start_process()
         except OSError as error:
             self._start_failed(slot, f"cannot start a worker: {error}")
             return
@@ -237,6 +253,14 @@ class Supervisor:
         self._workers.append(worker)
         self._figures.worker_started()
         worker.link.send(self._hello)
+
+    def _take_prepared(self) -> Process | None:
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and prepared[0].poll() is not None:
+            # The crawl was slow to start.
+            _clear_away(*prepared)
+            return None
+        return prepared
 
     def _start_failed(self, slot: int, reason: str) -> None:
         if self._recycling == slot:
@@ -392,3 +416,12 @@ class Supervisor:
                 except WireError as error:
                     self._cast_out(worker, error)
         self._schedule_tick()
+
+
+def _clear_away(
+    process: subprocess.Popen[bytes], sock: socket.socket, memory: Source | None
+) -> None:
+    sock.close()
+    if memory is not None:
+        memory.close()
+    process.wait()

@@ -295,7 +295,7 @@ class Download:
 
     def _whole_body(self) -> memoryview:
         """The body that came, once all that will come is there."""
-        response = memoryview(self._handle.stream.written())
+        response = self._handle.written()
         parsed = parse_head(response)
         if parsed is None:
             return response[:0]

@@ -7,7 +7,7 @@ from typing import Any
 
 from curl_cffi import Curl, CurlOpt, ffi, lib
 
-from .memory import FWRITE, Stream
+from .memory import FWRITE, Stream, Streams
 
 # As plain numbers: members of curl_cffi's enumerations take longer to look up.
 _HTTPHEADER = int(CurlOpt.HTTPHEADER)
@@ -20,6 +20,9 @@ _HEADERFUNCTION = int(CurlOpt.HEADERFUNCTION)
 _TYPE_OF_OPTION = 10_000  # CURLOPTTYPE_LONG is below, CURLOPTTYPE_OFF_T above
 _TYPE_OF_INFO = 0xF00000  # CURLINFO_TYPEMASK
 _INFO_LONG = 0x200000
+
+
+_streams = Streams()
 
 
 class Handle(Curl):
@@ -40,8 +43,9 @@ class Handle(Curl):
         self._text = ffi.new("char **")
         self._header_lines = ffi.NULL
         self._is_plain = False
-        #: Has the response, its head first, unless callbacks do.
-        self.stream = Stream()
+        self._stream: Stream | None = None
+        self.setopt(CurlOpt.HEADERFUNCTION, self._take_stream)
+        self._on_first_line = self._header_handle
 
     def set_number(self, option: int, value: int) -> None:
         """
@@ -88,20 +92,30 @@ class Handle(Curl):
         self.set_text(_CUSTOMREQUEST, method.encode() if named else None)
 
     def write_to_stream(self) -> None:
-        """Let libcurl write the response to `stream`: its head, its body, its trailers."""
-        self.stream.wake()
-        if self._values.get(_WRITEFUNCTION) is not self.stream:
-            for option in (_WRITEFUNCTION, _HEADERFUNCTION):
-                self._set(option, FWRITE)
-            for option in (_WRITEDATA, _HEADERDATA):
-                self._set(option, self.stream.pointer)
-            self._values[_WRITEFUNCTION] = self.stream
+        """Let libcurl write the response to memory: its head, its body, its trailers."""
+        self._write_by(lib.write_callback, self._on_first_line)
+
+    def _take_stream(self, line: bytes) -> int:
+        # From here on libcurl does without Python.
+        self._stream = _streams.take()
+        self._write_by(FWRITE, self._stream.pointer)
+        self._stream.write(line)
+        return len(line)
+
+    def _write_by(self, function: Any, data: Any) -> None:
+        for option in (_HEADERFUNCTION, _WRITEFUNCTION):
+            self._set(option, function)
+        for option in (_HEADERDATA, _WRITEDATA):
+            self._set(option, data)
+
+    def written(self) -> memoryview:
+        """What libcurl wrote; good until `forget`."""
+        return memoryview(b"" if self._stream is None else self._stream.written())
 
     def write_to(self, on_header: Callable[[bytes], int], on_body: Callable[[bytes], int]) -> None:
         """Let libcurl call these with each line of the head and each piece of the body."""
         self.setopt(CurlOpt.HEADERFUNCTION, on_header)
         self.setopt(CurlOpt.WRITEFUNCTION, on_body)
-        self._values[_WRITEFUNCTION] = None
 
     def number(self, info: int) -> int:
         holder = self._long if info & _TYPE_OF_INFO == _INFO_LONG else self._offset
@@ -115,15 +129,16 @@ class Handle(Curl):
     def forget(self) -> None:
         """Drop what the last request brought: bodies and callbacks, and all that those hold."""
         self._body_handle = self._write_handle = self._header_handle = self._debug_handle = None
-        if not self.stream.rest():
-            self.stream.close()
-            self.stream = Stream()
+        if self._stream is not None:
+            _streams.give_back(self._stream)
+            self._stream = None
 
     def close(self) -> None:
         super().close()
+        self.forget()
         lib.curl_slist_free_all(self._header_lines)
         self._header_lines = ffi.NULL
-        self.stream.close()
+        self._on_first_line = None
 
     def _set(self, option: int, value: Any) -> None:
         self._check_error(lib._curl_easy_setopt(self._curl, option, value), "setopt", option)

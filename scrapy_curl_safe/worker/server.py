@@ -34,6 +34,9 @@ from .browser import ProfileError, make_handle
 from .download import Download
 from .session import ExhaustedError, Sessions
 
+# Seconds until a worker to which nothing is said takes it that its crawl never began.
+_LONGEST_SILENCE = 5.0
+
 _OUT_OF_MEMORY = 27  # CURLE_OUT_OF_MEMORY
 
 
@@ -87,6 +90,7 @@ class _Server:
             self._on_lost,
             self._on_drained,
         )
+        self._silence = loop.call_later(_LONGEST_SILENCE, self._on_lost, None)
         await asyncio.Event().wait()  # until _on_lost
 
     def _on_lost(self, reason: WireError | OSError | None) -> None:
@@ -107,6 +111,7 @@ class _Server:
             self._greet(message)
 
     def _greet(self, hello: Hello) -> None:
+        self._silence.cancel()
         self._sessions = Sessions(hello.max_sessions, hello.max_connections)
         problem = _problem(hello.profiles)
         if problem is None:
