@@ -109,6 +109,7 @@ def main() -> None:
         "rate": steady / (spider.last - spider.begin[0]) if steady > 0 else None,
         "cpu": (spider.end_cpu - spider.begin[1]) / steady if spider.end_cpu else None,
         "own_cpu": (spider.end_own_cpu - spider.begin[2]) / steady if spider.end_cpu else None,
+        "retries": crawler.stats.get_value("retry/count", 0) if crawler.stats else None,
         "latency": statistics.median(spider.latencies[10:]) if spider.latencies[10:] else None,
     }
     os.write(output, json.dumps(result).encode() + b"\n")
