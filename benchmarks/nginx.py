@@ -70,6 +70,12 @@ class Nginx:
         said = subprocess.run([self._program, "-v"], capture_output=True, text=True, check=True)
         return said.stderr.strip().removeprefix("nginx version: ")
 
+    @property
+    def pids(self) -> list[str]:
+        """Of its processes that serve."""
+        pid = self._process.pid
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
     def __enter__(self) -> Nginx:
         self._directory = tempfile.mkdtemp(prefix="nginx-")
         directory = Path(self._directory)

@@ -11,7 +11,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,11 @@ class SteadySpider(scrapy.Spider):
 def cpu_seconds() -> float:
     """Of this process and those below it."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return sum(_cpu_of(pid) for pid in ["self", *children])
+    return cpu_of_processes(["self", *children])
+
+
+def cpu_of_processes(pids: Iterable[str]) -> float:
+    return sum(_cpu_of(pid) for pid in pids)
 
 
 def _cpu_of(pid: str) -> float:

@@ -1,0 +1,142 @@
+"""What a page costs, and what follows for more cores: python -m benchmarks.scaling
+
+It crawls nginx by this handler alone and measures the CPU time of each part. See docs/scaling.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.nginx import PAGES, Nginx
+from benchmarks.steady import cpu_of_processes
+
+CORES = (2, 4, 8, 16, 32, 64)
+
+
+@dataclass(frozen=True)
+class Load:
+    """
+    Attributes:
+        server: of nginx.
+        page: which one.
+        concurrency: requests at once.
+        requests: of a crawl.
+    """
+
+    name: str
+    server: str
+    page: str
+    concurrency: int
+    requests: int
+
+
+LOADS = (
+    Load("1 kB, warm connections", "warm", "1kB", 64, 4000),
+    Load("1 kB, a handshake each", "fresh", "1kB", 64, 3000),
+    Load("50 kB, warm connections", "warm", "50kB", 64, 4000),
+    Load("1 MB, warm connections", "warm", "1MB", 32, 1000),
+)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """CPU milliseconds a page."""
+
+    crawler: float
+    workers: float
+    origin: float
+
+    def rate_beside_origin(self, cores: int) -> float:
+        """Pages a second with the origin on the same cores: either the crawler, which is one
+        thread, is the limit, or all cores are."""
+        everyone = self.crawler + self.workers + self.origin
+        return 1000 * min(1 / self.crawler, cores / everyone)
+
+    def crawl(self, cores: int) -> tuple[float, int]:
+        """Pages a second of one crawl on cores of its own, and how many workers that takes."""
+        rate = 1000 * min(1 / self.crawler, cores / (self.crawler + self.workers))
+        return rate, max(1, -int(-rate * self.workers // 1000))
+
+    def crawls(self, cores: int) -> tuple[float, int]:
+        """Pages a second of as many crawls as there are cores for, and how many those are."""
+        count = max(1, int(cores / (1 + self.workers / self.crawler)))
+        return min(count / self.crawler, cores / (self.crawler + self.workers)) * 1000, count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    cores = len(os.sched_getaffinity(0))
+    costs: dict[str, Costs] = {}
+    print("| load | crawler ms | workers ms | origin ms | pages/s | by the model |")
+    print("| --- | --: | --: | --: | --: | --: |")
+    with Nginx() as origin:
+        for load in LOADS:
+            found, rate = _measure(load, origin, rounds)
+            costs[load.name] = found
+            print(
+                f"| {load.name} | {found.crawler:.2f} | {found.workers:.2f} | {found.origin:.2f} "
+                f"| {rate:.0f} | {found.rate_beside_origin(cores):.0f} |",
+                flush=True,
+            )
+    print("\n| load | " + " | ".join(f"{n} cores" for n in CORES) + " |")
+    print("| --- |" + " --: |" * len(CORES))
+    for name, found in costs.items():
+        cells = []
+        for n in CORES:
+            rate, workers = found.crawl(n)
+            many, count = found.crawls(n)
+            cells.append(f"{rate:.0f} ({workers}); {many:.0f} ({count})")
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def _measure(load: Load, origin: Nginx, rounds: int) -> tuple[Costs, float]:
+    results: list[dict[str, Any]] = []
+    for _ in range(rounds):
+        before = cpu_of_processes(origin.pids)
+        result = _crawl(load, origin)
+        result["origin"] = (cpu_of_processes(origin.pids) - before) / load.requests
+        results.append(result)
+
+    def median(key: str) -> float:
+        return statistics.median(result[key] for result in results)
+
+    workers = statistics.median(result["cpu"] - result["own_cpu"] for result in results)
+    costs = Costs(1000 * median("own_cpu"), 1000 * workers, 1000 * median("origin"))
+    return costs, median("rate")
+
+
+def _crawl(load: Load, origin: Nginx) -> dict[str, Any]:
+    plan = {
+        "url": f"{origin.url(load.server)}/{load.page}", "requests": load.requests,
+        "concurrency": load.concurrency, "size": PAGES[load.page],
+        "settings": {"ADDONS": {"scrapy_curl_safe.Addon": 500}}, "meta": {},
+        "started": time.time(), "times_each": False,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.steady"],
+        input=json.dumps(plan),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+        cwd=Path(__file__).parent.parent,
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    if result["errors"]:
+        raise RuntimeError(f"the crawl lost pages: {result['errors']}")
+    return result
+
+
+if __name__ == "__main__":
+    main()
