@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import WAYS
 from tests.origins.tls import TlsOrigin
+from tests.processes import worker_of
 
 in_each_way = pytest.mark.parametrize("way", WAYS)
 
@@ -105,6 +106,10 @@ def test_no_worker_outlives_a_crawler_that_is_killed(start_crawl, state):
     with TlsOrigin(delay=0.05) as origin:
         crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(500)))
         crawl.wait_for(lambda: len(origin.requests) >= 10)
+        # A process asks to end with its parent when it starts, before its first request.
+        crawl.wait_for(
+            lambda: len({worker_of(crawl, port) for port in origin.peer_ports} - {None}) == 2
+        )
         workers = crawl.workers()
         assert len(workers) == 2
         if state == "stopped":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import ssl
@@ -47,6 +48,45 @@ def test_every_tls_response_has_its_origins_certificate(crawl, browser, alpn):
     assert crawled.stat("connection/reused_count") > 0
     assert crawled.stat("handshake/success_count") == handshakes
     assert crawled.stat("handshake/resumed_count") == resumed > 0
+
+
+class SlowAtFirst(TlsOrigin):
+    """Answers its first request after the 12th."""
+
+    async def _answer(self, request):
+        first = not self.requests
+        reply = await super()._answer(request)
+        while first and len(self.requests) < 12:
+            await asyncio.sleep(0.01)
+        return reply
+
+
+class ResetsAtFirst(TlsOrigin):
+    async def _answer(self, request):
+        first = not self.requests
+        reply = await super()._answer(request)
+        if first:
+            raise ConnectionResetError
+        return reply
+
+
+def test_so_has_one_that_overtakes_the_first_of_its_connection(crawl):
+    with SlowAtFirst(alpn=("h2",)) as origin:
+        crawled = crawl(
+            *(f"{origin.url}/{n}" for n in range(12)), CURL_SAFE_WORKERS=1, CONCURRENT_REQUESTS=3
+        )
+        expected = fingerprint_of(origin)
+    assert [certificate_of(r) for r in crawled.responses] == [expected] * 12
+
+
+def test_so_has_one_whose_session_a_failed_transfer_began(crawl):
+    with ResetsAtFirst() as origin:
+        crawled = crawl(origin.url, CURL_SAFE_WORKERS=1)
+        resumed = origin.resumed
+        expected = fingerprint_of(origin)
+    assert crawled.stats["retry/count"] == 1
+    assert resumed == 1
+    assert [certificate_of(r) for r in crawled.responses] == [expected]
 
 
 def test_a_plain_response_has_no_certificate(crawl):

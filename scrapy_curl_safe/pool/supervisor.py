@@ -256,8 +256,8 @@ class Supervisor:
 
     def _take_prepared(self) -> Process | None:
         prepared, self._prepared = self._prepared, None
-        if prepared is not None and prepared[0].poll() is not None:
-            # The crawl was slow to start.
+        if prepared is not None and prepared[0].poll() == 0:
+            # It has waited for long enough. One that died is taken, to be seen as dead.
             _clear_away(*prepared)
             return None
         return prepared

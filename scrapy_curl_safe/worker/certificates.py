@@ -1,9 +1,9 @@
 """The origin's certificate of every TLS response, and whether its handshake was resumed.
 
 libcurl tells a certificate only to the transfer whose handshake brought it. One on a warm
-connection gets that of the connection; one whose handshake resumed a TLS session, in which
-no certificate is sent (RFC 8446, section 2.2), that of the last full handshake with the
-same origin.
+connection gets that of the connection, whose first transfer may still be under way; one
+whose handshake resumed a TLS session, in which no certificate is sent (RFC 8446, section
+2.2), that of the last full handshake with the same origin.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import ssl
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -40,40 +41,68 @@ class _CertInfo(ctypes.Structure):
 
 
 _FIELD = b"Cert:"
-_CONN_ID = int(CurlInfo.CONN_ID)
 _NUM_CONNECTS = int(CurlInfo.NUM_CONNECTS)
 
 _K = TypeVar("_K")
 
 
 class Certificates:
-    """What is known of the certificates of one session, as DER."""
+    """What is known of the certificates of one session, as DER.
 
-    def __init__(self) -> None:
+    Args:
+        transfers: those of the session that are under way.
+    """
+
+    def __init__(self, transfers: Callable[[], Iterable[Handle]]) -> None:
+        self._transfers = transfers
         self._of_connection: _Recent[int] = _Recent()
         self._of_origin: _Recent[str] = _Recent()
 
-    def of(self, handle: Handle, url: str) -> tuple[bytes | None, bool]:
-        """The certificate of a transfer that has its response's headers, and whether the
-        handshake that it made, if it made one, was resumed.
+    def of(self, handle: Handle) -> tuple[bytes | None, bool]:
+        """The certificate of a transfer that has its response's headers or has failed, and
+        whether the handshake that it made, if it made one, was resumed.
 
         Args:
             handle: its own, with CURLOPT_CERTINFO set.
-            url: what it downloads.
         """
-        connection = handle.number(_CONN_ID)
-        if not handle.number(_NUM_CONNECTS):
-            return self._of_connection.get(connection), False
-        parts = urlsplit(url)
-        origin = f"{parts.hostname}:{parts.port}"
-        certificate = _leaf(handle)
-        resumed = certificate is None
-        if certificate is None:
-            certificate = self._of_origin.get(origin)
-        if certificate is not None:
-            self._of_origin.put(origin, certificate)
-            self._of_connection.put(connection, certificate)
+        connected = bool(handle.number(_NUM_CONNECTS))
+        found = self._find(handle, connected)
+        if found is None:
+            # The transfer that brought it has been overtaken by this one.
+            for transfer in self._transfers():
+                self._learn(transfer)
+            found = self._find(handle, connected)
+        if found is None:
+            return None, connected
+        certificate, resumed = found
+        if connected:
+            self._keep(handle, certificate)
         return certificate, resumed
+
+    def _find(self, handle: Handle, connected: bool) -> tuple[bytes, bool] | None:
+        if not connected:
+            known = self._of_connection.get(handle.connection)
+            return (known, False) if known else None
+        certificate = _leaf(handle)
+        if certificate is not None:
+            return certificate, False
+        known = self._of_origin.get(_origin(handle))
+        return (known, True) if known else None
+
+    def _learn(self, transfer: Handle) -> None:
+        certificate = _leaf(transfer) if transfer.number(_NUM_CONNECTS) else None
+        if certificate is not None:
+            self._keep(transfer, certificate)
+
+    def _keep(self, handle: Handle, certificate: bytes) -> None:
+        self._of_origin.put(_origin(handle), certificate)
+        if handle.connection >= 0:
+            self._of_connection.put(handle.connection, certificate)
+
+
+def _origin(handle: Handle) -> str:
+    parts = urlsplit(handle.url)
+    return f"{parts.hostname}:{parts.port}"
 
 
 class _Recent(Generic[_K]):

@@ -169,6 +169,7 @@ class Download:
 
     def _set_url(self, handle: Handle) -> None:
         url, target = self._fetch.url, None
+        handle.url = url
         if self._asks_proxy_for_ipv6_literal():
             # libcurl 8.21 loses the brackets and fails with code 27: the proxy is given the
             # URL as it is, and libcurl a host that it never looks up.
@@ -208,9 +209,7 @@ class Download:
     def _on_head(self, parsed: ParsedHead) -> None:
         certificate = None
         if self._fetch.url.startswith("https:"):
-            certificate, self._resumed = self._session.certificates.of(
-                self._handle, self._fetch.url
-            )
+            certificate, self._resumed = self._session.certificates.of(self._handle)
         self._head = Head(
             self._fetch.id,
             parsed.status,
@@ -290,6 +289,9 @@ class Download:
             self._end(Failed(fetch.id, transfer, _RESOLVE_ERROR, "a thread failed to start"))
         else:
             in_handshake = self._in_handshake(transfer)
+            if transfer.handshake_at is not None:
+                # Others may resume its session.
+                self._session.certificates.of(self._handle)
             detail = _detail(error) + self._system_error()
             self._end(Failed(fetch.id, transfer, int(error.code), detail, in_handshake))
 

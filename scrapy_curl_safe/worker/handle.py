@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from curl_cffi import Curl, CurlOpt, ffi, lib
+from curl_cffi import Curl, CurlInfo, CurlOpt, ffi, lib
 
 from .memory import FWRITE, Stream, Streams
 
@@ -16,6 +16,7 @@ _WRITEDATA = int(CurlOpt.WRITEDATA)
 _WRITEFUNCTION = int(CurlOpt.WRITEFUNCTION)
 _HEADERDATA = int(CurlOpt.HEADERDATA)
 _HEADERFUNCTION = int(CurlOpt.HEADERFUNCTION)
+_CONN_ID = int(CurlInfo.CONN_ID)
 
 _TYPE_OF_OPTION = 10_000  # CURLOPTTYPE_LONG is below, CURLOPTTYPE_OFF_T above
 _TYPE_OF_INFO = 0xF00000  # CURLINFO_TYPEMASK
@@ -30,6 +31,9 @@ class Handle(Curl):
 
     It goes round curl_cffi's own setopt() and getinfo(): those take 2 to 3 µs each, and a
     request would need 25 of them.
+
+    Attributes:
+        url: what it downloads; libcurl may have been given it in another form.
     """
 
     # Every curl_cffi.Curl allocates this buffer, which only WebSockets use: 128 kB a handle.
@@ -37,6 +41,7 @@ class Handle(Curl):
 
     def __init__(self) -> None:
         super().__init__()
+        self.url = ""
         self._values: dict[int, Any] = {}
         self._long = ffi.new("long *")
         self._offset = ffi.new("int64_t *")
@@ -44,6 +49,7 @@ class Handle(Curl):
         self._header_lines = ffi.NULL
         self._is_plain = False
         self._stream: Stream | None = None
+        self._connection = -1
         self.setopt(CurlOpt.HEADERFUNCTION, self._take_stream)
         self._on_first_line = self._header_handle
 
@@ -97,6 +103,7 @@ class Handle(Curl):
 
     def _take_stream(self, line: bytes) -> int:
         # From here on libcurl does without Python.
+        self._connection = self.number(_CONN_ID)
         self._stream = _streams.take()
         self._write_by(FWRITE, self._stream.pointer)
         self._stream.write(line)
@@ -117,6 +124,14 @@ class Handle(Curl):
         self.setopt(CurlOpt.HEADERFUNCTION, on_header)
         self.setopt(CurlOpt.WRITEFUNCTION, on_body)
 
+    @property
+    def connection(self) -> int:
+        """libcurl's number of the connection, or -1.
+
+        A transfer that ends before another on the same connection has none any more.
+        """
+        return self._connection if self._connection >= 0 else self.number(_CONN_ID)
+
     def number(self, info: int) -> int:
         holder = self._long if info & _TYPE_OF_INFO == _INFO_LONG else self._offset
         lib.curl_easy_getinfo(self._curl, info, holder)
@@ -129,6 +144,7 @@ class Handle(Curl):
     def forget(self) -> None:
         """Drop what the last request brought: bodies and callbacks, and all that those hold."""
         self._body_handle = self._write_handle = self._header_handle = self._debug_handle = None
+        self._connection = -1
         if self._stream is not None:
             _streams.give_back(self._stream)
             self._stream = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from curl_cffi import AsyncCurl, CurlError, CurlMOpt, ffi, lib
@@ -29,6 +29,9 @@ class Multi(AsyncCurl):
     def is_usable(self) -> bool:
         """False where no descriptor or memory was left for it."""
         return bool(self._curlm != ffi.NULL)
+
+    def under_way(self) -> Iterator[Handle]:
+        return (handle for handle, _ in self._handles.values())
 
     def set_number(self, option: CurlMOpt, number: int) -> None:
         # AsyncCurl.setopt hands libcurl the address of a number where it takes the number

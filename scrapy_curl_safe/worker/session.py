@@ -42,12 +42,12 @@ class Session:
     def __init__(self, profile: Profile, max_connections: int) -> None:
         self.profile = profile
         self.browser_headers = browser_headers(profile)
-        self.certificates = Certificates()
         self.in_flight = 0
         self._spare: list[Handle] = [make_handle(profile)]
         self.transfers = Multi()
         if not self.transfers.is_usable:
             raise ExhaustedError("no descriptor or memory is left for a session")
+        self.certificates = Certificates(self.transfers.under_way)
         self.transfers.set_number(CurlMOpt.MAXCONNECTS, max_connections)
         # Those that wait for a close_notify count, too: where one does not come, libcurl 8.21
         # would wait for good.
