@@ -55,6 +55,21 @@ class HandshakeError(DownloadFailedError):
         return type(self), (self.kind, self.curl_code, self.detail, self.origin)
 
 
+class OriginRestsError(HandshakeError):
+    """No handshake was tried: too many with this origin have failed, one after the other.
+
+    Attributes:
+        seconds: until one may be tried again.
+    """
+
+    def __init__(self, kind: str, curl_code: int, detail: str, origin: str, seconds: float) -> None:
+        super().__init__(kind, curl_code, detail, origin)
+        self.seconds = seconds
+
+    def __reduce__(self) -> tuple[type[OriginRestsError], tuple[str, int, str, str, float]]:  # type: ignore[override]
+        return type(self), (self.kind, self.curl_code, self.detail, self.origin, self.seconds)
+
+
 class ConnectionDiedError(DownloadFailedError):
     """The origin closed an HTTP/2 connection as the request went out, again and again."""
 

@@ -113,6 +113,12 @@ class Figures:
         if time is not None and failed is None:
             self._handshake_times.add(time)
 
+    def limit_decreased(self) -> None:
+        self._add("throttle/decrease_count")
+
+    def breaker_opened(self) -> None:
+        self._add("breaker/open_count")
+
     # Workers
 
     def worker_started(self) -> None:

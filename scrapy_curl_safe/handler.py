@@ -7,7 +7,6 @@ The way of a request: from here to `pool.pool`, through `link` to `worker.server
 from __future__ import annotations
 
 import logging
-import time
 from typing import Any
 
 from scrapy import Request
@@ -26,6 +25,7 @@ from .errors import (
 )
 from .identity import make_headers, make_profile, origin_of
 from .meta import AVOID, CRASHES, FRESH, RETRIES, request_options, start_anew_if_given_up
+from .pool.gate import Route
 from .pool.job import Job, Result
 from .reception import Reception, info_of, is_heard
 from .shared import Shared, close_crawl
@@ -75,7 +75,7 @@ class CurlSafeDownloadHandler:
         """
         Raises:
             ValueError: the request cannot be sent as it is.
-            HandshakeError: no TLS connection came up.
+            HandshakeError: no TLS connection came up, or none was tried now.
             WorkerCrashedError: the worker died with the request in flight.
             CannotResolveHostError, DownloadConnectionRefusedError, DownloadTimeoutError,
             DownloadCancelledError, ResponseDataLossError, UnsupportedURLSchemeError,
@@ -88,8 +88,7 @@ class CurlSafeDownloadHandler:
             return await self._download_by_scrapy(request)
         figures = self._shared.figures
         figures.request()
-        started = time.monotonic()
-        reception = Reception(self._crawler, request, started)
+        reception = Reception(self._crawler, request)
         job = self._job(request, options, reception)
         try:
             result = await self._shared.pool.fetch(job)
@@ -134,9 +133,17 @@ class CurlSafeDownloadHandler:
             tell_tls=settings.downloader_client_tls_verbose_logging,
             fresh=meta.pop(FRESH, False),
         )
-        key = (origin_of(request), encoded)
-        alone = meta.get(CRASHES, 0) >= _MOST_CRASHES
-        return Job(fetch, request.body, key, reception, meta.pop(AVOID, None), alone)
+        origin = origin_of(request)
+        limited = settings.adaptive and request.url.startswith("https:")
+        return Job(
+            fetch,
+            request.body,
+            key=(origin, encoded),
+            listener=reception,
+            route=Route(origin, profile.proxy) if limited else None,
+            avoid=meta.pop(AVOID, None),
+            alone=meta.get(CRASHES, 0) >= _MOST_CRASHES,
+        )
 
     def _profile(self, request: Request, options: dict[str, Any]) -> tuple[Profile, bytes]:
         meta = request.meta

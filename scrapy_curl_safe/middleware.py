@@ -28,6 +28,7 @@ from .errors import (
     TREATMENTS,
     ConnectionDiedError,
     HandshakeError,
+    OriginRestsError,
     WorkerCrashedError,
     classify,
 )
@@ -149,7 +150,8 @@ class HandshakeRetryMiddleware:
         if retry is None:
             self._give_up(request, failure)
             return None
-        await self._wait(origin_of(request), request.meta.get(RETRIES, 0) + 1)
+        rest = exception.seconds if isinstance(exception, OriginRestsError) else 0.0
+        await self._wait(origin_of(request), request.meta.get(RETRIES, 0) + 1, rest)
         return retry
 
     def _retry_handshake(self, request: Request, failure: Failure) -> Request | None:
@@ -211,7 +213,7 @@ class HandshakeRetryMiddleware:
             request.meta["dont_retry"] = True
             request.meta[GAVE_UP] = True
 
-    async def _wait(self, origin: str, failures: int) -> None:
+    async def _wait(self, origin: str, failures: int, rest: float) -> None:
         if self._waiting[origin] >= self._most_waiting:
             return
         settings, budget = self._settings, self._origin(origin).budget
@@ -222,7 +224,9 @@ class HandshakeRetryMiddleware:
             random.random(),
         )
         if self._origin(origin).proven:
-            seconds += min(budget.reserve(time.monotonic()), settings.handshake_backoff_max)
+            # Of an origin that never answered nobody need wait for the end of its rest.
+            rest = max(rest, budget.reserve(time.monotonic()))
+            seconds += min(rest, settings.handshake_backoff_max)
         self._waiting[origin] += 1
         try:
             turn: Deferred[None] = Deferred()

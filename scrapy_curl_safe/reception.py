@@ -71,20 +71,19 @@ def response_class(headers: Headers, url: str, body: bytes) -> type[Response]:
 
 
 class Reception:
-    """Hears of one download, from its first message to its outcome.
+    """Hears of one download, from its first message to its outcome."""
 
-    Args:
-        started: `time.monotonic()` when the request went to the pool.
-    """
-
-    def __init__(self, crawler: Crawler, request: Request, started: float) -> None:
+    def __init__(self, crawler: Crawler, request: Request) -> None:
         self._crawler = crawler
         self._request = request
-        self._started = started
+        self._started = 0.0
         self._head: Head | None = None
         self._headers: Headers | None = None
         self._body: list[bytes] = []
         self._stop: StopDownload | None = None
+
+    def on_sent(self) -> None:
+        self._started = time.monotonic()
 
     def on_message(self, message: FromWorker, body: bytes) -> bool:
         """Of a streamed download, and warnings of any.

@@ -9,10 +9,14 @@ from typing import NamedTuple, Protocol
 
 from ..wire import Cancelled, Chunk, Done, Fetch, FromWorker, Head, Outcome, WireError
 from .eventloop import Future
+from .gate import Gate, Route
 from .supervisor import Worker
 
 
 class Listener(Protocol):
+    def on_sent(self) -> None:
+        """The request is on its way to a worker: what it waited for before is over."""
+
     def on_message(self, message: FromWorker, body: bytes) -> bool:
         """Whatever a worker says of a download before its outcome; False ends it."""
 
@@ -32,18 +36,24 @@ class Job:
         body: the request's body.
         key: what a connection must match to serve it.
         listener: hears what comes before the outcome.
+        route: by which its handshake is limited; None for no limit.
         avoid: slot of the worker that failed this request before.
         alone: whether it must not share a worker.
         abandoned: whether nobody waits for it any more.
+        gate: where the limit of its route is kept.
+        has_begun: whether it counts there as a handshake that may be under way.
     """
 
     fetch: Fetch
     body: bytes
     key: Hashable
     listener: Listener
+    route: Route | None = None
     avoid: int | None = None
     alone: bool = False
     abandoned: bool = field(default=False, init=False)
+    gate: Gate | None = field(default=None, init=False)
+    has_begun: bool = field(default=False, init=False)
     worker: Worker | None = field(default=None, init=False)
     deadline: float = field(default=math.inf, init=False)
     future: Future[Result] = field(init=False)

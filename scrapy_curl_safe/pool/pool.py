@@ -13,12 +13,13 @@ from collections.abc import Callable
 
 from scrapy.exceptions import DownloadTimeoutError
 
-from ..errors import WorkerCrashedError
+from ..errors import WorkerCrashedError, classify
 from ..figures import Figures
 from ..settings import Settings
 from ..wire import (
     Cancel,
     Done,
+    Failed,
     FromWorker,
     Hello,
     Outcome,
@@ -26,11 +27,14 @@ from ..wire import (
     Pulse,
     Ready,
     Taken,
+    TooLarge,
     WireError,
 )
 from .dispatch import choose
 from .eventloop import EventLoop
+from .gate import Gate, Gates
 from .job import Job, Result
+from .limit import Answer
 from .supervisor import Supervisor, Worker
 
 logger = logging.getLogger(__name__)
@@ -38,6 +42,9 @@ logger = logging.getLogger(__name__)
 # Of a worker's curl sessions: enough for a pool of proxies, few enough that idle ones
 # (23 kB and ten wake-ups a second each) do not show.
 _SESSIONS = 64
+
+# Failures of a handshake that fewer handshakes at once may spare.
+_OF_LOAD = ("syscall", "timeout")
 
 _LEAST_CONNECTIONS = 64
 # Seconds that a worker may be late with the end of a download, whether that is due to the
@@ -73,6 +80,8 @@ class Pool:
         self._last_id = 0
         self._in_flight = 0
         self._hopeless: str | None = None
+        most = settings.concurrent_requests or _LEAST_CONNECTIONS
+        self.gates = Gates(most, settings.adaptive_floor)
         pulse_interval = min(1.0, settings.worker_hang_timeout / 4)
         # A worker may have all that is in flight. (Left to itself libcurl keeps four for each
         # transfer that runs at the moment one ends, so after every lull it would close most.)
@@ -94,6 +103,7 @@ class Pool:
         """Have a worker download it.
 
         Raises:
+            OriginRestsError: too many handshakes with its origin have failed in a row.
             WorkerCrashedError: the worker died, or none can be had.
             DownloadTimeoutError: the worker did not end it in time.
             ValueError: the request does not fit into a frame.
@@ -103,6 +113,8 @@ class Pool:
         job.fetch.id = self._last_id
         self._in_flight += 1
         self._figures.in_flight(self._in_flight)
+        if job.route is not None:
+            job.gate = self.gates.of(job.route)
         try:
             self._assign(job)
             return await job.future
@@ -127,8 +139,66 @@ class Pool:
             worker = choose(self._supervisor.ready, job.key, job.avoid)
             if worker is None:
                 self._waiting.append(job)
-            else:
+            elif self._lets_through(job, worker):
                 self._give(job, worker)
+
+    def _lets_through(self, job: Job, worker: Worker) -> bool:
+        """Whether it may go to this worker now; else it waits at its gate, or has failed there."""
+        gate = job.gate
+        if gate is None or worker.warmth.has(job.key):
+            return True
+        now = time.monotonic()
+        answer = gate.limit.ask(now)
+        if answer is Answer.GO:
+            gate.limit.begin()
+            job.has_begun = True
+        elif answer is Answer.WAIT:
+            gate.waiting.append(job)
+        else:
+            job.future.set_exception(gate.resting(now))
+        return answer is Answer.GO
+
+    def _leaves(self, job: Job, outcome: Outcome | None) -> None:
+        """It takes no worker's time any more: what its gate learns from that, and who is next.
+
+        Args:
+            outcome: None where there is none.
+        """
+        gate = job.gate
+        if gate is None:
+            return
+        if outcome is not None:
+            self._judge(gate, outcome)
+        if job.has_begun:
+            job.has_begun = False
+            gate.limit.end()
+        waiting, gate.waiting = gate.waiting, deque()
+        while waiting:
+            self._assign(waiting.popleft())
+            if gate.waiting:  # that one has to wait, and so have those behind it
+                gate.waiting += waiting
+                break
+
+    def _judge(self, gate: Gate, outcome: Outcome) -> None:
+        limit = gate.limit
+        if isinstance(outcome, Failed):
+            kind = classify(outcome.code, outcome.detail, during_handshake=outcome.in_handshake)
+            if kind not in _OF_LOAD:
+                return
+            now, before = time.monotonic(), limit.value
+            if gate.failed(kind, outcome.code, outcome.detail, now):
+                self._figures.breaker_opened()
+                logger.warning(
+                    "The TLS handshakes with %s fail one after the other (%s): in %.0f s one "
+                    "request tries again, and until then none",
+                    gate.route,
+                    kind,
+                    limit.rests_for(now),
+                )
+            if limit.value < before:
+                self._figures.limit_decreased()
+        elif isinstance(outcome, (Done, TooLarge)) and outcome.transfer.handshake_at is not None:
+            limit.succeed()
 
     def _serve_suspects(self) -> None:
         """One at a time for each worker that is kept for them."""
@@ -139,6 +209,7 @@ class Pool:
 
     def _give(self, job: Job, worker: Worker) -> None:
         job.worker = worker
+        job.listener.on_sent()
         worker.jobs[job.fetch.id] = job
         worker.warmth.taken(job.key)
         worker.served += 1
@@ -149,11 +220,13 @@ class Pool:
         except WireError as error:
             del worker.jobs[job.fetch.id]
             job.future.set_exception(ValueError(str(error)))
+            self._leaves(job, None)
 
     def _forget(self, job: Job) -> None:
         """The caller has its result, or was cancelled and wants none."""
         if job.worker is None:
-            for queue in (self._waiting, self._suspects):
+            queues = [self._waiting, self._suspects] + ([job.gate.waiting] if job.gate else [])
+            for queue in queues:
                 if job in queue:
                     queue.remove(job)
         elif job.fetch.id in job.worker.jobs:
@@ -186,6 +259,7 @@ class Pool:
                 worker.warmth.returned(job.key)
             if not job.future.done():
                 job.future.set_result(Result(message, body, worker))
+            self._leaves(job, message)
             self._free(worker)
         elif not job.future.done():
             self._tell_listener(job, message, body)
@@ -233,7 +307,8 @@ class Pool:
                 )
 
     def on_death(self, worker: Worker, exit_status: int, *, hung: bool) -> None:
-        lost: list[Job] = [job for job in worker.jobs.values() if not job.future.done()]
+        its_jobs: list[Job] = list(worker.jobs.values())
+        lost = [job for job in its_jobs if not job.future.done()]
         worker.jobs.clear()
         self._figures.requests_lost(len(lost))
         for job in lost:
@@ -246,6 +321,8 @@ class Pool:
                     alone=job.alone,
                 )
             )
+        for job in its_jobs:
+            self._leaves(job, None)
         if worker.in_quarantine:
             self._serve_suspects()
 
@@ -253,7 +330,7 @@ class Pool:
         if self._hopeless is not None:
             return
         self._hopeless = reason
-        waiting = [*self._waiting, *self._suspects]
+        waiting = [*self._waiting, *self._suspects, *self.gates.take_waiting()]
         self._waiting.clear()
         self._suspects.clear()
         for job in waiting:

@@ -1,0 +1,100 @@
+"""Who waits for which origin: a limit and a queue for each route to an origin."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import OriginRestsError
+from .limit import Limit
+
+if TYPE_CHECKING:
+    from .job import Job
+
+# Routes that are remembered; of those that nobody uses the longest unused are forgotten.
+_MOST_GATES = 16_384
+
+
+class Route(NamedTuple):
+    """What handshakes are counted by: behind a proxy an origin is another one."""
+
+    origin: str
+    #: Its URL, without credentials.
+    proxy: str | None
+
+    def __str__(self) -> str:
+        return f"{self.origin} by {self.proxy}" if self.proxy else self.origin
+
+
+class Gate:
+    """
+    Attributes:
+        limit: on the new connections to it.
+        waiting: those that it does not let through yet, the oldest first.
+        failures: how many handshakes failed, by kind.
+    """
+
+    def __init__(self, route: Route, limit: Limit) -> None:
+        self.route = route
+        self.limit = limit
+        self.waiting: deque[Job] = deque()
+        self.failures: Counter[str] = Counter()
+        self._last = ("syscall", 0, "")
+
+    def failed(self, kind: str, code: int, detail: str, now: float) -> bool:
+        """Count a handshake that failed. Whether the origin rests from here on."""
+        self.failures[kind] += 1
+        self._last = (kind, code, detail)
+        return self.limit.fail(now)
+
+    def resting(self, now: float) -> OriginRestsError:
+        """Why a request is not sent now."""
+        kind, code, detail = self._last
+        seconds = self.limit.rests_for(now)
+        return OriginRestsError(
+            kind, code, f"not tried for {seconds:.1f} s more: {detail}", self.route.origin, seconds
+        )
+
+    @property
+    def is_used(self) -> bool:
+        return bool(self.waiting or self.limit.under_way or self.limit.is_open)
+
+
+class Gates:
+    """
+    Args:
+        most: of requests at once.
+        floor: of every limit.
+    """
+
+    def __init__(self, most: int, floor: int) -> None:
+        self._most = most
+        self._floor = floor
+        self._by_route: OrderedDict[Route, Gate] = OrderedDict()
+
+    def of(self, route: Route) -> Gate:
+        gate = self._by_route.get(route)
+        if gate is None:
+            gate = self._by_route[route] = Gate(route, Limit(self._most, self._floor))
+            if len(self._by_route) > _MOST_GATES:
+                self._forget_one()
+        else:
+            self._by_route.move_to_end(route)
+        return gate
+
+    def _forget_one(self) -> None:
+        unused = next((r for r, gate in self._by_route.items() if not gate.is_used), None)
+        if unused is not None:
+            del self._by_route[unused]
+
+    def take_waiting(self) -> list[Job]:
+        """All that wait, which then do so no longer."""
+        taken = [job for gate in self._by_route.values() for job in gate.waiting]
+        for gate in self._by_route.values():
+            gate.waiting.clear()
+        return taken
+
+    def worst(self, count: int) -> list[Gate]:
+        """Those with the most failed handshakes, none without."""
+        failed = [gate for gate in self._by_route.values() if gate.limit.failed]
+        return sorted(failed, key=lambda gate: -gate.limit.failed)[:count]
