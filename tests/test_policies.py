@@ -34,8 +34,12 @@ class Worker:
 def warm(slot: int, in_flight: int, *keys: str) -> Worker:
     worker = Worker(slot, in_flight)
     for key in keys:
-        worker.warmth.returned(key)
+        returned(worker.warmth, key)
     return worker
+
+
+def returned(warmth, key, *, reused=False, was_warm=False, shared=False):
+    warmth.returned(key, reused=reused, was_warm=was_warm, shared=shared)
 
 
 def chosen(workers, key="a", avoid=None):
@@ -85,8 +89,8 @@ def test_there_is_always_one_and_it_is_never_the_avoided_one(loads, avoid):
 def test_warmth_counts_connections_down_and_up():
     warmth = Warmth()
     assert not warmth.has("a")
-    warmth.returned("a")
-    warmth.returned("a")
+    returned(warmth, "a")
+    returned(warmth, "a")
     warmth.taken("a")
     assert warmth.has("a")
     warmth.taken("a")
@@ -97,14 +101,43 @@ def test_warmth_counts_connections_down_and_up():
 def test_warmth_forgets_the_longest_unused():
     warmth = Warmth()
     for number in range(5000):
-        warmth.returned(number)
-        warmth.returned("always")
+        returned(warmth, number)
+        returned(warmth, "always")
     assert not warmth.has(0)
     assert warmth.has(4999)
     assert warmth.has("always")
 
 
 # Waits
+
+
+def test_where_connections_do_not_last_none_is_counted_on():
+    warmth = Warmth()
+    hopes = 0
+    for _ in range(200):
+        was_warm = warmth.has("a")
+        hopes += was_warm
+        warmth.taken("a")
+        returned(warmth, "a", was_warm=was_warm)
+    assert 2 <= hopes <= 10
+    warmth.taken("a")
+    returned(warmth, "a", reused=True)
+    assert warmth.has("a")
+
+
+def test_a_shared_connection_that_holds_takes_more_and_more():
+    warmth = Warmth()
+    returned(warmth, "a")
+    at_once = []
+    for _ in range(5):
+        count = 0
+        while warmth.has("a"):
+            warmth.taken("a")
+            count += 1
+        for _ in range(count):
+            returned(warmth, "a", reused=True, was_warm=True, shared=True)
+        at_once.append(count)
+    assert at_once == [1, 2, 4, 8, 16]
 
 
 @given(st.integers(1, 10_000), st.floats(0, 10), st.floats(0, 100), st.floats(0, 1))

@@ -23,16 +23,20 @@ _C = TypeVar("_C", bound=Candidate)
 
 
 class Warmth:
-    """About how many idle connections a worker has, for each (origin, profile).
+    """About how many requests a worker can serve at once without a new connection, for each
+    (origin, profile).
 
     An estimate: an origin may close a connection at any time, and says so to the worker
-    alone. A wrong guess costs a handshake, as if nothing had been known.
+    alone. A wrong guess costs a handshake, and makes the next ones more cautious.
     """
 
     _MOST_KEYS = 4096
+    _MOST_CAUTION = 63
 
     def __init__(self) -> None:
         self._idle: dict[Hashable, int] = {}
+        # On how many new connections not to count after a wrong guess, and how many are left.
+        self._caution: dict[Hashable, tuple[int, int]] = {}
 
     def has(self, key: Hashable) -> bool:
         return self._idle.get(key, 0) > 0
@@ -43,10 +47,34 @@ class Warmth:
         else:
             self._idle.pop(key, None)
 
-    def returned(self, key: Hashable) -> None:
+    def returned(self, key: Hashable, *, reused: bool, was_warm: bool, shared: bool) -> None:
+        """A request is done.
+
+        Args:
+            reused: whether it made no connection.
+            was_warm: whether that was foreseen.
+            shared: whether others use its connection at the same time, as in HTTP/2.
+        """
+        caution, left = self._caution.pop(key, (0, 0))
+        if reused:
+            # A shared connection that holds takes one more each time.
+            self._put(key, 2 if shared else 1)
+            return
+        if was_warm:
+            caution = left = min(self._MOST_CAUTION, 2 * caution + 1)
+        elif left:
+            left -= 1
+        else:
+            self._put(key, 1)
+        if caution:
+            self._caution[key] = caution, left
+            if len(self._caution) > self._MOST_KEYS:
+                del self._caution[next(iter(self._caution))]
+
+    def _put(self, key: Hashable, count: int) -> None:
         # Taken out and put back, a key moves behind those that were not used since.
         idle = self._idle.pop(key, 0)
-        self._idle[key] = idle + 1
+        self._idle[key] = idle + count
         if len(self._idle) > self._MOST_KEYS:
             del self._idle[next(iter(self._idle))]
 

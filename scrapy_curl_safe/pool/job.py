@@ -41,6 +41,7 @@ class Job:
         alone: whether it must not share a worker.
         abandoned: whether nobody waits for it any more.
         gate: where the limit of its route is kept.
+        was_warm: whether it was expected to need no new connection.
         has_begun: whether it counts there as a handshake that may be under way.
     """
 
@@ -53,6 +54,7 @@ class Job:
     alone: bool = False
     abandoned: bool = field(default=False, init=False)
     gate: Gate | None = field(default=None, init=False)
+    was_warm: bool = field(default=False, init=False)
     has_begun: bool = field(default=False, init=False)
     worker: Worker | None = field(default=None, init=False)
     deadline: float = field(default=math.inf, init=False)

@@ -172,6 +172,8 @@ class Pool:
         if job.has_begun:
             job.has_begun = False
             gate.limit.end()
+        if not gate.waiting:
+            return
         waiting, gate.waiting = gate.waiting, deque()
         while waiting:
             self._assign(waiting.popleft())
@@ -211,6 +213,7 @@ class Pool:
         job.worker = worker
         job.listener.on_sent()
         worker.jobs[job.fetch.id] = job
+        job.was_warm = worker.warmth.has(job.key)
         worker.warmth.taken(job.key)
         worker.served += 1
         if job.fetch.timeout:
@@ -256,7 +259,12 @@ class Pool:
                 body = self._take(worker, message.place)
             del worker.jobs[job.fetch.id]
             if isinstance(message, Done):
-                worker.warmth.returned(job.key)
+                worker.warmth.returned(
+                    job.key,
+                    reused=not message.transfer.connects,
+                    was_warm=job.was_warm,
+                    shared=message.head is not None and message.head.protocol != "HTTP/1.1",
+                )
             if not job.future.done():
                 job.future.set_result(Result(message, body, worker))
             self._leaves(job, message)

@@ -1,0 +1,215 @@
+"""The limit on an origin's handshakes: its policy by simulation, then on real origins."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scrapy_curl_safe.pool.gate import Gates, Route
+from scrapy_curl_safe.pool.limit import Answer, Limit
+
+from .origins.limited import LimitedOrigin
+from .origins.tls import TlsOrigin
+
+# The policy
+
+
+def simulate(fails, pages=3000, most=64, floor=3):
+    """What the limit was after each handshake. A failure takes a fifth of a success's time."""
+    dice, limit, now = random.Random(1), Limit(most, floor), 0.0
+    under_way, values, begun = [], [], 0
+    while pages or under_way:
+        while pages and limit.ask(now) is Answer.GO:
+            limit.begin()
+            failed = fails(limit.under_way, dice)
+            takes = 0.01 if failed else dice.uniform(0.04, 0.06)
+            heapq.heappush(under_way, (now + takes, begun, failed))
+            begun += 1
+            pages -= 1
+        assert begun < 100_000
+        if not under_way:
+            now += limit.rests_for(now)
+            continue
+        now, _, failed = heapq.heappop(under_way)
+        if failed:
+            limit.fail(now)
+            pages += 1
+        else:
+            limit.succeed()
+        limit.end()
+        values.append(limit.value)
+    return values
+
+
+@pytest.mark.parametrize("at_once", [3, 10, 50])
+def test_it_comes_near_what_the_origin_takes(at_once):
+    values = simulate(lambda under_way, dice: under_way > at_once)
+    assert 0.75 * at_once <= statistics.mean(values[500:]) <= 1.4 * at_once + 1
+
+
+def test_random_loss_does_not_sink_it():
+    values = simulate(lambda under_way, dice: dice.random() < 0.3)
+    assert statistics.mean(values[500:]) >= 20
+
+
+def test_it_recovers_when_the_origin_does():
+    limit = Limit(64, 3)
+    for _ in range(40):
+        limit.begin()
+        limit.fail(0.0)
+        limit.end()
+    assert limit.value == 3
+    now = limit.rests_for(0.0)
+    for _ in range(200):
+        while limit.ask(now) is Answer.GO:
+            limit.begin()
+        limit.succeed()
+        limit.end()
+    assert limit.value == 64
+
+
+def test_an_origin_that_is_not_asked_for_much_keeps_its_limit():
+    limit = Limit(64, 3)
+    limit.begin()
+    limit.fail(0.0)
+    limit.end()
+    lowered = limit.value
+    for _ in range(100):
+        limit.begin()
+        limit.succeed()
+        limit.end()
+    assert limit.value == lowered < 64
+
+
+def rest(limit, now):
+    """Fail until it rests."""
+    for _ in range(1000):
+        if limit.ask(now) is Answer.REST:
+            return limit.rests_for(now)
+        limit.begin()
+        limit.fail(now)
+        limit.end()
+    raise AssertionError("it never rests")
+
+
+def test_each_rest_is_twice_as_long_as_the_one_before():
+    limit, now, rests = Limit(8, 3), 0.0, []
+    for _ in range(8):
+        rests.append(rest(limit, now))
+        now += rests[-1]
+    assert rests == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_after_a_rest_one_tries_and_decides_for_all():
+    limit = Limit(8, 3)
+    now = rest(limit, 0.0)
+    assert limit.ask(now) is Answer.GO
+    limit.begin()
+    assert limit.ask(now) is Answer.REST
+    limit.succeed()
+    limit.end()
+    assert [limit.ask(now), limit.value] == [Answer.GO, 3]
+
+
+def test_a_try_that_says_nothing_leaves_the_next_one_to_try():
+    limit = Limit(8, 3)
+    now = rest(limit, 0.0)
+    limit.begin()
+    limit.end()  # cancelled, say
+    assert limit.ask(now) is Answer.GO
+
+
+@given(st.integers(1, 100), st.integers(1, 100), st.lists(st.booleans(), max_size=300))
+def test_it_stays_between_its_floor_and_its_most(most, floor, results):
+    limit, now = Limit(most, floor), 0.0
+    for result in results:
+        now += limit.rests_for(now)
+        if limit.ask(now) is Answer.GO:
+            limit.begin()
+        if result:
+            limit.succeed()
+        else:
+            limit.fail(now)
+        if limit.under_way:
+            limit.end()
+        assert min(floor, most) <= limit.value <= most
+        assert limit.under_way >= 0
+
+
+def test_gates_that_nobody_uses_are_forgotten():
+    gates = Gates(8, 3)
+    used = gates.of(Route("https://used:443", None))
+    used.limit.begin()
+    for number in range(20_000):
+        gates.of(Route(f"https://{number}:443", None))
+    assert gates.of(Route("https://used:443", None)) is used
+    assert len(gates._by_route) <= 16_384
+
+
+# On real origins
+
+CONCURRENT = {"CONCURRENT_REQUESTS": 64, "CONCURRENT_REQUESTS_PER_DOMAIN": 64}
+
+
+@pytest.mark.parametrize("at_once", [3, 10, 50])
+def test_a_crawl_comes_near_what_the_origin_takes(crawl, at_once):
+    with LimitedOrigin(at_once, takes=0.02, requests_per_connection=1) as origin:
+        crawled = crawl(*(f"{origin.url}/{n}" for n in range(400)), **CONCURRENT)
+        dropped = origin.dropped
+    assert crawled.errors == []
+    assert sorted(r["number"] for r in crawled.responses) == list(range(400))
+    assert crawled.stat("handshake/gave_up_count") == 0
+    if at_once < 50:
+        assert crawled.stat("throttle/decrease_count") > 0
+    # Without the limit all but `at_once` of 64 are dropped each time: five and more a page.
+    assert dropped < 3 * 400
+
+
+def test_warm_connections_are_not_limited(crawl):
+    with LimitedOrigin(2, takes=0.02, delay=0.05) as origin:
+        urls = [f"{origin.url}/{n}" for n in range(300)]
+        crawled = crawl(*urls, CURL_SAFE_ADAPTIVE_FLOOR=1, **CONCURRENT)
+    assert crawled.errors == []
+    assert len(crawled.responses) == 300
+    assert crawled.stat("connection/reused_count") > 150
+
+
+def test_a_dead_origin_rests(crawl):
+    with TlsOrigin(drop=1.0) as dead, TlsOrigin() as origin:
+        urls = [f"{dead.url}/{n}" for n in range(60)] + [f"{origin.url}/{n}" for n in range(60)]
+        crawled = crawl(*urls, **CONCURRENT)
+        tried = dead.accepted
+    assert sorted(r["number"] for r in crawled.responses) == list(range(60, 120))
+    assert {e["type"] for e in crawled.errors} <= {"HandshakeError", "OriginRestsError"}
+    assert len(crawled.errors) == 60
+    assert crawled.stat("breaker/open_count") >= 1
+    # Each would have been tried three times.
+    assert tried < 150
+    assert f"The TLS handshakes with {dead.url} fail one after the other (syscall)" in crawled.log
+
+
+def test_it_can_be_turned_off(crawl):
+    with TlsOrigin(drop=1.0) as dead:
+        crawled = crawl(
+            *(f"{dead.url}/{n}" for n in range(30)), CURL_SAFE_ADAPTIVE=False, **CONCURRENT
+        )
+        assert dead.accepted == 90
+    assert crawled.stat("breaker/open_count") == 0
+
+
+def test_what_waits_at_the_gate_is_not_late(crawl):
+    """A request's timeout and its latency begin when it is sent."""
+    with LimitedOrigin(1, takes=0.15, requests_per_connection=1) as origin:
+        crawled = crawl(
+            *(f"{origin.url}/{n}" for n in range(24)),
+            CURL_SAFE_ADAPTIVE_FLOOR=1,
+            DOWNLOAD_TIMEOUT=3,
+            **CONCURRENT,
+        )
+    assert crawled.errors == []
+    assert len(crawled.responses) == 24
