@@ -134,13 +134,12 @@ class CurlSafeDownloadHandler:
             fresh=meta.pop(FRESH, False),
         )
         origin = origin_of(request)
-        limited = settings.adaptive and request.url.startswith("https:")
         return Job(
             fetch,
             request.body,
             key=(origin, encoded),
             listener=reception,
-            route=Route(origin, profile.proxy) if limited else None,
+            route=Route(origin, profile.proxy) if request.url.startswith("https:") else None,
             avoid=meta.pop(AVOID, None),
             alone=meta.get(CRASHES, 0) >= _MOST_CRASHES,
         )

@@ -10,6 +10,7 @@ from scrapy.crawler import Crawler
 from scrapy.exceptions import NotConfigured
 from scrapy.utils.asyncio import create_looping_call
 
+from .pool.gate import Gate
 from .settings import Settings
 from .shared import close_crawl, shared_by
 
@@ -17,6 +18,23 @@ logger = logging.getLogger(__name__)
 
 # Of fewer handshakes than this, a share says nothing.
 _LEAST_HANDSHAKES = 10
+
+# How many origins the line and the table at the end name.
+_IN_LINE = 3
+_IN_TABLE = 10
+
+# What may help, by the kind of most failures.
+_ADVICE = {
+    "syscall": "something on the way closes connections: the origin or a proxy may allow fewer at "
+    "once (CONCURRENT_REQUESTS_PER_DOMAIN) or refuse this address; another proxy tells them apart",
+    "timeout": "connections are taken and not answered: the origin or a proxy is overloaded or "
+    "drops packets; fewer at once (CONCURRENT_REQUESTS_PER_DOMAIN) or a longer DOWNLOAD_TIMEOUT",
+    "alert": "the origin refuses this browser's handshake: try another CURL_SAFE_IMPERSONATE",
+    "protocol": "what answers there speaks no TLS: check the scheme and the port of the URLs",
+    "certificate": "the origin's certificate is not trusted here: see DOWNLOAD_VERIFY_CERTIFICATES",
+    "local": "this machine has run out of descriptors, ports or threads: see ulimit -n, or lower "
+    "CONCURRENT_REQUESTS",
+}
 
 
 class HandshakeMonitor:
@@ -52,6 +70,9 @@ class HandshakeMonitor:
         if self._task is not None and self._task.running:
             self._task.stop()
         self._report(spider)
+        shared = shared_by(self._crawler)
+        if shared is not None and (worst := shared.pool.gates.worst(_IN_TABLE)):
+            logger.info("%s", _table(worst), extra={"spider": spider})
 
     def _interval_ended(self, spider: Spider) -> None:
         if self._report(spider):
@@ -70,8 +91,10 @@ class HandshakeMonitor:
         )
         new_done, new_failed = done - self._done, failed - self._failed
         self._done, self._failed = done, failed
-        alive = shared.pool.workers_alive if shared is not None else 0
-        logger.info("%s", self._line(done, failed, new_done, new_failed, alive), extra=extra)
+        line = self._line(done, failed, new_done, new_failed)
+        if shared is not None:
+            line += _limits(shared.pool.gates.lowered())
+        logger.info("%s", line, extra=extra)
         if new_done + new_failed < _LEAST_HANDSHAKES:
             return False
         rate = new_failed / (new_done + new_failed)
@@ -84,9 +107,13 @@ class HandshakeMonitor:
                 100 * self._settings.failure_rate_warning,
                 extra=extra,
             )
+            if shared is not None and (worst := shared.pool.gates.worst(1)):
+                logger.warning("%s", _advice(worst[0]), extra=extra)
         return 0 < self._settings.failure_rate_close < rate
 
-    def _line(self, done: int, failed: int, new_done: int, new_failed: int, alive: int) -> str:
+    def _line(self, done: int, failed: int, new_done: int, new_failed: int) -> str:
+        shared = shared_by(self._crawler)
+        alive = shared.pool.workers_alive if shared is not None else 0
         kinds = ", ".join(f"{count} {kind}" for kind, count in self._kinds())
         share = f" = {failed / (done + failed):.1%}" if failed else ""
         return (
@@ -109,3 +136,41 @@ class HandshakeMonitor:
     def _count(self, key: str) -> int:
         count: int = self._stats.get_value(f"curl_safe/{key}", 0)
         return count
+
+
+def _limits(lowered: list[Gate]) -> str:
+    if not lowered:
+        return ""
+    named = [
+        f"{gate.route} {'rests' if gate.limit.is_open else gate.limit.value}"
+        for gate in lowered[:_IN_LINE]
+    ]
+    more = f" and {len(lowered) - _IN_LINE} more" if len(lowered) > _IN_LINE else ""
+    return f"; limits: {', '.join(named)}{more}"
+
+
+def _advice(gate: Gate) -> str:
+    (kind, count), *_ = gate.failures.most_common(1)
+    return (
+        f"Most fail with {gate.route}, {count} by {kind} (limit now {gate.limit.value}): "
+        f"{_ADVICE[kind]}"
+    )
+
+
+def _table(worst: list[Gate]) -> str:
+    rows = [("origin", "done", "failed", "share", "limit", "kinds")]
+    for gate in worst:
+        failed, done = gate.failures.total(), gate.limit.done
+        kinds = ", ".join(f"{count} {kind}" for kind, count in gate.failures.most_common())
+        share = f"{failed / (done + failed):.1%}"
+        limit = str(gate.limit.value) if gate.limit.is_lowered else "-"
+        rows.append((str(gate.route), str(done), str(failed), share, limit, kinds))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if 0 < number < 5 else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join(["Handshakes by origin, the worst first:", *lines])

@@ -42,8 +42,7 @@ class Gate:
         self._last = ("syscall", 0, "")
 
     def failed(self, kind: str, code: int, detail: str, now: float) -> bool:
-        """Count a handshake that failed. Whether the origin rests from here on."""
-        self.failures[kind] += 1
+        """A handshake failed for which the limit is there. Whether the origin rests from now on."""
         self._last = (kind, code, detail)
         return self.limit.fail(now)
 
@@ -96,5 +95,10 @@ class Gates:
 
     def worst(self, count: int) -> list[Gate]:
         """Those with the most failed handshakes, none without."""
-        failed = [gate for gate in self._by_route.values() if gate.limit.failed]
-        return sorted(failed, key=lambda gate: -gate.limit.failed)[:count]
+        failed = [gate for gate in self._by_route.values() if gate.failures]
+        return sorted(failed, key=lambda gate: -gate.failures.total())[:count]
+
+    def lowered(self) -> list[Gate]:
+        """Those whose limit is not what it was, the lowest first."""
+        gates = [gate for gate in self._by_route.values() if gate.limit.is_lowered]
+        return sorted(gates, key=lambda gate: gate.limit.value)

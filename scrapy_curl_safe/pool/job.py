@@ -36,7 +36,7 @@ class Job:
         body: the request's body.
         key: what a connection must match to serve it.
         listener: hears what comes before the outcome.
-        route: by which its handshake is limited; None for no limit.
+        route: of its handshake; None where there is none.
         avoid: slot of the worker that failed this request before.
         alone: whether it must not share a worker.
         abandoned: whether nobody waits for it any more.

@@ -49,7 +49,6 @@ class Limit:
         #: Handshakes that are, or may be, under way.
         self.under_way = 0
         self.done = 0
-        self.failed = 0
 
     @property
     def value(self) -> int:
@@ -95,7 +94,6 @@ class Limit:
 
     def fail(self, now: float) -> bool:
         """Whether this one opened the breaker."""
-        self.failed += 1
         self._failures_in_a_row += 1
         # Those that fail together began under one limit: it goes to what is under way.
         lowered = _DECREASE * max(self._limit, self.under_way)

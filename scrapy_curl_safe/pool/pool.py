@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from scrapy.exceptions import DownloadTimeoutError
 
-from ..errors import WorkerCrashedError, classify
+from ..errors import TREATMENTS, WorkerCrashedError, classify
 from ..figures import Figures
 from ..settings import Settings
 from ..wire import (
@@ -81,6 +81,8 @@ class Pool:
         self._in_flight = 0
         self._hopeless: str | None = None
         most = settings.concurrent_requests or _LEAST_CONNECTIONS
+        #: Whether a gate holds anyone back. It counts in any case.
+        self._limits = settings.adaptive
         self.gates = Gates(most, settings.adaptive_floor)
         pulse_interval = min(1.0, settings.worker_hang_timeout / 4)
         # A worker may have all that is in flight. (Left to itself libcurl keeps four for each
@@ -145,7 +147,7 @@ class Pool:
     def _lets_through(self, job: Job, worker: Worker) -> bool:
         """Whether it may go to this worker now; else it waits at its gate, or has failed there."""
         gate = job.gate
-        if gate is None or worker.warmth.has(job.key):
+        if gate is None or not self._limits or worker.warmth.has(job.key):
             return True
         now = time.monotonic()
         answer = gate.limit.ask(now)
@@ -185,7 +187,9 @@ class Pool:
         limit = gate.limit
         if isinstance(outcome, Failed):
             kind = classify(outcome.code, outcome.detail, during_handshake=outcome.in_handshake)
-            if kind not in _OF_LOAD:
+            if kind in TREATMENTS:
+                gate.failures[kind] += 1
+            if kind not in _OF_LOAD or not self._limits:
                 return
             now, before = time.monotonic(), limit.value
             if gate.failed(kind, outcome.code, outcome.detail, now):
