@@ -213,3 +213,24 @@ def test_what_waits_at_the_gate_is_not_late(crawl):
         )
     assert crawled.errors == []
     assert len(crawled.responses) == 24
+
+
+def test_the_log_says_which_origin_and_what_to_do(crawl):
+    with (
+        LimitedOrigin(2, takes=0.02, requests_per_connection=1) as limited,
+        TlsOrigin() as healthy,
+    ):
+        urls = [f"{origin.url}/{n}" for origin in (limited, healthy) for n in range(60)]
+        crawled = crawl(*urls, **CONCURRENT)
+        dropped = limited.dropped
+    assert len(crawled.responses) == 120
+    name = limited.url
+    assert f"Most fail with {name}, {dropped} by syscall (limit now " in crawled.log
+    line = next(line for line in crawled.log.splitlines() if "; limits: " in line)
+    assert f"limits: {name} " in line
+    table = crawled.log.partition("Handshakes by origin, the worst first:\n")[2].splitlines()
+    assert table[0].split() == ["origin", "done", "failed", "share", "limit", "kinds"]
+    row = table[1].split()
+    assert row[:3] == [name, "60", str(dropped)]
+    assert row[-2:] == [str(dropped), "syscall"]
+    assert healthy.url not in table[2]

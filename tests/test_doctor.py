@@ -1,0 +1,183 @@
+"""`scrapy curlsafe doctor`: each condition that it tells apart, made for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scrapy_curl_safe.commands.checks import Facts, Status, examine
+
+from .test_networks import needs_namespaces
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "example_project"
+ADDON = 'ADDONS = {"scrapy_curl_safe.Addon": 500}\nCONCURRENT_ITEMS = 1\n'
+SCRAPY = "from scrapy.cmdline import execute; execute()"
+
+
+@pytest.fixture
+def doctor(tmp_path):
+    """What it says of a project with these settings: exit code, and findings by check."""
+
+    def run(settings=ADDON, *, around=(), code=SCRAPY, options=()):
+        (tmp_path / "scrapy.cfg").write_text("[settings]\ndefault = doctors_settings\n")
+        (tmp_path / "doctors_settings.py").write_text(settings)
+        done = subprocess.run(
+            [*around, sys.executable, "-c", code, "curlsafe", "doctor", "--json", *options],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout, done.stderr
+        found = json.loads(done.stdout)["checks"]
+        return done.returncode, {finding["check"]: finding for finding in found}
+
+    return run
+
+
+def test_a_healthy_project(doctor):
+    code, found = doctor()
+    problems = [finding for finding in found.values() if finding["status"] == "problem"]
+    assert (code, problems) == (0, [])
+    for check in ("settings", "worker", "browser", "local handshake", "download handler"):
+        assert found[check]["status"] == "ok"
+    assert found["libcurl"]["value"].startswith("libcurl/")
+
+
+def test_the_example_project_has_no_problem():
+    done = subprocess.run(
+        [sys.executable, "-m", "scrapy", "curlsafe", "doctor"],
+        cwd=EXAMPLE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 problems" in done.stdout
+    assert "\x1b" not in done.stdout  # plain where there is no terminal
+
+
+@pytest.mark.parametrize(
+    ("settings", "check", "status", "value", "fix"),
+    [
+        ("CURL_SAFE_WORKERS = 0", "settings", "problem", "CURL_SAFE_WORKERS is 0", "change"),
+        ("CURL_SAFE_IMPERSONATE = 'netscape'", "browser", "problem", "netscape", "CURL_SAFE_IMP"),
+        ("CONCURRENT_ITEMS = 100", "CONCURRENT_ITEMS", "warning", "100", "CONCURRENT_ITEMS = 1"),
+        ("AUTOTHROTTLE_ENABLED = True", "throttles", "warning", "both on", "CURL_SAFE_ADAPTIVE"),
+        ("CONCURRENT_REQUESTS = 10**9", "memory", "problem", "MB free", "CONCURRENT_REQUESTS"),
+        ("CONCURRENT_REQUESTS = 10**9", "local ports", "problem", " to ", "ip_local_port_range"),
+        ("CONCURRENT_REQUESTS = 10**9", "open files", "problem", " for 1,000", "ulimit -Hn"),
+        ("DOWNLOAD_HANDLERS = {'http': None}", "download handler", "warning", "http: none", "ADD"),
+        ("ADDONS = {}", "download handler", "problem", "HTTP11DownloadHandler", "ADDONS"),
+        ("ADDONS = {}", "middleware", "problem", "off", "ADDONS"),
+        ("ADDONS = {}", "monitor", "warning", "off", "ADDONS"),
+        (
+            "DOWNLOADER_MIDDLEWARES = {'scrapy_curl_safe.HandshakeRetryMiddleware': 540}",
+            "middleware", "problem", "at 540, RetryMiddleware at 550", ": 560}",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_project_has_wrong(doctor, settings, check, status, value, fix):
+    code, found = doctor(f"{ADDON}{settings}\n")
+    finding = found[check]
+    assert finding["status"] == status
+    assert value in finding["value"]
+    assert fix in finding["fix"]
+    assert code == (1 if "problem" in {f["status"] for f in found.values()} else 0)
+
+
+def test_a_worker_that_cannot_start(doctor):
+    broken = "import sys; sys.executable = '/nonexistent'; " + SCRAPY
+    code, found = doctor(code=broken)
+    assert (code, found["worker"]["status"]) == (1, "problem")
+    assert "No such file" in found["worker"]["value"]
+    assert "local handshake" not in found
+
+
+def test_a_worker_that_ends_at_once(doctor):
+    code, found = doctor(code="import sys; sys.executable = '/bin/false'; " + SCRAPY)
+    assert (code, found["worker"]["status"]) == (1, "problem")
+    assert "exit status 1" in found["worker"]["value"]
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="needs util-linux")
+def test_too_few_open_files(doctor):
+    settings = ADDON + "CONCURRENT_REQUESTS = 1000\n"
+    code, found = doctor(settings, around=["prlimit", "--nofile=512:512"])
+    assert (code, found["open files"]["status"]) == (1, "problem")
+    code, found = doctor(settings, around=["prlimit", "--nofile=1500:1500"])
+    assert (code, found["open files"]["status"]) == (0, "warning")
+
+
+@pytest.mark.skipif(shutil.which("taskset") is None, reason="needs util-linux")
+def test_more_workers_than_cpus(doctor):
+    cpu = str(min(os.sched_getaffinity(0)))
+    code, found = doctor(f"{ADDON}CURL_SAFE_WORKERS = 3\n", around=["taskset", "-c", cpu])
+    assert (code, found["workers"]["status"]) == (0, "warning")
+    assert found["workers"]["fix"] == "CURL_SAFE_WORKERS = 2"
+
+
+@needs_namespaces
+def test_a_loopback_that_is_down(doctor):
+    code, found = doctor(around=["unshare", "-Urn"])
+    assert (code, found["local handshake"]["status"]) == (1, "problem")
+    assert found["worker"]["status"] == "ok"
+
+
+@needs_namespaces
+@pytest.mark.parametrize(
+    ("path", "text", "check", "status", "fix"),
+    [
+        ("ipv4/ip_local_port_range", "40000 40999", "local ports", "warning", "1024 65535"),
+        ("ipv4/tcp_tw_reuse", "0", "tcp_tw_reuse", "warning", "tcp_tw_reuse=1"),
+        ("ipv4/tcp_fin_timeout", "300", "tcp_fin_timeout", "warning", "tcp_fin_timeout=30"),
+    ],
+)
+def test_kernel_settings(doctor, path, text, check, status, fix):
+    change = f'echo "{text}" > /proc/sys/net/{path} && exec "$@"'
+    around = ["unshare", "-Urn", "sh", "-c", change, "sh"]
+    _, found = doctor(f"{ADDON}CONCURRENT_REQUESTS = 1000\n", around=around)
+    assert found[check]["status"] == status
+    assert fix in found[check]["fix"]
+
+
+# Of what no test can make: a table of the whole machine, and versions that are not installed.
+
+
+def status_of(check, **facts):
+    return next(f.status for f in examine(Facts(**facts)) if f.check == check)
+
+
+@pytest.mark.parametrize(
+    ("table", "status"),
+    [
+        ((0, 65536), Status.OK),
+        ((65_500, 65_536), Status.WARNING),
+        ((65_536, 65_536), Status.PROBLEM),
+    ],
+)
+def test_a_connection_table_that_fills_up(table, status):
+    assert status_of("conntrack", conntrack=table) is status
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [("2.15.0", Status.OK), ("2.14.2", Status.PROBLEM), ("3.0.0rc1", Status.OK)],
+)
+def test_versions(version, status):
+    assert status_of("Scrapy", versions={"Scrapy": version}) is status
+
+
+def test_every_check_says_why_and_every_fault_what_to_do():
+    healthy = examine(Facts(versions={"Scrapy": "2.19.0"}))
+    for finding in healthy:
+        assert finding.why
+        assert (finding.status is Status.OK) == (finding.fix == "")
