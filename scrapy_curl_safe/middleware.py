@@ -225,8 +225,9 @@ class HandshakeRetryMiddleware:
         )
         if self._origin(origin).proven:
             # Of an origin that never answered nobody need wait for the end of its rest.
-            rest = max(rest, budget.reserve(time.monotonic()))
-            seconds += min(rest, settings.handshake_backoff_max)
+            # The adaptive limit spreads its retries better than a budget.
+            more = rest if settings.adaptive else budget.reserve(time.monotonic())
+            seconds += min(more, settings.handshake_backoff_max)
         self._waiting[origin] += 1
         try:
             turn: Deferred[None] = Deferred()

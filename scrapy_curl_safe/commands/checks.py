@@ -94,7 +94,7 @@ class Facts:
 
 def examine(facts: Facts) -> list[Finding]:
     """All findings, in the order in which one would mend them."""
-    found = [_settings(facts), *_versions(facts)]
+    found: list[Finding | None] = [_settings(facts), *_versions(facts)]
     found += [_worker(facts), _target(facts), _handshake(facts)]
     found += [_handlers(facts), _middleware(facts), _monitor(facts)]
     found += [_open_files(facts), _ports(facts), _tw_reuse(facts), _fin_timeout(facts)]

@@ -91,8 +91,9 @@ def _try(talk: _Talk, profile: bytes) -> Trial:
             )
         )  # fmt: skip
         outcome = talk.hear(Done, Failed, Refused)
-    failed = isinstance(outcome, (Failed, Refused))
-    return Trial(ready.curl, handshake_error=outcome.detail if failed else None)
+    if isinstance(outcome, (Failed, Refused)):
+        return Trial(ready.curl, handshake_error=outcome.detail)
+    return Trial(ready.curl)
 
 
 class _Talk:

@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import OriginRestsError
-from .limit import Limit
+from .limit import Attempt, Limit
 
 if TYPE_CHECKING:
     from .job import Job
@@ -41,10 +41,12 @@ class Gate:
         self.failures: Counter[str] = Counter()
         self._last = ("syscall", 0, "")
 
-    def failed(self, kind: str, code: int, detail: str, now: float) -> bool:
+    def failed(
+        self, attempt: Attempt | None, kind: str, code: int, detail: str, now: float
+    ) -> bool:
         """A handshake failed for which the limit is there. Whether the origin rests from now on."""
         self._last = (kind, code, detail)
-        return self.limit.fail(now)
+        return self.limit.fail(attempt, now)
 
     def resting(self, now: float) -> OriginRestsError:
         """Why a request is not sent now."""

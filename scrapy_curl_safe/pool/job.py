@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from ..wire import Cancelled, Chunk, Done, Fetch, FromWorker, Head, Outcome, WireError
 from .eventloop import Future
 from .gate import Gate, Route
+from .limit import Attempt
 from .supervisor import Worker
 
 
@@ -42,7 +43,7 @@ class Job:
         abandoned: whether nobody waits for it any more.
         gate: where the limit of its route is kept.
         was_warm: whether it was expected to need no new connection.
-        has_begun: whether it counts there as a handshake that may be under way.
+        attempt: of the handshake that it may be at, where its gate has let it through.
     """
 
     fetch: Fetch
@@ -55,7 +56,7 @@ class Job:
     abandoned: bool = field(default=False, init=False)
     gate: Gate | None = field(default=None, init=False)
     was_warm: bool = field(default=False, init=False)
-    has_begun: bool = field(default=False, init=False)
+    attempt: Attempt | None = field(default=None, init=False)
     worker: Worker | None = field(default=None, init=False)
     deadline: float = field(default=math.inf, init=False)
     future: Future[Result] = field(init=False)

@@ -1,11 +1,17 @@
 """How many new TLS connections an origin is asked for at once, and when it is left alone.
 
-Pure policy: the clock comes as an argument. Two rules, one above the other:
+Pure policy: the clock comes as an argument. Four rules, one above the other:
 
 - Additive increase, multiplicative decrease. A failed handshake takes a tenth off the limit,
-  one that is done adds one to a limit that is in use. With failures that have nothing to do
-  with the load the two are even at p · L / 10 = 1 - p, so that a loss of 30 % leaves 23,
-  where a limit that halves would leave 5.
+  but leaves as many as were under way when it began; one that is done adds one to a limit
+  that is in use. So handshakes that fail together, at an origin that takes so many and no
+  more, lower the limit to what it takes, and a loss at random, of up to a half, lowers it
+  hardly at all, where a limit that halves would sink to 5.
+- The first handshake above a limit that has grown is a probe. An origin that takes so many
+  and no more fails each of them: from the third in a row on twice as many have to be done
+  before the next, so that a few in a hundred are lost and not one in two.
+- The place of a handshake that failed stays empty until another one is done: an origin that
+  has no place left refuses at once, and would refuse many while it completes one.
 - A circuit breaker. An origin whose handshakes fail on and on is left alone for a time that
   doubles; then one request tries, and its end decides for all.
 """
@@ -13,11 +19,19 @@ Pure policy: the clock comes as an argument. Two rules, one above the other:
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 
 _DECREASE = 0.9
-# Failures in a row, none done between them, of an origin that is already at its floor or never
-# had one done. At a loss of 30 % that is one in 170,000.
+# Probes in a row that random loss fails, too: at 30 % three are one in 37.
+_BY_CHANCE = 2
+_MOST_BETWEEN_PROBES = 64
+# Failures in a row, none done between them, of handshakes that no limit would have kept back.
+# At a loss of 30 % that is one in 170,000.
 _HOPELESS = 10
+# A failure comes sooner than a success: seconds in which one of those under way may come.
+_HOPELESS_AFTER = 0.25
+# Seconds that a place stays empty whose handshake failed, where none is done before.
+_LOST_FOR = 1.0
 _FIRST_REST = 1.0
 _LONGEST_REST = 60.0
 
@@ -28,6 +42,17 @@ class Answer(enum.Enum):
     WAIT = enum.auto()
     #: The origin is left alone for now.
     REST = enum.auto()
+
+
+@dataclass(eq=False)
+class Attempt:
+    """A handshake that a limit has let through.
+
+    Attributes:
+        rank: how many were under way when it began, with itself.
+    """
+
+    rank: int
 
 
 class Limit:
@@ -41,11 +66,17 @@ class Limit:
         self._most = float(most)
         self._floor = float(min(floor, most))
         self._limit = self._most
+        self._done_since_raise = 0
+        self._is_untested = False
+        self._probe: Attempt | None = None
+        self._failed_probes = 0
+        self._failed_since_done = 0
+        self._last_failure = 0.0
         self._failures_in_a_row = 0
-        self._was_done = False
+        self._first_failure = 0.0
         self._rest = 0.0
         self._rests_until: float | None = None
-        self._tries = False
+        self._trial: Attempt | None = None
         #: Handshakes that are, or may be, under way.
         self.under_way = 0
         self.done = 0
@@ -70,41 +101,84 @@ class Limit:
     def ask(self, now: float) -> Answer:
         """Whether one more handshake may begin."""
         if self._rests_until is not None:
-            return Answer.REST if self._tries or now < self._rests_until else Answer.GO
-        return Answer.GO if self.under_way < self.value else Answer.WAIT
+            return Answer.REST if self._trial or now < self._rests_until else Answer.GO
+        if not self.under_way or self.under_way + self._places_lost(now) < self.value:
+            return Answer.GO
+        return Answer.WAIT
 
-    def begin(self) -> None:
+    def _places_lost(self, now: float) -> int:
+        """Those of handshakes that failed beside others: what took them is still there."""
+        return self._failed_since_done if now < self._last_failure + _LOST_FOR else 0
+
+    def begin(self) -> Attempt:
         self.under_way += 1
-        self._tries = self._rests_until is not None
+        attempt = Attempt(self.under_way)
+        if self._is_untested and self._probe is None and attempt.rank == self.value:
+            self._is_untested = False
+            self._probe = attempt
+        if self._rests_until is not None:
+            self._trial = attempt
+        return attempt
 
-    def end(self) -> None:
-        """One that began is over, whatever came of it: say `succeed` or `fail` before."""
+    def end(self, attempt: Attempt) -> None:
+        """It is over, whatever came of it: say `succeed` or `fail` before."""
         self.under_way -= 1
-        self._tries = False
+        if attempt is self._trial:
+            self._trial = None
+        if attempt is self._probe:
+            self._probe = None
 
-    def succeed(self) -> None:
+    def succeed(self, attempt: Attempt | None) -> None:
+        """
+        Args:
+            attempt: None for one that nobody had expected to need a handshake.
+        """
         self.done += 1
-        self._was_done = True
-        self._failures_in_a_row = 0
+        self._failed_since_done = self._failures_in_a_row = 0
+        if attempt is not None and attempt is self._probe:
+            self._failed_probes = 0
         if self._rests_until is not None:
             self._rests_until, self._rest = None, 0.0
             self._limit = self._floor
         elif 2 * self.under_way >= self._limit:
-            self._limit = min(self._most, self._limit + 1.0)
+            self._done_since_raise += 1
+            if self._may_raise():
+                self._raise()
 
-    def fail(self, now: float) -> bool:
+    def _may_raise(self) -> bool:
+        if self._failed_probes and (self._is_untested or self._probe is not None):
+            return False  # what comes of it is worth to wait for
+        too_many = max(0, self._failed_probes - _BY_CHANCE)
+        return self._done_since_raise >= min(_MOST_BETWEEN_PROBES, 1 << too_many)
+
+    def _raise(self) -> None:
+        self._done_since_raise = 0
+        if self._limit < self._most:
+            self._limit = min(self._most, self._limit + 1.0)
+            self._is_untested = True
+
+    def fail(self, attempt: Attempt | None, now: float) -> bool:
         """Whether this one opened the breaker."""
-        self._failures_in_a_row += 1
-        # Those that fail together began under one limit: it goes to what is under way.
-        lowered = _DECREASE * max(self._limit, self.under_way)
-        self._limit = max(self._floor, min(self._limit, lowered))
-        if self._rests_until is not None and not self._tries:
-            return False  # it began before the breaker opened
-        at_its_end = self._limit <= self._floor or not self._was_done
-        # A failure may come sooner than a success: those that began with it are waited for.
-        enough = max(_HOPELESS, 2 * self.under_way)
-        if self._failures_in_a_row < enough or not at_its_end:
+        if attempt is not None:
+            self._failed_probes += attempt is self._probe
+            # It says nothing against fewer than there were.
+            lowered = max(_DECREASE * self._limit, attempt.rank - 1.0)
+            self._limit = max(self._floor, min(self._limit, lowered))
+        self._done_since_raise = 0
+        self._failed_since_done += 1
+        self._last_failure = now
+        if self._rests_until is not None:
+            return attempt is not None and attempt is self._trial and self._open(now)
+        if attempt is None or (self.done and attempt.rank > self._floor):
             return False
+        if not self._failures_in_a_row:
+            self._first_failure = now
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row < _HOPELESS or now - self._first_failure < _HOPELESS_AFTER:
+            return False
+        return self._open(now)
+
+    def _open(self, now: float) -> bool:
         self._rest = min(_LONGEST_REST, 2 * self._rest or _FIRST_REST)
         self._rests_until = now + self._rest
         return True

@@ -34,7 +34,7 @@ from .dispatch import choose
 from .eventloop import EventLoop
 from .gate import Gate, Gates
 from .job import Job, Result
-from .limit import Answer
+from .limit import Answer, Attempt
 from .supervisor import Supervisor, Worker
 
 logger = logging.getLogger(__name__)
@@ -152,8 +152,7 @@ class Pool:
         now = time.monotonic()
         answer = gate.limit.ask(now)
         if answer is Answer.GO:
-            gate.limit.begin()
-            job.has_begun = True
+            job.attempt = gate.limit.begin()
         elif answer is Answer.WAIT:
             gate.waiting.append(job)
         else:
@@ -170,10 +169,10 @@ class Pool:
         if gate is None:
             return
         if outcome is not None:
-            self._judge(gate, outcome)
-        if job.has_begun:
-            job.has_begun = False
-            gate.limit.end()
+            self._judge(gate, job.attempt, outcome)
+        if job.attempt is not None:
+            gate.limit.end(job.attempt)
+            job.attempt = None
         if not gate.waiting:
             return
         waiting, gate.waiting = gate.waiting, deque()
@@ -183,7 +182,7 @@ class Pool:
                 gate.waiting += waiting
                 break
 
-    def _judge(self, gate: Gate, outcome: Outcome) -> None:
+    def _judge(self, gate: Gate, attempt: Attempt | None, outcome: Outcome) -> None:
         limit = gate.limit
         if isinstance(outcome, Failed):
             kind = classify(outcome.code, outcome.detail, during_handshake=outcome.in_handshake)
@@ -192,7 +191,7 @@ class Pool:
             if kind not in _OF_LOAD or not self._limits:
                 return
             now, before = time.monotonic(), limit.value
-            if gate.failed(kind, outcome.code, outcome.detail, now):
+            if gate.failed(attempt, kind, outcome.code, outcome.detail, now):
                 self._figures.breaker_opened()
                 logger.warning(
                     "The TLS handshakes with %s fail one after the other (%s): in %.0f s one "
@@ -204,7 +203,7 @@ class Pool:
             if limit.value < before:
                 self._figures.limit_decreased()
         elif isinstance(outcome, (Done, TooLarge)) and outcome.transfer.handshake_at is not None:
-            limit.succeed()
+            limit.succeed(attempt)
 
     def _serve_suspects(self) -> None:
         """One at a time for each worker that is kept for them."""
