@@ -1,0 +1,35 @@
+"""Write docs/versions.md from what nox found: python docs/versions.py REPORT"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+_NAME = re.compile(
+    r"matrix-(?P<python>[\d.]+)\(scrapy='(?P<scrapy>\w+)', curl_cffi='(?P<curl>\w+)'\)"
+)
+_COLUMNS = [(scrapy, curl) for scrapy in ("oldest", "newest") for curl in ("oldest", "newest")]
+
+
+def main() -> None:
+    report = json.loads(Path(sys.argv[1]).read_text())
+    cells: dict[tuple[str, str, str], str] = {}
+    for session in report["sessions"]:
+        found = _NAME.fullmatch(session["signature"])
+        if found:
+            cells[found["python"], found["scrapy"], found["curl"]] = session["result"]
+    head = " | ".join(f"Scrapy {scrapy}, curl_cffi {curl}" for scrapy, curl in _COLUMNS)
+    lines = [f"| Python | {head} |", "| --- |" + " --- |" * len(_COLUMNS)]
+    for python in sorted({key[0] for key in cells}, key=lambda v: [int(n) for n in v.split(".")]):
+        results = " | ".join(cells.get((python, *column), "not run") for column in _COLUMNS)
+        lines.append(f"| {python} | {results} |")
+    page = Path(__file__).with_name("versions.md")
+    before, _, _ = page.read_text().partition("| Python |")
+    page.write_text(before + "\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

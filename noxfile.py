@@ -1,0 +1,25 @@
+"""The versions that this package works with, each with each: `make matrix`."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+
+# The oldest that is supported, and the newest. What else a version needs stands beside it.
+SCRAPY = {
+    # 2.15 imports a private name that Twisted 26 has no more.
+    "oldest": ["Scrapy==2.15.0", "Twisted==24.11.0"],
+    "newest": ["Scrapy>=2.19"],
+}
+CURL_CFFI = {"oldest": "curl_cffi==0.15.0", "newest": "curl_cffi>=0.16"}
+# Whole crawls in the three ways that Scrapy runs, and each kind of failure as each curl says it.
+TESTS = ["tests/test_crawl.py", "tests/test_failures.py", "tests/test_worker.py"]
+
+
+@nox.session(python=["3.10", "3.11", "3.12", "3.13"])
+@nox.parametrize("curl_cffi", list(CURL_CFFI))
+@nox.parametrize("scrapy", list(SCRAPY))
+def matrix(session: nox.Session, scrapy: str, curl_cffi: str) -> None:
+    session.install("--quiet", *SCRAPY[scrapy], CURL_CFFI[curl_cffi], "--editable", ".[test]")
+    session.run("python", "-m", "pytest", "--quiet", "-n", "auto", "-m", "not slow", *TESTS)
