@@ -17,6 +17,7 @@ from scrapy_curl_safe import RandomBrowserMiddleware
 from scrapy_curl_safe.compat import all_options, foreign_options
 from tests.crawling import ROOT, worker_pids
 from tests.origins.hello import ja3, parse_client_hello
+from tests.origins.proxies import Proxy
 from tests.origins.tls import TlsOrigin
 
 
@@ -88,12 +89,14 @@ def test_a_spider_for_scrapy_impersonate(moved, browsers):
         assert moved("with_scrapy_impersonate", origin) == ["firefox", "safari"]
         connections = seen(origin)
         versions = {request.path: request.http_version for request in origin.requests}
+        peers = {request.path: origin.peers[request.connection] for request in origin.requests}
     assert looks_like(browsers["firefox"], connections["firefox"])
     hello, headers = connections["safari"]
     assert headers[b"user-agent"] == browsers["safari"][1]
     assert hello.signature_algorithms == (0x0403,)
     assert hello.alpn == ("http/1.1",)
     assert versions["/safari"] != versions["/firefox"]
+    assert peers == {"/firefox": "127.0.0.1", "/safari": "127.0.0.2"}
 
 
 def test_a_spider_for_scrapy_curl(moved, browsers):
@@ -178,6 +181,26 @@ def test_a_timeout_among_the_arguments_counts(crawl):
             CURL_SAFE_COMPAT=True,
         )
     assert [error["type"] for error in crawled.errors] == ["DownloadTimeoutError"]
+
+
+@pytest.mark.parametrize("way", ["https", "http"])
+def test_a_proxy_among_the_arguments_gets_no_credentials_of_another(crawl, way):
+    meta = {
+        "proxy": "http://user:secret@127.0.0.1:1",
+        "proxy_headers": {"X-Other": "secret"},
+        "dont_retry": True,
+    }
+    with TlsOrigin(tls=way == "https") as origin, Proxy() as proxy:
+        location = f"http://127.0.0.1:{proxy.port}"
+        crawled = crawl(
+            {"url": origin.url, "meta": {**meta, "impersonate_args": {"proxy": location}}},
+            CURL_SAFE_COMPAT=True,
+        )
+        received = proxy.received
+    assert [r["status"] for r in crawled.responses] == [200], crawled.errors
+    assert received
+    assert b"authorization" not in received.lower()
+    assert b"X-Other" not in received
 
 
 @pytest.mark.parametrize("meta", FOREIGN)

@@ -20,7 +20,7 @@ class ImpersonateSpider(scrapy.Spider):
                 "impersonate_args": {
                     "verify": False,
                     "http_version": "v1",
-                    "interface": "127.0.0.1",
+                    "interface": "127.0.0.2",
                     "extra_fp": {"tls_signature_algorithms": ["ecdsa_secp256r1_sha256"]},
                 },
             },
