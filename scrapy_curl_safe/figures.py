@@ -17,22 +17,32 @@ from scrapy.statscollectors import StatsCollector
 
 from .wire import Transfer
 
+# Of the histogram: 1 ms, 2.15 ms, 4.64 ms, 10 ms, and so on to 100 s.
+_BOUNDS = range(-144, 97, 16)
+
 
 class Percentiles:
     """Of any number of durations, in bounded memory: counts in buckets that are each 5 %
-    wider than the one before, so a percentile is at most 5 % too high."""
+    wider than the one before (48 make a power of ten), so a percentile is at most 5 % too high.
 
-    _WIDTH = math.log(1.05)
+    Attributes:
+        max: the longest, in seconds.
+        total: all of them together, in seconds.
+    """
+
+    _WIDTH = math.log(10) / 48
 
     def __init__(self) -> None:
         self._buckets: Counter[int] = Counter()
         self._count = 0
         self.max = 0.0
+        self.total = 0.0
 
     def add(self, seconds: float) -> None:
         self._buckets[math.ceil(math.log(max(seconds, 1e-6)) / self._WIDTH)] += 1
         self._count += 1
         self.max = max(self.max, seconds)
+        self.total += seconds
 
     def at(self, share: float) -> float:
         """The duration that this share of all does not exceed; 0.0 if there is none."""
@@ -44,12 +54,27 @@ class Percentiles:
                 return min(self.max, math.exp(bucket * self._WIDTH))
         return 0.0
 
+    def histogram(self) -> list[tuple[float, int]]:
+        """Bounds in seconds (of three digits), each with how many were not above it; the last
+        bound is infinite."""
+        counts = [
+            (
+                float(f"{math.exp(bound * self._WIDTH):.3g}"),
+                sum(count for bucket, count in self._buckets.items() if bucket <= bound),
+            )
+            for bound in _BOUNDS
+        ]
+        return [*counts, (math.inf, self._count)]
+
 
 class Figures:
     """What the pool and the handler count, into Scrapy's stats.
 
     Args:
         call_soon: has a function called at the end of this turn of the loop.
+
+    Attributes:
+        handshake_times: of those that were done.
     """
 
     def __init__(
@@ -58,7 +83,7 @@ class Figures:
         self._stats = stats
         self._call_soon = call_soon
         self._counts: Counter[str] = Counter()
-        self._handshake_times = Percentiles()
+        self.handshake_times = Percentiles()
         self._most_in_flight = 0
 
     def _add(self, key: str, count: int = 1) -> None:
@@ -111,7 +136,7 @@ class Figures:
         self._add("handshake/resumed_count", int(transfer.resumed))
         time = handshake_time(transfer)
         if time is not None and failed is None:
-            self._handshake_times.add(time)
+            self.handshake_times.add(time)
 
     def limit_decreased(self) -> None:
         self._add("throttle/decrease_count")
@@ -150,7 +175,7 @@ class Figures:
         if not count:
             return
         failed = self._stats.get_value("curl_safe/handshake/failure_count", 0)
-        times = self._handshake_times
+        times = self.handshake_times
         for key, value in (
             ("failure_rate", failed / count),
             ("time_p50", times.at(0.5)),

@@ -16,6 +16,7 @@ from scrapy.http import Response
 from scrapy.utils.httpobj import urlparse_cached
 from scrapy.utils.misc import build_from_crawler, load_object
 
+from .compat import all_options
 from .errors import (
     ConnectionDiedError,
     HandshakeError,
@@ -83,7 +84,10 @@ class CurlSafeDownloadHandler:
         """
         request.meta.pop("curl_safe_info", None)
         start_anew_if_given_up(request.meta)
-        options = request_options(request.meta)
+        if self._shared.settings.compat:
+            options = all_options(request.meta, self._crawler.spider)
+        else:
+            options = request_options(request.meta)
         if options is False:
             return await self._download_by_scrapy(request)
         figures = self._shared.figures
@@ -119,13 +123,14 @@ class CurlSafeDownloadHandler:
         settings, meta = self._shared.settings, request.meta
         profile, encoded = self._profile(request, options)
         fail_on_dataloss = meta.get("download_fail_on_dataloss", settings.download_fail_on_dataloss)
+        timeout = options.get("timeout", meta.get("download_timeout", settings.download_timeout))
         fetch = Fetch(
             id=0,
             method=request.method,
             url=request.url,
             headers=make_headers(request, options, profile),
             profile=encoded,
-            timeout=float(meta.get("download_timeout", settings.download_timeout)),
+            timeout=float(timeout),
             maxsize=int(meta.get("download_maxsize", settings.download_maxsize)),
             warnsize=int(meta.get("download_warnsize", settings.download_warnsize)),
             keep_partial=not fail_on_dataloss,

@@ -59,18 +59,23 @@ def _origin(scheme: str, netloc: str) -> str:
 
 def make_profile(request: Request, options: dict[str, Any], settings: Settings) -> Profile:
     """
+    Args:
+        options: of this request, checked: they win over Scrapy's own meta keys.
+
     Raises:
         ValueError: a bad value of one of Scrapy's own meta keys.
     """
     browser = options.get("impersonate", settings.impersonate)
     bind = settings.download_bind_address
-    if request.meta.get("bindaddress") is not None:
+    if "interface" in options:
+        bind = options["interface"]
+    elif request.meta.get("bindaddress") is not None:
         try:
             bind = parse_bind_address(request.meta["bindaddress"])
         except (TypeError, ValueError) as error:
             value = request.meta["bindaddress"]
             raise ValueError(f'meta["bindaddress"] is {value!r}: it takes {error}') from None
-    proxy, user, password, proxy_headers = _proxy(request, settings)
+    proxy, user, password, proxy_headers = _proxy(request, options)
     return Profile(
         impersonate=browser if isinstance(browser, str) else None,
         fingerprint=browser if isinstance(browser, dict) else None,
@@ -92,20 +97,22 @@ def make_profile(request: Request, options: dict[str, Any], settings: Settings) 
 
 
 def _proxy(
-    request: Request, settings: Settings
+    request: Request, options: dict[str, Any]
 ) -> tuple[str | None, bytes | None, bytes | None, list[bytes]]:
     """URL without credentials, user, password, and headers for the proxy alone."""
     url = request.meta.get("proxy")
+    headers = request.meta.get("proxy_headers")
+    authorization = request.headers.get(b"Proxy-Authorization")
+    if "proxy" in options:
+        # Those are for the proxy of the meta.
+        url, headers, authorization = options["proxy"], None, None
     if not url:
         return None, None, None, []
     lines = [
-        name + b": " + value
-        for name, values in Headers(request.meta.get("proxy_headers") or {}).items()
-        for value in values
+        name + b": " + value for name, values in Headers(headers or {}).items() for value in values
     ]
     parts = urlsplit(add_http_if_no_scheme(url))
     userinfo, at, location = parts.netloc.rpartition("@")
-    authorization = request.headers.get(b"Proxy-Authorization")
     credentials = None
     if at:
         name, _, secret = userinfo.partition(":")

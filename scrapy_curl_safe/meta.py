@@ -67,7 +67,8 @@ def _bytes(value: Any) -> bytes:
     raise TypeError
 
 
-_CHECKS: dict[str, Callable[[Any], Any]] = {
+#: What a key of `meta["curl_safe"]` may hold: each gives the value, or raises ValueError.
+CHECKS: dict[str, Callable[[Any], Any]] = {
     "impersonate": parse_impersonate,
     "ja3": _text,
     "akamai": _text,
@@ -94,9 +95,9 @@ def request_options(meta: Mapping[str, Any]) -> dict[str, Any] | Literal[False]:
         raise ValueError(f'meta["curl_safe"] is {options!r}: it takes a dict or False')
     checked = {}
     for key, value in options.items():
-        check = _CHECKS.get(key)
+        check = CHECKS.get(key)
         if check is None:
-            known = ", ".join(_CHECKS)
+            known = ", ".join(CHECKS)
             raise ValueError(f'meta["curl_safe"] has an unknown key {key!r}: it knows {known}')
         try:
             checked[key] = check(value)

@@ -1,9 +1,10 @@
-"""How the handshakes are doing: a line in the log every interval and at the end."""
+"""How the handshakes are doing: a line in the log every interval and at the end, and figures
+for Prometheus."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scrapy import Spider, signals
 from scrapy.crawler import Crawler
@@ -13,6 +14,9 @@ from scrapy.utils.asyncio import create_looping_call
 from .pool.gate import Gate
 from .settings import Settings
 from .shared import close_crawl, shared_by
+
+if TYPE_CHECKING:
+    from .prometheus import MetricsServer
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +45,7 @@ class HandshakeMonitor:
     """See https://docs.scrapy.org/en/latest/topics/extensions.html
 
     Raises:
-        ValueError: a setting is wrong.
+        ValueError: a setting is wrong, or the port for Prometheus cannot be had.
     """
 
     def __init__(self, crawler: Crawler) -> None:
@@ -54,6 +58,7 @@ class HandshakeMonitor:
         # As of the last line.
         self._done = 0
         self._failed = 0
+        self._server = _metrics_server(crawler, self._settings.prometheus_port)
         crawler.signals.connect(self._spider_opened, signals.spider_opened)
         crawler.signals.connect(self._spider_closed, signals.spider_closed)
 
@@ -62,11 +67,15 @@ class HandshakeMonitor:
         return cls(crawler)
 
     def _spider_opened(self, spider: Spider) -> None:
+        if self._server is not None:
+            self._server.start()
         if self._settings.monitor_interval:
             self._task = create_looping_call(self._interval_ended, spider)
             self._task.start(self._settings.monitor_interval, now=False)
 
     def _spider_closed(self, spider: Spider) -> None:
+        if self._server is not None:
+            self._server.close()
         if self._task is not None and self._task.running:
             self._task.stop()
         self._report(spider)
@@ -136,6 +145,23 @@ class HandshakeMonitor:
     def _count(self, key: str) -> int:
         count: int = self._stats.get_value(f"curl_safe/{key}", 0)
         return count
+
+
+def _metrics_server(crawler: Crawler, port: int | None) -> MetricsServer | None:
+    if port is None:
+        return None
+    wrong = f"CURL_SAFE_PROMETHEUS_PORT is {port!r}: it takes"
+    try:
+        from .prometheus import MetricsServer  # noqa: PLC0415
+    except ImportError as error:
+        raise ValueError(
+            f"{wrong} the package prometheus-client, which is not there "
+            f"(pip install scrapy-curl-safe[prometheus]): {error}"
+        ) from error
+    try:
+        return MetricsServer(port, crawler)
+    except OSError as error:
+        raise ValueError(f"{wrong} a port of 127.0.0.1 that can be had: {error}") from error
 
 
 def _limits(lowered: list[Gate]) -> str:

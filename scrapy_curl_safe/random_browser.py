@@ -9,6 +9,7 @@ from typing import Any
 from scrapy import Request
 from scrapy.crawler import Crawler
 
+from .compat import foreign_options
 from .meta import PICKED
 from .settings import Settings
 
@@ -31,7 +32,10 @@ class RandomBrowserMiddleware:
     """
 
     def __init__(self, crawler: Crawler) -> None:
-        self._browsers = Settings.load(crawler.settings).browsers
+        settings = Settings.load(crawler.settings)
+        self._crawler = crawler
+        self._browsers = settings.browsers
+        self._compat = settings.compat
         # A hash in place of a table: a crawl may have any number of sessions.
         self._seed = os.urandom(16)
 
@@ -58,6 +62,10 @@ class RandomBrowserMiddleware:
             return
         if any(key in options for key in _IDENTITY) and PICKED not in request.meta:
             return
+        if self._compat:
+            foreign = foreign_options(request.meta, self._crawler.spider)
+            if foreign is False or any(key in foreign for key in _IDENTITY):
+                return
         digest = hashlib.blake2b(repr(self.session_key(request)).encode(), key=self._seed).digest()
         browser = self._browsers[int.from_bytes(digest, "big") % len(self._browsers)]
         request.meta["curl_safe"] = {**options, "impersonate": browser}

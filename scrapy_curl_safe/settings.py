@@ -50,6 +50,7 @@ class Settings:
     failure_rate_warning: float
     failure_rate_close: float
     prometheus_port: int | None
+    compat: bool
     concurrent_requests: int
     download_timeout: float
     download_maxsize: int
@@ -89,6 +90,7 @@ class Settings:
             failure_rate_warning=read.number("CURL_SAFE_FAILURE_RATE_WARNING", 0.05, 0, 1),
             failure_rate_close=read.number("CURL_SAFE_FAILURE_RATE_CLOSE", 0, 0, 1),
             prometheus_port=read.checked("CURL_SAFE_PROMETHEUS_PORT", None, _port),
+            compat=read.flag("CURL_SAFE_COMPAT", False),
             concurrent_requests=read.whole("CONCURRENT_REQUESTS", 16),
             download_timeout=read.number("DOWNLOAD_TIMEOUT", 180),
             download_maxsize=read.whole("DOWNLOAD_MAXSIZE", 0),

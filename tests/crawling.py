@@ -109,6 +109,7 @@ class Crawl:
         assert self._output, self.log
         result = json.loads(self._output)
         assert result.pop("children") == []
+        assert result.pop("threads") == []
         return Crawled(**result, log=self.log, exit_code=exit_code)
 
 

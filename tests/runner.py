@@ -13,6 +13,7 @@ import resource
 import signal
 import ssl
 import sys
+import threading
 import time
 from itertools import cycle, islice
 from typing import Any
@@ -260,6 +261,7 @@ def main() -> None:
         "failed_workers": plan["failed_workers"],
         "stats": {key: value for key, value in stats.items() if _is_plain(value)},
         "children": _children(),
+        "threads": [t.name for t in threading.enumerate() if t.name.startswith("curl-safe")],
     }
     with open(result_fd, "w") as out:
         json.dump(result, out)

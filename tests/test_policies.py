@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import random
 from collections import Counter
@@ -239,6 +240,20 @@ def test_percentiles_are_at_most_5_percent_too_high(durations, share):
 
 def test_percentiles_of_nothing():
     assert Percentiles().at(0.5) == 0.0
+
+
+@given(st.lists(st.floats(1e-5, 1e3), max_size=300))
+def test_the_histogram_is_at_most_5_percent_off(durations):
+    percentiles = Percentiles()
+    for duration in durations:
+        percentiles.add(duration)
+    *bounds, (last, count) = percentiles.histogram()
+    assert (last, count) == (math.inf, len(durations))
+    assert (bounds[0][0], bounds[-1][0]) == (0.001, 100)
+    for bound, count in bounds:
+        surely, perhaps = (sum(d <= bound * by for d in durations) for by in (0.95, 1.05))
+        assert surely <= count <= perhaps
+    assert percentiles.total == pytest.approx(sum(durations))
 
 
 transfers = st.builds(

@@ -27,6 +27,7 @@ DEFAULTS = {
     "CURL_SAFE_FAILURE_RATE_WARNING": 0.05,
     "CURL_SAFE_FAILURE_RATE_CLOSE": 0,
     "CURL_SAFE_PROMETHEUS_PORT": None,
+    "CURL_SAFE_COMPAT": False,
 }
 
 GOOD = [
@@ -48,6 +49,7 @@ GOOD = [
     ("CURL_SAFE_FAILURE_RATE_WARNING", 1, 1.0),
     ("CURL_SAFE_PROMETHEUS_PORT", "9100", 9100),
     ("CURL_SAFE_PROMETHEUS_PORT", "None", None),
+    ("CURL_SAFE_COMPAT", "True", True),
     ("DOWNLOAD_BIND_ADDRESS", "127.0.0.2", ("127.0.0.2", 0)),
     ("DOWNLOAD_BIND_ADDRESS", ("::1", 0), ("::1", 0)),
     ("DOWNLOAD_BIND_ADDRESS", ["127.0.0.2", 4000], ("127.0.0.2", 4000)),
@@ -85,6 +87,7 @@ BAD = [
     ("CURL_SAFE_FAILURE_RATE_WARNING", 1.5, "a number from 0 to 1"),
     ("CURL_SAFE_FAILURE_RATE_CLOSE", "5%", "a number from 0 to 1"),
     ("CURL_SAFE_PROMETHEUS_PORT", 70000, "a port from 1 to 65535, or None"),
+    ("CURL_SAFE_COMPAT", "scrapy-curl", "True or False"),
     ("DOWNLOAD_BIND_ADDRESS", "eth0", "an IP address, or a tuple"),
     ("DOWNLOAD_BIND_ADDRESS", ("127.0.0.1",), "an IP address, or a tuple"),
     ("DOWNLOAD_TLS_MAX_VERSION", "1.2", "one of TLSv1.0, TLSv1.1, TLSv1.2, TLSv1.3, or None"),

@@ -30,6 +30,7 @@ class Timer(Protocol):
 
 
 class EventLoop(Watcher, Protocol):
+    def call_soon_threadsafe(self, callback: Callable[[], None], /) -> object: ...
     def call_later(self, delay: float, callback: Callable[[], None], /) -> Timer: ...
     def create_future(self) -> Future[Any]: ...
 
@@ -73,6 +74,9 @@ class _ReactorLoop:
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._reactor.callLater(0, callback)
+
+    def call_soon_threadsafe(self, callback: Callable[[], None], /) -> None:
+        self._reactor.callFromThread(callback)
 
     def call_later(self, delay: float, callback: Callable[[], None], /) -> Timer:
         return _DelayedCall(self._reactor.callLater(delay, callback))

@@ -101,6 +101,11 @@ class Pool:
     def workers_alive(self) -> int:
         return len(self._supervisor.ready)
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that it has, with those that wait."""
+        return self._in_flight
+
     async def fetch(self, job: Job) -> Result:
         """Have a worker download it.
 
