@@ -9,13 +9,16 @@ BENCH_ARGS ?= --write
 CHAOS_ARGS ?=
 FUZZ_ARGS ?=
 
-.PHONY: help demo test conformance bench chaos fuzz soak lint format clean
+.PHONY: help demo demo-distributed demo-scrapyd matrix test conformance bench chaos fuzz soak lint format clean
 
 help:
 	@echo "make demo    crawl the example's flaky origin, with a live log, stats and a summary"
+	@echo "make demo-distributed  two crawls on one queue in Redis (needs redis-server)"
+	@echo "make demo-scrapyd  a Scrapyd runs the crawl"
 	@echo "make test    the test suite (some minutes)"
 	@echo "make conformance  the table in docs/conformance.md: every handler, the same probes"
 	@echo "make bench   how fast every handler is (BENCH_ARGS=--quick; needs nginx)"
+	@echo "make matrix  each Python, Scrapy and curl_cffi with each other (half an hour)"
 	@echo "make chaos   20,000 requests while workers are killed (CHAOS_ARGS='--seed 1')"
 	@echo "make fuzz    ten million broken frames for the wire's decoder"
 	@echo "make soak    the slow tests: hundreds of thousands of requests"
@@ -31,6 +34,12 @@ $(INSTALLED): pyproject.toml scrapy_curl_safe/__init__.py
 
 demo: $(INSTALLED)
 	$(VENV)/bin/python example_project/demo.py
+
+demo-distributed: $(INSTALLED)
+	$(VENV)/bin/python example_project/demo_distributed.py
+
+demo-scrapyd: $(INSTALLED)
+	$(VENV)/bin/python example_project/demo_scrapyd.py
 
 test: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -n auto -m "not slow" $(PYTEST_ARGS)
@@ -51,6 +60,10 @@ conformance: $(CONFORMANCE_VENV)/.installed
 
 bench: $(CONFORMANCE_VENV)/.installed
 	$(CONFORMANCE_VENV)/bin/python -m benchmarks.speed $(BENCH_ARGS)
+
+matrix: $(INSTALLED)
+	$(VENV)/bin/python -m pip install --quiet --editable '.[matrix]'
+	$(VENV)/bin/nox --report $(VENV)/matrix.json; $(VENV)/bin/python docs/versions.py $(VENV)/matrix.json
 
 chaos: $(INSTALLED)
 	$(VENV)/bin/python -m tests.chaos $(CHAOS_ARGS)

@@ -91,13 +91,13 @@ def jobs(url: str) -> dict[str, Any]:
     return call(url, f"listjobs.json?project={NAME}")
 
 
-def call(url: str, service: str, **arguments: str) -> dict[str, Any]:
+def call(base: str, service: str, /, **arguments: str) -> dict[str, Any]:
     """
     Raises:
         URLError: nobody answers, or with an error.
     """
     data = urlencode(arguments).encode() if arguments else None
-    with urlopen(f"{url}/{service}", data) as response:
+    with urlopen(f"{base}/{service}", data) as response:
         answer: dict[str, Any] = json.load(response)
     return answer
 
