@@ -116,13 +116,18 @@ def _measure(load: Load, origin: Nginx, rounds: int) -> tuple[Costs, float]:
     return costs, median("rate")
 
 
-def _crawl(load: Load, origin: Nginx) -> dict[str, Any]:
-    plan = {
-        "url": f"{origin.url(load.server)}/{load.page}", "requests": load.requests,
+def plan_of(load: Load, origin: Nginx, requests: int) -> dict[str, Any]:
+    """For `benchmarks.steady`."""
+    return {
+        "url": f"{origin.url(load.server)}/{load.page}", "requests": requests,
         "concurrency": load.concurrency, "size": PAGES[load.page],
         "settings": {"ADDONS": {"scrapy_curl_safe.Addon": 500}}, "meta": {},
         "started": time.time(), "times_each": False,
     }  # fmt: skip
+
+
+def _crawl(load: Load, origin: Nginx) -> dict[str, Any]:
+    plan = plan_of(load, origin, load.requests)
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.steady"],
         input=json.dumps(plan),

@@ -221,6 +221,8 @@ def test_a_reset_at_every_byte_of_a_handshake_and_an_answer(crawl):
             *(f"{origin.url}/{n}" for n in range(1800)),
             CURL_SAFE_IMPERSONATE="chrome120",
             RETRY_ENABLED=False,
+            # It would leave the origin alone after the first ten.
+            CURL_SAFE_ADAPTIVE=False,
             LOG_LEVEL="INFO",
             CONCURRENT_REQUESTS=32,
             CONCURRENT_REQUESTS_PER_DOMAIN=32,
