@@ -20,8 +20,8 @@ from .steps import (
     better_routes,
     bracket,
     by_concurrency,
-    lowest_worse,
     merged,
+    turning_point,
 )
 
 # The least that a crawl's adaptive limit leaves.
@@ -30,8 +30,11 @@ _LOW = 3
 _SHARE = 0.8
 _LEAST_OF_LEVEL = 8
 # Of one route, where none is done at all, and where some are.
-_FEW, _MANY = 6, 30
+_FEW, _MANY = 8, 30
+# Of all handshakes at most one part in so many for one such look.
+_PARTS = 6
 _SEARCHES = 2
+_CLOSE = 1.25
 
 Steps = Generator[Wanted, Step, None]
 OneStep = Generator[Wanted, Step, Step]
@@ -102,11 +105,12 @@ class _Plan:
             if better_routes(self._steps):
                 return
         yield from self._climb({n: count for n, count in levels.items() if n > _LOW})
-        worse = lowest_worse(self._levels())
-        if worse is None or self._given().is_local:
+        turn = turning_point(self._levels())
+        if turn is None or self._given().is_local:
             return
         if self._bounds.has_proxy:
-            yield from self._ask(Route.DIRECT, worse.concurrency, worse.count)
+            worst = self._levels()[-1]
+            yield from self._ask(Route.DIRECT, worst.concurrency, worst.count)
             if better_routes(self._steps):
                 return
         yield from self._search()
@@ -114,7 +118,7 @@ class _Plan:
     def _climb(self, levels: dict[int, int]) -> Steps:
         """More and more at once, until more fail than before."""
         for level, count in levels.items():
-            if lowest_worse(self._levels()) is not None:
+            if turning_point(self._levels()) is not None:
                 return
             step = yield from self._ask(Route.GIVEN, level, count, 2 * level)
             if step.is_local:
@@ -122,12 +126,13 @@ class _Plan:
 
     def _look_closer(self, low: list[int]) -> Steps:
         """Of few at once some fail: as many of each route as tell chance from a cause."""
+        many = min(_MANY, self._bounds.handshakes // _PARTS)
         for level in low:
             made = sum(s.count for s in self._levels() if s.concurrency == level)
-            if made < _MANY:
-                yield from self._ask(Route.GIVEN, level, _MANY - made)
-        if lowest_worse(self._levels()) is None and self._given().failed > 1:
-            yield from self._compare(_MANY)
+            if made < many:
+                yield from self._ask(Route.GIVEN, level, many - made)
+        if turning_point(self._levels()) is None and self._given().failed > 1:
+            yield from self._compare(many)
 
     def _compare(self, count: int) -> Steps:
         """The same by other routes."""
@@ -147,14 +152,18 @@ class _Plan:
         """How many at once are well, and are they still?"""
         before = len(self._steps)
         for _ in range(_SEARCHES):
-            good, bad = bracket(self._levels())
-            if bad is None or bad <= good * 1.25 or bad == good + 1:
+            good, bad = self._bracket()
+            if bad <= max(good * _CLOSE, good + 1):
                 break
             middle = round(math.sqrt(good * bad))
-            yield from self._ask(Route.GIVEN, middle, 2 * middle)
-        good, _ = bracket(self._levels())
+            yield from self._ask(Route.GIVEN, middle, max(2 * middle, _LEAST_OF_LEVEL))
+        good, _ = self._bracket()
         if all(step.concurrency != good for step in self._steps[before:]):
             yield from self._ask(Route.GIVEN, good, max(2 * good, _LEAST_OF_LEVEL))
+
+    def _bracket(self) -> tuple[int, int]:
+        levels = self._levels()
+        return bracket(levels, turning_point(levels) or levels[-1].concurrency)
 
     def _ask(self, route: Route, concurrency: int, count: int, hopeless: int = 0) -> OneStep:
         count = min(count, self._left)

@@ -13,6 +13,7 @@ LOCAL = frozenset({"local", "crashed"})
 #: Bytes: a ClientHello above this does not fit in one packet.
 LARGE = 1200
 
+# A turning point is looked for at each of some six levels.
 _BY_CHANCE = 0.001
 
 
@@ -114,26 +115,28 @@ def by_concurrency(steps: Iterable[Step]) -> list[Step]:
     return [merged(s for s in given if s.concurrency == level) for level in levels]
 
 
-def is_worse(step: Step, than: Step) -> bool:
-    """Whether more failed than chance explains, were both alike: Fisher's exact test, at one
-    in a thousand."""
+def is_worse(step: Step, than: Step, chance: float = 0.001) -> bool:
+    """Whether more failed than this chance explains, were both alike: Fisher's exact test."""
+    return _chance_of(step, than) < chance
+
+
+def _chance_of(step: Step, than: Step) -> float:
     failed, count = step.failed + than.failed, step.count + than.count
-    if not step.count or not than.count or step.failed_share <= than.failed_share:
-        return False
-    ways = math.comb(count, step.count)
     as_bad = sum(
         math.comb(failed, k) * math.comb(count - failed, step.count - k)
         for k in range(step.failed, min(failed, step.count) + 1)
     )
-    return as_bad / ways < _BY_CHANCE
+    return as_bad / math.comb(count, step.count)
 
 
-def lowest_worse(levels: list[Step]) -> Step | None:
-    """The lowest concurrency at which more fail than at all lower ones."""
-    for at, level in enumerate(levels):
-        if at and is_worse(level, merged(levels[:at])):
-            return level
-    return None
+def turning_point(levels: list[Step]) -> int | None:
+    """The lowest concurrency from which on more fail than below it; None if there is none."""
+    splits = [
+        (_chance_of(merged(levels[at:]), merged(levels[:at])), levels[at].concurrency)
+        for at in range(1, len(levels))
+    ]
+    chance, concurrency = min(splits, default=(1.0, 0))
+    return concurrency if chance < _BY_CHANCE else None
 
 
 def better_routes(steps: Iterable[Step]) -> set[Route]:
@@ -143,16 +146,19 @@ def better_routes(steps: Iterable[Step]) -> set[Route]:
     return {
         step.route
         for step in steps
-        if step.concurrency in given and is_worse(given[step.concurrency], step)
+        if step.concurrency in given and is_worse(given[step.concurrency], step, 0.005)
     }
 
 
-def bracket(levels: list[Step]) -> tuple[int, int | None]:
-    """The highest concurrency up to which as few fail as at the lowest one (by 5 in 100 more
-    at most, or one), and the next that was measured; None if there is no next."""
+def bracket(levels: list[Step], turn: int) -> tuple[int, int]:
+    """The highest concurrency that is as well as those below the turning point, and the next
+    that was measured. A few more may fail by chance: half as many again, and 5 in 100, or one.
+    """
+    below = merged(level for level in levels if level.concurrency < turn)
+    most = 1.5 * below.failed_share + 0.05
     good = levels[0].concurrency
     for level in levels[1:]:
-        if level.failed > 1 and level.failed_share > levels[0].failed_share + 0.05:
+        if level.failed > 1 and level.failed_share > most:
             return good, level.concurrency
         good = level.concurrency
-    return good, None
+    return min(good, below.concurrency), turn

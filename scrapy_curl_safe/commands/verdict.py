@@ -14,8 +14,8 @@ from .steps import (
     bracket,
     by_concurrency,
     is_worse,
-    lowest_worse,
     merged,
+    turning_point,
 )
 
 # A share of failures that a crawl's retries make good unnoticed.
@@ -73,8 +73,7 @@ def judge(steps: Sequence[Step], browsers: Browsers) -> Judgement:
     given = merged(levels)
     if given.is_local:
         return _local(levels, given)
-    is_saved = not given.done and _any_done(steps, Route.DIRECT)
-    if is_saved or Route.DIRECT in better_routes(steps):
+    if _helps(steps, Route.DIRECT):
         return _proxy(steps, given)
     if given.done:
         return _some_done(steps, levels, browsers)
@@ -113,28 +112,37 @@ _SHUT = (
     "It takes connections and completes no handshake of any browser",
     "Try it from another machine: it may be down, or have shut this address out.",
 )
+_HARDLY = (
+    Verdict.NETWORK_LOSS,
+    "Hardly any handshake is completed, whichever the browser",
+    "Try it from another machine or network.",
+)
 
 
 def _none_done(steps: Sequence[Step], given: Step, browsers: Browsers) -> Judgement:
     direct = _of_route(steps, Route.DIRECT)
     seen = direct if direct.count else given
     if seen.kind in ("alert", "syscall", "timeout"):
-        if seen.kind != "alert" and _is_size(steps):
+        tried = {Route.OTHER: browsers.other, Route.SMALL: browsers.small}
+        accepted = {route: name for route, name in tried.items() if _helps(steps, route)}
+        if seen.kind != "alert" and accepted.keys() == {Route.SMALL}:
             return _large_hello(given, browsers)
-        tried = ((Route.OTHER, browsers.other), (Route.SMALL, browsers.small))
-        accepted = [browser for route, browser in tried if _any_done(steps, route)]
         if seen.kind == "alert" or accepted:
-            return _refused(seen, browsers, accepted)
-        verdict, saw, advice = _SHUT
+            return _refused(seen, browsers, list(accepted.values()))
+        is_lossy = any(step.done for step in steps)
+        verdict, saw, advice = _HARDLY if is_lossy else _SHUT
     else:
         verdict, saw, advice = _UNUSABLE.get(seen.kind or "", _NOT_REACHED)
     wherever = ", with the proxy and without it" if direct.count else ""
     return Judgement(verdict, f"{saw}{wherever}: {_text(seen) or 'there was no time'}", advice)
 
 
-def _is_size(steps: Sequence[Step]) -> bool:
-    """Whether small ClientHellos alone come through."""
-    return _any_done(steps, Route.SMALL) and not _any_done(steps, Route.OTHER)
+def _helps(steps: Sequence[Step], route: Route) -> bool:
+    """Whether by this route fewer fail than as given."""
+    given, other = merged(by_concurrency(steps)), _of_route(steps, route)
+    if given.done or not other.done:
+        return route in better_routes(steps)
+    return not other.failed or is_worse(given, other)
 
 
 def _refused(given: Step, browsers: Browsers, accepted: list[str]) -> Judgement:
@@ -156,10 +164,11 @@ def _refused(given: Step, browsers: Browsers, accepted: list[str]) -> Judgement:
 
 def _some_done(steps: Sequence[Step], levels: list[Step], browsers: Browsers) -> Judgement:
     given = merged(levels)
-    if Route.SMALL in better_routes(steps):
+    if _helps(steps, Route.SMALL):
         return _large_hello(given, browsers)
-    if lowest_worse(levels) is not None:
-        return _limit(steps, levels)
+    turn = turning_point(levels)
+    if turn is not None:
+        return _limit(steps, levels, turn)
     if given.failed > 1 and given.failed_share > _HARMLESS:
         return _some_fail(levels, given)
     most = levels[-1].concurrency
@@ -202,11 +211,8 @@ def _large_hello(given: Step, browsers: Browsers) -> Judgement:
     )
 
 
-def _limit(steps: Sequence[Step], levels: list[Step]) -> Judgement:
-    good, bad = bracket(levels)
-    worst = lowest_worse(levels)
-    assert worst is not None
-    bad = bad or worst.concurrency
+def _limit(steps: Sequence[Step], levels: list[Step], turn: int) -> Judgement:
+    good, bad = bracket(levels, turn)
     failing = next(level for level in levels if level.concurrency == bad)
     saw = f"With {good} at once they are well, with {bad} {failing.failed_share:.0%} fail: "
     saw += _text(failing)
@@ -263,7 +269,3 @@ def _text(step: Step) -> str:
 
 def _of_route(steps: Iterable[Step], route: Route) -> Step:
     return merged(step for step in steps if step.route is route)
-
-
-def _any_done(steps: Iterable[Step], route: Route) -> bool:
-    return any(step.done for step in steps if step.route is route)
