@@ -20,6 +20,8 @@ from .steps import (
 
 # A share of failures that a crawl's retries make good unnoticed.
 _HARMLESS = 0.02
+# So many handshakes tell a limit from loss.
+_TELLING = 60
 _ASK_THE_DOCTOR = "`scrapy curlsafe doctor` says what to raise."
 
 
@@ -247,6 +249,8 @@ def _some_fail(levels: list[Step], given: Step) -> Judgement:
     advice = "Retries make it good: CURL_SAFE_HANDSHAKE_RETRY_TIMES is enough at 10."
     if verdict is not Verdict.NETWORK_LOSS:
         advice = "Some of the origin's servers are not like the others."
+    elif given.count < _TELLING:
+        advice += " Of so few handshakes a limit would look the same: try a larger -n."
     return Judgement(verdict, f"{share}: {_text(given)}", advice, most, _concurrency(most))
 
 
