@@ -86,8 +86,11 @@ def test_loss(share):
     assert verdicts(fails(share))[Verdict.NETWORK_LOSS] >= 49
 
 
-@pytest.mark.parametrize("loss", [0, 0.05])
-@pytest.mark.parametrize("at_once", [1, 2, 3, 5, 10, 20, 30])
+@pytest.mark.parametrize(
+    ("at_once", "loss"),
+    # With both, a limit of 30 is too near to the 50 that are tried to tell from the loss.
+    [*((n, 0) for n in (1, 2, 3, 5, 10, 20, 30)), *((n, 0.05) for n in (1, 2, 3, 5, 10, 20))],
+)
 def test_limit(at_once, loss):
     found = []
     for seed in range(20):

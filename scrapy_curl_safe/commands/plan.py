@@ -34,6 +34,8 @@ _FEW, _MANY = 8, 30
 # Of all handshakes at most one part in so many for one such look.
 _PARTS = 6
 _SEARCHES = 2
+# Kinds of failure that another ClientHello may spare.
+_OF_HELLO = ("alert", "syscall", "timeout")
 _CLOSE = 1.25
 
 Steps = Generator[Wanted, Step, None]
@@ -141,7 +143,7 @@ class _Plan:
             step = yield from self._ask(Route.DIRECT, at_once, count, at_once)
             if step.done:
                 return
-        if self._given().kind in ("certificate", "protocol"):
+        if self._given().kind not in _OF_HELLO:
             return
         if self._bounds.is_large:
             yield from self._ask(Route.SMALL, at_once, count, at_once)
