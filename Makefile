@@ -9,7 +9,7 @@ BENCH_ARGS ?= --write
 CHAOS_ARGS ?=
 FUZZ_ARGS ?=
 
-.PHONY: help demo demo-distributed demo-scrapyd matrix package test conformance bench chaos fuzz soak lint format clean
+.PHONY: help demo demo-distributed demo-scrapyd matrix package pictures test conformance bench chaos fuzz soak lint format clean
 
 help:
 	@echo "make demo    crawl the example's flaky origin, with a live log, stats and a summary"
@@ -19,6 +19,7 @@ help:
 	@echo "make conformance  the table in docs/conformance.md: every handler, the same probes"
 	@echo "make bench   how fast every handler is (BENCH_ARGS=--quick; needs nginx)"
 	@echo "make matrix  each Python, Scrapy and curl_cffi with each other (half an hour)"
+	@echo "make pictures  docs/*.svg: what doctor and probe show"
 	@echo "make package the wheel and the sdist, checked"
 	@echo "make chaos   20,000 requests while workers are killed (CHAOS_ARGS='--seed 1')"
 	@echo "make fuzz    ten million broken frames for the wire's decoder"
@@ -65,6 +66,9 @@ bench: $(CONFORMANCE_VENV)/.installed
 matrix: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --editable '.[matrix]'
 	$(VENV)/bin/nox --report $(VENV)/matrix.json; $(VENV)/bin/python docs/versions.py $(VENV)/matrix.json
+
+pictures: $(INSTALLED)
+	PYTHONPATH=. $(VENV)/bin/python docs/pictures.py
 
 package: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --editable '.[package]'

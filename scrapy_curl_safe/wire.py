@@ -82,6 +82,9 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     proxy_user: bytes | None = None
     proxy_password: bytes | None = None
     proxy_headers: list[bytes] = []
+    #: Whether a connection serves one request and leaves nothing behind: it is closed at once,
+    #: and no later handshake resumes its TLS session.
+    once: bool = False
 
 
 class Transfer(msgspec.Struct, array_like=True):

@@ -52,6 +52,9 @@ def make_handle(profile: Profile) -> Handle:
     _only_http(curl)
     _tls(curl, profile)
     _route(curl, profile)
+    if profile.once:
+        curl.setopt(CurlOpt.FORBID_REUSE, 1)
+        curl.setopt(CurlOpt.SSL_SESSIONID_CACHE, 0)
     return curl
 
 

@@ -1,0 +1,51 @@
+"""Draw what `scrapy curlsafe doctor` and `probe` show, as SVG: python docs/pictures.py
+
+The doctor looks at the example project, the probe at an origin on this machine that takes ten
+handshakes at once.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from pathlib import Path
+
+from rich.console import Console
+from scrapy.settings import Settings
+from scrapy.utils.project import get_project_settings
+
+from scrapy_curl_safe.commands import doctor, report
+from scrapy_curl_safe.commands.checks import examine
+from scrapy_curl_safe.commands.probe import Options, Watcher, probe
+from tests.origins.limited import LimitedOrigin
+
+HERE = Path(__file__).resolve().parent
+# The SVG would fetch a font from elsewhere; any font of one width will do.
+_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+
+
+def main() -> None:
+    os.chdir(HERE.parent / "example_project")
+    console = _console()
+    doctor.draw(examine(doctor.collect(get_project_settings())), console)
+    _write(console, "doctor", "scrapy curlsafe doctor")
+    console = _console()
+    with LimitedOrigin(10, takes=0.05) as origin:
+        found = probe(Settings(), Options(origin.url), Watcher())
+        report.draw(found, console)
+        _write(console, "probe", f"scrapy curlsafe probe {origin.url}")
+
+
+def _console() -> Console:
+    return Console(record=True, width=100, file=io.StringIO(), force_terminal=True)
+
+
+def _write(console: Console, name: str, title: str) -> None:
+    path = HERE / f"{name}.svg"
+    path.write_text(_FONT.sub("", console.export_svg(title=title, unique_id=name)))
+    print(path.relative_to(HERE.parent))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,458 @@
+"""`scrapy curlsafe probe`: each condition that it tells apart, made for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from tests.crawling import worker_pids
+from tests.origins import faults
+from tests.origins.certs import certs
+from tests.origins.hello import ja3, parse_client_hello
+from tests.origins.limited import LimitedOrigin
+from tests.origins.proxies import Proxy
+from tests.origins.tls import TlsOrigin
+
+ROOT = Path(__file__).parent.parent
+SCRAPY = [sys.executable, "-m", "scrapy", "curlsafe", "probe"]
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """Workers inherit TMPDIR, so it marks whose they are; none is left at the end."""
+    yield {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "TMPDIR": str(tmp_path),
+        "SSL_CERT_FILE": str(certs().ca_pem),
+    }
+    deadline = time.monotonic() + 10
+    while worker_pids(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert worker_pids(tmp_path) == []
+
+
+@pytest.fixture
+def run(environment, tmp_path):
+    def run(*arguments, around=(), **options):
+        return subprocess.run(
+            [*around, *SCRAPY, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            **options,
+        )
+
+    return run
+
+
+@pytest.fixture
+def probe(run):
+    """The object that `--json` prints. Its verdict and the exit code agree."""
+
+    def probe(url, *arguments, around=()):
+        done = run(url, "--json", *arguments, around=around)
+        assert done.stdout, done.stderr
+        assert done.stderr == ""
+        found = json.loads(done.stdout)
+        assert done.returncode == (0 if found["verdict"] == "healthy" else 1)
+        return found
+
+    return probe
+
+
+def steps(found, route="as given"):
+    return [step for step in found["steps"] if step["route"] == route]
+
+
+class DropsLargeHellos(TlsOrigin):
+    """As one does that reads the first packet alone, or that a middlebox is before."""
+
+    silent = False
+
+    async def read_hello(self, sock):
+        hello = await super().read_hello(sock)
+        if len(hello) <= 1400:
+            return hello
+        self._dropped += 1
+        if self.silent:
+            while await self._loop.sock_recv(sock, 65536):
+                pass
+        raise ConnectionError
+
+
+class DropsLargeHellosSilently(DropsLargeHellos):
+    silent = True
+
+
+class KnowsOneBrowser(TlsOrigin):
+    """Refuses each fingerprint but those of a kind: with an alert, or without a word."""
+
+    def __init__(self, *, ciphers: int, alert: bool):
+        super().__init__()
+        self._ciphers = ciphers
+        self._alert = alert
+
+    async def read_hello(self, sock):
+        hello = await super().read_hello(sock)
+        if len(parse_client_hello(hello).ciphers) == self._ciphers:
+            return hello
+        if self._alert:
+            await self._loop.sock_sendall(sock, b"\x15\x03\x03\x00\x02\x02\x28")
+        raise ConnectionError
+
+
+class Turns(TlsOrigin):
+    """Shuts a client out that has come too often."""
+
+    def __init__(self, after: int):
+        super().__init__(drop=lambda number: number >= after)
+
+
+# Origins
+
+
+def test_healthy(probe):
+    with TlsOrigin(alpn=("h2",)) as origin:
+        found = probe(origin.url, "-n", "120", "-c", "25")
+        assert origin.resumed == 0
+        assert origin.handshakes == found["handshakes"] == origin.accepted <= 120
+        assert {request.method for request in origin.requests} == {"HEAD"}
+    assert found["verdict"] == "healthy"
+    assert found["concurrency"] == 25
+    assert found["settings"] == {"CONCURRENT_REQUESTS": 25, "CONCURRENT_REQUESTS_PER_DOMAIN": 25}
+    assert [step["concurrency"] for step in found["steps"]] == [1, 3, 7, 13, 25]
+    for step in found["steps"]:
+        assert step["completed"] == step["handshakes"] >= step["concurrency"]
+        assert 0 < step["time_p50"] <= step["time_p95"] <= step["time_max"]
+    # The real sizes, which differ between handshakes by some bytes.
+    sizes = found["client_hello_bytes"]
+    assert sizes["chrome"] > 1400 > sizes["chrome120"]
+
+
+def test_each_step_holds_its_concurrency(probe):
+    """Each connection stays until as many are there as are asked for."""
+    with TlsOrigin(delay=0.2) as origin:
+        most = 0
+        serve = origin.serve
+
+        async def counted(sock, number):
+            nonlocal most
+            most = max(most, origin.open_connections)
+            await serve(sock, number)
+
+        origin.serve = counted
+        assert probe(origin.url, "-n", "36", "-c", "12")["verdict"] == "healthy"
+        assert most >= 12
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_network_loss(probe, how):
+    with TlsOrigin(drop=0.3, how=how, seed=1) as origin:
+        found = probe(origin.url)
+        assert origin.accepted == found["handshakes"] <= 200
+        assert sum(step["failures"].get("syscall", 0) for step in found["steps"]) == origin.dropped
+    assert found["verdict"] == "network_loss"
+    assert "SSL_ERROR_SYSCALL" in found["saw"] or "reset" in found["saw"]
+
+
+@pytest.mark.parametrize("at_once", [1, 8])
+def test_origin_limit(probe, at_once):
+    with LimitedOrigin(at_once) as origin:
+        found = probe(origin.url)
+    assert found["verdict"] == "origin_limit"
+    assert at_once <= found["concurrency"] <= at_once * 1.5
+    assert found["settings"]["CONCURRENT_REQUESTS_PER_DOMAIN"] == found["concurrency"]
+
+
+def test_an_origin_that_shuts_out_who_comes_too_often(probe):
+    with Turns(after=60) as origin:
+        found = probe(origin.url)
+    assert found["verdict"] == "origin_limit"
+    assert "DOWNLOAD_DELAY" in found["advice"]
+
+
+def test_every_fingerprint_refused(probe):
+    with faults.sends_alert() as origin:
+        found = probe(origin.url)
+        assert origin.accepted == found["handshakes"] < 50
+    assert found["verdict"] == "fingerprint_refused"
+    assert found["settings"] == {}
+
+
+@pytest.mark.parametrize("alert", [True, False])
+def test_one_fingerprint_refused(probe, alert):
+    with TlsOrigin() as origin:
+        probe(origin.url, "-n", "3", "-c", "1", "--impersonate", "firefox")
+        ciphers = len(parse_client_hello(origin.hellos[0]).ciphers)
+    with KnowsOneBrowser(ciphers=ciphers, alert=alert) as origin:
+        found = probe(origin.url)
+    assert found["verdict"] == "fingerprint_refused"
+    assert found["settings"] == {"CURL_SAFE_IMPERSONATE": "firefox"}
+
+
+@pytest.mark.parametrize("kind", [DropsLargeHellos, DropsLargeHellosSilently])
+def test_large_hello(probe, kind):
+    with kind() as origin:
+        found = probe(origin.url, "--timeout", "1")
+        assert probe(origin.url, "--impersonate", "chrome120")["verdict"] == "healthy"
+    assert found["verdict"] == "large_hello"
+    assert found["settings"] == {"CURL_SAFE_IMPERSONATE": "chrome120"}
+
+
+def test_not_tls(probe):
+    with faults.speaks_plain_http() as origin:
+        found = probe(f"https://127.0.0.1:{origin.port}/")
+    assert found["verdict"] == "not_tls"
+    assert len(found["steps"]) == 2
+
+
+@pytest.mark.parametrize("how", [{}, {"expired": True}, {"host": "other.test"}])
+def test_certificate(probe, how):
+    verifying = ("-s", "DOWNLOAD_VERIFY_CERTIFICATES=True")
+    with faults.refused_certificate(**how) as origin, TlsOrigin() as good:
+        found = probe(origin.url, *verifying)
+        assert found["verdict"] == "certificate"
+        # As a crawl does, it looks at certificates where the settings say so.
+        assert probe(origin.url, "-n", "9", "-c", "3")["verdict"] == "healthy"
+        assert probe(good.url, "-n", "9", "-c", "3", *verifying)["verdict"] == "healthy"
+
+
+def test_unreachable(probe):
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    assert probe(f"https://127.0.0.1:{port}/")["verdict"] == "unreachable"
+    # RFC 6761: there is no such name.
+    assert probe("https://nobody.invalid/")["verdict"] == "unreachable"
+
+
+@pytest.mark.parametrize("make", [faults.stalls_on_connect, faults.silent_after_hello])
+def test_unreachable_without_an_answer(probe, make):
+    with make() as origin:
+        found = probe(origin.url, "--timeout", "0.3")
+        assert origin.accepted < 50
+    assert found["verdict"] == "unreachable"
+
+
+# The way there
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments"),
+    [
+        (lambda: Proxy("user", "right"), "http://user:wrong@127.0.0.1:{port}"),
+        (lambda: Proxy("user", "right"), "socks5://user:wrong@127.0.0.1:{port}"),
+        (lambda: Proxy(stalls=True), "http://127.0.0.1:{port}"),
+        (lambda: nullcontext(None), "http://127.0.0.1:9"),
+    ],
+    ids=["HTTP, password", "SOCKS, password", "stalls", "not there"],
+)
+def test_a_proxy_at_fault(probe, make, arguments):
+    with make() as proxy, TlsOrigin() as origin:
+        url = arguments.format(port=proxy.port if proxy else 0)
+        found = probe(origin.url, "--proxy", url, "--timeout", "1")
+        assert origin.handshakes == sum(s["completed"] for s in found["steps"]) > 0
+    assert found["verdict"] == "proxy"
+    assert sum(step["completed"] for step in steps(found)) == 0
+    assert steps(found, "without the proxy")[0]["failures"] == {}
+    assert "wrong" not in json.dumps(found)
+
+
+class LosesSome(Proxy):
+    """Every other connection by it is cut as soon as there is something to pass on."""
+
+    async def _serve(self, reader, writer):
+        self._count = getattr(self, "_count", 0) + 1
+        if self._count % 2:
+            await reader.read(1)
+            writer.close()
+        else:
+            await super()._serve(reader, writer)
+
+
+def test_a_proxy_that_loses_some(probe):
+    with LosesSome() as proxy, TlsOrigin() as origin:
+        found = probe(origin.url, "--proxy", f"http://127.0.0.1:{proxy.port}")
+    assert found["verdict"] == "proxy"
+
+
+def test_a_good_proxy(probe):
+    with Proxy() as proxy, TlsOrigin() as origin:
+        url = f"http://127.0.0.1:{proxy.port}"
+        found = probe(origin.url, "--proxy", url, "-n", "30", "-c", "5")
+        assert origin.handshakes == proxy.connections == found["handshakes"]
+    assert found["verdict"] == "healthy"
+
+
+def test_neither_with_the_proxy_nor_without(probe):
+    with Proxy() as proxy, faults.speaks_plain_http() as origin:
+        url = f"https://127.0.0.1:{origin.port}"
+        found = probe(url, "--proxy", f"http://127.0.0.1:{proxy.port}")
+    assert found["verdict"] == "not_tls"
+
+
+# This machine
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="needs util-linux")
+def test_local_limits(probe):
+    with TlsOrigin(delay=0.3) as origin:
+        around = ["prlimit", "--nofile=45:45"]
+        found = probe(origin.url, "-n", "300", "-c", "100", around=around)
+    assert found["verdict"] == "local_limits"
+    assert "Too many open files" in found["saw"]
+    assert 0 < found["concurrency"] < 100
+
+
+def test_no_worker_can_start(run):
+    broken = "import sys; sys.executable = '/bin/false'; from scrapy.cmdline import execute"
+    code = f"{broken}; execute()"
+    with TlsOrigin() as origin:
+        done = subprocess.run(
+            [sys.executable, "-c", code, "curlsafe", "probe", origin.url, "--json"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert origin.accepted == 0
+    assert json.loads(done.stdout)["verdict"] == "local_limits"
+    assert done.returncode == 1
+
+
+def test_a_worker_that_dies(environment, tmp_path):
+    """It is no fault of the origin."""
+    with TlsOrigin(delay=60) as origin:
+        process = subprocess.Popen(
+            [*SCRAPY, origin.url, "--json", "-n", "9", "-c", "3"],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        while not origin.requests:
+            time.sleep(0.01)
+        for pid in worker_pids(tmp_path):
+            os.kill(pid, 9)
+        found = json.loads(process.communicate(timeout=60)[0])
+    assert found["verdict"] == "local_limits"
+    assert "SIGKILL" in found["saw"]
+
+
+# How it is used
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "Usage"),
+        (["http://127.0.0.1/"], "no https URL"),
+        (["https://"], "no https URL"),
+        (["https://127.0.0.1:99999/"], "no https URL"),
+        (["https://127.0.0.1/", "-c", "0"], "-c takes"),
+        (["https://127.0.0.1/", "-c", "50", "-n", "100"], "-n takes three times -c"),
+        (["https://127.0.0.1/", "--timeout", "0"], "--timeout takes"),
+        (["https://127.0.0.1/", "--impersonate", "netscape"], "cannot impersonate 'netscape'"),
+        (["https://127.0.0.1/", "-s", "CURL_SAFE_WORKERS=0"], "CURL_SAFE_WORKERS is '0'"),
+        (["https://127.0.0.1/", "-n", "1001"], "--yes"),
+        (["https://127.0.0.1/", "-c", "251"], "--yes"),
+    ],
+)
+def test_usage_errors(run, arguments, says):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert says in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_yes_is_enough_for_more_than_a_thousand(probe):
+    with faults.close_after_hello() as origin:
+        found = probe(origin.url, "-n", "1001", "--yes")
+        assert origin.accepted == found["handshakes"] < 50
+    assert found["verdict"] == "unreachable"
+
+
+def test_plain_without_a_terminal(run):
+    with TlsOrigin(drop=0.3, seed=1) as origin:
+        done = run(origin.url, "-n", "90", "-c", "10")
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+    assert "network_loss: " in done.stdout
+    assert "█" in done.stdout
+    assert "░" in done.stdout
+    assert "CONCURRENT_REQUESTS_PER_DOMAIN = 10\n" in done.stdout
+
+
+def test_on_a_terminal(environment, tmp_path):
+    """It draws a progress bar, and asks before a thousand handshakes."""
+    outer, inner = pty.openpty()
+    with TlsOrigin() as origin:
+        process = subprocess.Popen(
+            [*SCRAPY, origin.url, "-n", "1001", "-c", "2"],
+            cwd=tmp_path,
+            env={**environment, "TERM": "xterm", "COLUMNS": "100"},
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+        )
+        os.close(inner)
+        seen = b""
+        while b"Go on?" not in seen:
+            seen += os.read(outer, 4096)
+        assert origin.accepted == 0
+        os.write(outer, b"y\n")
+        while data := read(outer):
+            seen += data
+        assert process.wait() == 0
+        os.close(outer)
+        assert 500 < origin.accepted <= 1001
+    assert b"/1001" in seen
+    assert b"\x1b[" in seen
+    assert b"healthy" in seen
+
+
+def read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # its other end is closed
+        return b""
+
+
+def test_interrupted(environment, tmp_path):
+    with TlsOrigin(delay=60) as origin:
+        process = subprocess.Popen(
+            [*SCRAPY, origin.url, "--json"],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while not origin.requests:
+            time.sleep(0.01)
+        process.send_signal(2)
+        output = process.communicate(timeout=60)
+    assert (process.returncode, output) == (130, ("", ""))
+
+
+def test_the_hello_is_that_of_a_crawl(probe, crawl):
+    """What keeps sessions from being resumed changes nothing that an origin sees."""
+    with TlsOrigin() as origin:
+        probe(origin.url, "-n", "3", "-c", "1", "--impersonate", "firefox")
+        probed = {ja3(parse_client_hello(hello)) for hello in origin.hellos}
+        before = len(origin.hellos)
+        crawl(origin.url, CURL_SAFE_IMPERSONATE="firefox")
+        crawled = {ja3(parse_client_hello(hello)) for hello in origin.hellos[before:]}
+    assert probed == crawled
