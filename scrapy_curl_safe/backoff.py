@@ -17,6 +17,19 @@ def backoff(failures: int, first: float, longest: float, draw: float) -> float:
     return draw * min(longest, first * 2.0 ** min(failures - 1, 60))
 
 
+def steps(failures: int, in_a_row: int) -> int:
+    """How often the wait of a request doubles where a limit spreads the requests of its origin.
+
+    A failure among others that are done is bad luck, or for the limit to see to. Those of one
+    moment make a row, too, so the row counts by its doublings and not by its length.
+
+    Args:
+        failures: of this request.
+        in_a_row: of its origin, none done between them.
+    """
+    return min(failures, in_a_row.bit_length())
+
+
 class Budget:
     """So much at once, and so much a second after that. It delays, and never refuses.
 

@@ -23,7 +23,7 @@ from scrapy.utils.asyncio import call_later
 from scrapy.utils.defer import maybe_deferred_to_future
 from twisted.internet.defer import Deferred
 
-from .backoff import backoff, retry_budget
+from .backoff import backoff, retry_budget, steps
 from .errors import (
     TREATMENTS,
     ConnectionDiedError,
@@ -93,6 +93,7 @@ class _Origin:
         #: Whether a handshake with it was ever completed.
         self.proven = False
         self.budget = retry_budget()
+        self.failures_in_a_row = 0
 
 
 class HandshakeRetryMiddleware:
@@ -129,6 +130,7 @@ class HandshakeRetryMiddleware:
         if "cached" not in response.flags:
             origin = self._origin(origin_of(request))
             origin.proven = True
+            origin.failures_in_a_row = 0
             origin.budget.give_back()
             if request.meta.pop(RETRIES, 0):
                 self._stats.inc_value("curl_safe/handshake/recovered_count")
@@ -150,8 +152,10 @@ class HandshakeRetryMiddleware:
         if retry is None:
             self._give_up(request, failure)
             return None
+        origin = origin_of(request)
+        self._origin(origin).failures_in_a_row += 1
         rest = exception.seconds if isinstance(exception, OriginRestsError) else 0.0
-        await self._wait(origin_of(request), request.meta.get(RETRIES, 0) + 1, rest)
+        await self._wait(origin, request.meta.get(RETRIES, 0) + 1, rest)
         return retry
 
     def _retry_handshake(self, request: Request, failure: Failure) -> Request | None:
@@ -216,17 +220,19 @@ class HandshakeRetryMiddleware:
     async def _wait(self, origin: str, failures: int, rest: float) -> None:
         if self._waiting[origin] >= self._most_waiting:
             return
-        settings, budget = self._settings, self._origin(origin).budget
+        settings, state = self._settings, self._origin(origin)
+        if settings.adaptive:
+            failures = steps(failures, state.failures_in_a_row)
         seconds = backoff(
             failures,
             settings.handshake_backoff,
             settings.handshake_backoff_max,
             random.random(),
         )
-        if self._origin(origin).proven:
+        if state.proven:
             # Of an origin that never answered nobody need wait for the end of its rest.
             # The adaptive limit spreads its retries better than a budget.
-            more = rest if settings.adaptive else budget.reserve(time.monotonic())
+            more = rest if settings.adaptive else state.budget.reserve(time.monotonic())
             seconds += min(more, settings.handshake_backoff_max)
         self._waiting[origin] += 1
         try:

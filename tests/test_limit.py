@@ -5,12 +5,13 @@ from __future__ import annotations
 import heapq
 import random
 import statistics
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrapy_curl_safe.pool.gate import Gates, Route
+from scrapy_curl_safe.pool.gate import Gates, Line, Route
 from scrapy_curl_safe.pool.limit import Answer, Limit
 
 from .origins.limited import LimitedOrigin
@@ -144,6 +145,18 @@ def test_it_stays_between_its_floor_and_its_most(most, floor, results):
         under_way = under_way or [None]
         assert min(floor, most) <= limit.value <= most
         assert limit.under_way >= 0
+
+
+def test_those_that_failed_before_go_first():
+    line = Line()
+    for number, avoid in enumerate([None, 0, None, 1]):
+        line.append(SimpleNamespace(number=number, avoid=avoid))
+    line.remove(next(job for job in line if job.number == 2))
+    behind = Line()
+    behind.append(SimpleNamespace(number=4, avoid=0))
+    line.extend(behind)
+    assert len(line) == 4
+    assert [line.popleft().number for _ in range(4)] == [1, 3, 4, 0]
 
 
 def test_gates_that_nobody_uses_are_forgotten():

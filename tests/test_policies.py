@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scrapy.statscollectors import DummyStatsCollector
 
-from scrapy_curl_safe.backoff import backoff, retry_budget
+from scrapy_curl_safe.backoff import backoff, retry_budget, steps
 from scrapy_curl_safe.errors import TREATMENTS, HandshakeError, classify, download_error
 from scrapy_curl_safe.figures import Figures, Percentiles
-from scrapy_curl_safe.pool.dispatch import Warmth, choose
+from scrapy_curl_safe.pool.dispatch import Warmth, choose, room_after
 from scrapy_curl_safe.pool.restarts import Restarts
-from scrapy_curl_safe.wire import Transfer
+from scrapy_curl_safe.wire import Head, Transfer
 
 # Dispatch
 
@@ -39,8 +39,8 @@ def warm(slot: int, in_flight: int, *keys: str) -> Worker:
     return worker
 
 
-def returned(warmth, key, *, reused=False, was_warm=False, shared=False):
-    warmth.returned(key, reused=reused, was_warm=was_warm, shared=shared)
+def returned(warmth, key, *, reused=False, was_warm=False, room=1):
+    warmth.returned(key, reused=reused, was_warm=was_warm, room=room)
 
 
 def chosen(workers, key="a", avoid=None):
@@ -99,6 +99,29 @@ def test_warmth_counts_connections_down_and_up():
     assert not warmth.has("a")
 
 
+@pytest.mark.parametrize("reused", [False, True])
+def test_a_connection_that_is_closed_is_not_counted_on(reused):
+    warmth = Warmth()
+    returned(warmth, "a", reused=reused, room=0)
+    assert not warmth.has("a")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "connection", "room"),
+    [
+        ("HTTP/2", None, 2),
+        ("HTTP/1.1", None, 1),
+        ("HTTP/1.1", b"keep-alive", 1),
+        ("HTTP/1.1", b"Upgrade, Close", 0),
+        ("HTTP/1.0", None, 0),
+        ("HTTP/1.0", b"Keep-Alive", 1),
+    ],
+)
+def test_a_response_tells_whether_its_connection_stays(protocol, connection, room):
+    headers = [(b"Server", b"x")] + ([(b"CONNECTION", connection)] if connection else [])
+    assert room_after(Head(1, 200, protocol, headers, "::1")) == room
+
+
 def test_warmth_forgets_the_longest_unused():
     warmth = Warmth()
     for number in range(5000):
@@ -136,7 +159,7 @@ def test_a_shared_connection_that_holds_takes_more_and_more():
             warmth.taken("a")
             count += 1
         for _ in range(count):
-            returned(warmth, "a", reused=True, was_warm=True, shared=True)
+            returned(warmth, "a", reused=True, was_warm=True, room=2)
         at_once.append(count)
     assert at_once == [1, 2, 4, 8, 16]
 
@@ -150,6 +173,13 @@ def test_backoff_stays_within_its_bounds(failures, first, longest, draw):
 def test_backoff_doubles_up_to_its_longest():
     waits = [backoff(n, 0.1, 5.0, 1.0) for n in range(1, 9)]
     assert waits == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
+
+
+@pytest.mark.parametrize(
+    ("failures", "in_a_row", "expected"), [(1, 1, 1), (6, 1, 1), (6, 7, 3), (2, 100, 2), (6, 99, 6)]
+)
+def test_the_wait_grows_with_the_failures_of_the_origin_too(failures, in_a_row, expected):
+    assert steps(failures, in_a_row) == expected
 
 
 def waits_at(loss: float, requests: int = 3000, seconds: float = 0.01) -> list[float]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Protocol, TypeVar
 
+from ..wire import Head
+
 # How much busier than the idlest a worker may be and still be preferred for its warm
 # connection: a handshake costs about as much as serving a few small pages.
 _WARM_ALLOWANCE = 4
@@ -47,31 +49,33 @@ class Warmth:
         else:
             self._idle.pop(key, None)
 
-    def returned(self, key: Hashable, *, reused: bool, was_warm: bool, shared: bool) -> None:
-        """A request is done.
+    def returned(self, key: Hashable, *, reused: bool, was_warm: bool, room: int) -> None:
+        """A request is over.
 
         Args:
             reused: whether it made no connection.
             was_warm: whether that was foreseen.
-            shared: whether others use its connection at the same time, as in HTTP/2.
+            room: how many the connection takes from now on: none where it is closed. One that
+                is shared, as in HTTP/2, takes one more each time, as long as it holds.
         """
         caution, left = self._caution.pop(key, (0, 0))
         if reused:
-            # A shared connection that holds takes one more each time.
-            self._put(key, 2 if shared else 1)
+            self._put(key, room)
             return
         if was_warm:
             caution = left = min(self._MOST_CAUTION, 2 * caution + 1)
         elif left:
             left -= 1
         else:
-            self._put(key, 1)
+            self._put(key, min(room, 1))
         if caution:
             self._caution[key] = caution, left
             if len(self._caution) > self._MOST_KEYS:
                 del self._caution[next(iter(self._caution))]
 
     def _put(self, key: Hashable, count: int) -> None:
+        if not count:
+            return
         # Taken out and put back, a key moves behind those that were not used since.
         idle = self._idle.pop(key, 0)
         self._idle[key] = idle + count
@@ -100,3 +104,16 @@ def choose(candidates: Iterable[_C], key: Hashable, avoid: int | None = None) ->
 
 def _load(worker: Candidate) -> int:
     return worker.in_flight
+
+
+def room_after(head: Head | None) -> int:
+    """For how many more requests there is room on the connection of a response."""
+    if head is None:  # it went ahead of the body
+        return 1
+    if not head.protocol.startswith("HTTP/1"):
+        return 2
+    # RFC 9112, section 9.3
+    options = [value.lower() for name, value in head.headers if name.lower() == b"connection"]
+    if head.protocol == "HTTP/1.0":
+        return int(any(b"keep-alive" in value for value in options))
+    return int(not any(b"close" in value for value in options))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import OriginRestsError
 from .limit import Attempt, Limit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .job import Job
 
 # Routes that are remembered; of those that nobody uses the longest unused are forgotten.
@@ -26,18 +29,50 @@ class Route(NamedTuple):
         return f"{self.origin} by {self.proxy}" if self.proxy else self.origin
 
 
+class Line:
+    """Those that wait at a gate: first the ones that failed before, so that none fails again and
+    again while others, begun behind it, are what is too much for the origin.
+    """
+
+    def __init__(self) -> None:
+        self._again: deque[Job] = deque()
+        self._first: deque[Job] = deque()
+
+    def __len__(self) -> int:
+        return len(self._again) + len(self._first)
+
+    def __iter__(self) -> Iterator[Job]:
+        return chain(self._again, self._first)
+
+    def append(self, job: Job) -> None:
+        self._of(job).append(job)
+
+    def popleft(self) -> Job:
+        return (self._again or self._first).popleft()
+
+    def remove(self, job: Job) -> None:
+        self._of(job).remove(job)
+
+    def extend(self, others: Line) -> None:
+        self._again += others._again
+        self._first += others._first
+
+    def _of(self, job: Job) -> deque[Job]:
+        return self._first if job.avoid is None else self._again
+
+
 class Gate:
     """
     Attributes:
         limit: on the new connections to it.
-        waiting: those that it does not let through yet, the oldest first.
+        waiting: those that it does not let through yet.
         failures: how many handshakes failed, by kind.
     """
 
     def __init__(self, route: Route, limit: Limit) -> None:
         self.route = route
         self.limit = limit
-        self.waiting: deque[Job] = deque()
+        self.waiting = Line()
         self.failures: Counter[str] = Counter()
         self._last = ("syscall", 0, "")
 
@@ -92,7 +127,7 @@ class Gates:
         """All that wait, which then do so no longer."""
         taken = [job for gate in self._by_route.values() for job in gate.waiting]
         for gate in self._by_route.values():
-            gate.waiting.clear()
+            gate.waiting = Line()
         return taken
 
     def worst(self, count: int) -> list[Gate]:

@@ -5,11 +5,11 @@ Pure policy: the clock comes as an argument. Four rules, one above the other:
 - Additive increase, multiplicative decrease. A failed handshake takes a tenth off the limit,
   but leaves as many as were under way when it began; one that is done adds one to a limit
   that is in use. So handshakes that fail together, at an origin that takes so many and no
-  more, lower the limit to what it takes, and a loss at random, of up to a half, lowers it
+  more, lower the limit to what it takes, and a loss at random, of up to a third, lowers it
   hardly at all, where a limit that halves would sink to 5.
 - The first handshake above a limit that has grown is a probe. An origin that takes so many
-  and no more fails each of them: from the third in a row on twice as many have to be done
-  before the next, so that a few in a hundred are lost and not one in two.
+  and no more fails most of them: from the third on twice as many have to be done before
+  the next, so that it is not asked for too many all the time.
 - The place of a handshake that failed stays empty until another one is done: an origin that
   has no place left refuses at once, and would refuse many while it completes one.
 - A circuit breaker. An origin whose handshakes fail on and on is left alone for a time that
@@ -136,7 +136,7 @@ class Limit:
         self.done += 1
         self._failed_since_done = self._failures_in_a_row = 0
         if attempt is not None and attempt is self._probe:
-            self._failed_probes = 0
+            self._failed_probes = max(0, self._failed_probes - 2)
         if self._rests_until is not None:
             self._rests_until, self._rest = None, 0.0
             self._limit = self._floor

@@ -30,9 +30,9 @@ from ..wire import (
     TooLarge,
     WireError,
 )
-from .dispatch import choose
+from .dispatch import choose, room_after
 from .eventloop import EventLoop
-from .gate import Gate, Gates
+from .gate import Gate, Gates, Line
 from .job import Job, Result
 from .limit import Answer, Attempt
 from .supervisor import Supervisor, Worker
@@ -180,11 +180,11 @@ class Pool:
             job.attempt = None
         if not gate.waiting:
             return
-        waiting, gate.waiting = gate.waiting, deque()
+        waiting, gate.waiting = gate.waiting, Line()
         while waiting:
             self._assign(waiting.popleft())
             if gate.waiting:  # that one has to wait, and so have those behind it
-                gate.waiting += waiting
+                gate.waiting.extend(waiting)
                 break
 
     def _judge(self, gate: Gate, attempt: Attempt | None, outcome: Outcome) -> None:
@@ -271,8 +271,10 @@ class Pool:
                     job.key,
                     reused=not message.transfer.connects,
                     was_warm=job.was_warm,
-                    shared=message.head is not None and message.head.protocol != "HTTP/1.1",
+                    room=room_after(message.head),
                 )
+            elif isinstance(message, Failed) and message.in_handshake and job.was_warm:
+                worker.warmth.returned(job.key, reused=False, was_warm=True, room=0)
             if not job.future.done():
                 job.future.set_result(Result(message, body, worker))
             self._leaves(job, message)
