@@ -9,7 +9,7 @@ BENCH_ARGS ?= --write
 CHAOS_ARGS ?=
 FUZZ_ARGS ?=
 
-.PHONY: help demo demo-distributed demo-scrapyd matrix package pictures test conformance bench chaos fuzz soak lint format clean
+.PHONY: help demo demo-distributed demo-scrapyd matrix package pictures reference docs test conformance bench chaos fuzz soak lint format clean
 
 help:
 	@echo "make demo    crawl the example's flaky origin, with a live log, stats and a summary"
@@ -19,6 +19,8 @@ help:
 	@echo "make conformance  the table in docs/conformance.md: every handler, the same probes"
 	@echo "make bench   how fast every handler is (BENCH_ARGS=--quick; needs nginx)"
 	@echo "make matrix  each Python, Scrapy and curl_cffi with each other (half an hour)"
+	@echo "make docs    the documentation in docs/_build, warnings are errors"
+	@echo "make reference  docs/reference.md and the picture of the modules, from the code"
 	@echo "make pictures  docs/*.svg: what doctor and probe show"
 	@echo "make package the wheel and the sdist, checked"
 	@echo "make chaos   20,000 requests while workers are killed (CHAOS_ARGS='--seed 1')"
@@ -70,6 +72,14 @@ matrix: $(INSTALLED)
 pictures: $(INSTALLED)
 	PYTHONPATH=. $(VENV)/bin/python docs/pictures.py
 
+reference: $(INSTALLED)
+	$(VENV)/bin/python docs/reference.py
+	$(VENV)/bin/python docs/architecture.py
+
+docs: $(INSTALLED)
+	$(VENV)/bin/python -m pip install --quiet --editable '.[docs]'
+	$(VENV)/bin/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build
+
 package: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --editable '.[package]'
 	rm -rf dist
@@ -97,4 +107,4 @@ format: $(INSTALLED)
 	$(VENV)/bin/ruff format .
 
 clean:
-	rm -rf $(VENV) $(CONFORMANCE_VENV) dist .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CONFORMANCE_VENV) dist docs/_build .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis

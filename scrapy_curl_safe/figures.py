@@ -68,7 +68,38 @@ class Percentiles:
 
 
 class Figures:
-    """What the pool and the handler count, into Scrapy's stats.
+    """What the pool and the handler count, into Scrapy's stats. Those of retries are the
+    middleware's.
+
+    Stats:
+        request_count: requests given to the pool
+        response_count: responses that came out of it
+        in_flight_max: most requests in flight at once
+        wire_bytes_sent: as libcurl counts them, without TLS
+        wire_bytes_received: as libcurl counts them, without TLS
+        connection/reused_count: responses on a warm connection
+        handshake/count: TLS handshakes tried
+        handshake/success_count: those that were done
+        handshake/failure_count: those that failed
+        handshake/failure_count/{kind}: by the kind of failure
+        handshake/failure_rate: `failure_count` / `count`, set at the end
+        handshake/resumed_count: handshakes that resumed a TLS session
+        handshake/time_p50: seconds, of those that were done; set at the end, as the next two
+        handshake/time_p95: seconds
+        handshake/time_max: seconds
+        handshake/retry_count: retries of failed handshakes
+        handshake/recovered_count: requests that had such a retry and then a response
+        handshake/gave_up_count: requests whose handshakes failed until no retry was left
+        throttle/decrease_count: times that the limit of an origin went down
+        breaker/open_count: times that an origin was left alone for a while
+        worker/start_count: workers started
+        worker/crash_count: workers that died
+        worker/hang_count: workers that gave no sign of life and were killed
+        worker/recycle_count: workers replaced in good order
+        worker/lost_request_count: requests in flight in a worker that died; each is retried
+        worker/quarantine_count: requests that were in flight in two workers as they died, and got
+            a worker of their own
+        loop_lag_max: seconds that the crawler's own loop was blocked
 
     Args:
         call_soon: has a function called at the end of this turn of the loop.

@@ -83,6 +83,16 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
 def request_options(meta: Mapping[str, Any]) -> dict[str, Any] | Literal[False]:
     """What `meta["curl_safe"]` asks for, checked; False to keep the request off the pool.
 
+    Keys:
+        impersonate: as `CURL_SAFE_IMPERSONATE`
+        ja3: the ClientHello, as curl_cffi takes it
+        akamai: the HTTP/2 fingerprint, as curl_cffi takes it
+        extra_fp: what else of a fingerprint, as curl_cffi's `ExtraFingerprints` names it
+        http_version: as `CURL_SAFE_HTTP_VERSION`
+        verify: whether the certificate must be valid
+        default_headers: whether the browser's headers are sent, too; `True` unless it is there
+        raw_headers: sent as given, in this order, in place of all other headers
+
     Raises:
         ValueError: an unknown key or a bad value, naming it and what it takes.
     """

@@ -181,7 +181,17 @@ class Reception:
 
 
 def info_of(transfer: Transfer, worker: int, attempt: int) -> dict[str, Any]:
-    """`response.meta["curl_safe_info"]`."""
+    """`response.meta["curl_safe_info"]`.
+
+    Keys:
+        worker: number of the worker
+        connection_reused: whether the connection was warm
+        handshake_time: seconds; `None` where the connection was warm or plain
+        time_to_first_byte: seconds
+        wire_bytes_sent: as libcurl counts them, without TLS
+        wire_bytes_received: as libcurl counts them, without TLS
+        attempt: 1 for the first try
+    """
     first_byte = transfer.first_byte_at
     return {
         "worker": worker,

@@ -31,7 +31,30 @@ def default_workers() -> int:
 class Settings:
     """The settings of one crawl: those of this package, and those of Scrapy that it follows.
 
-    Seconds are floats, sizes are bytes unless the name says MB; see the README's table.
+    Each has the name of its setting, without `CURL_SAFE_`. Seconds are floats, sizes are bytes
+    unless the name says MB. Those of Scrapy mean what Scrapy says.
+
+    Attributes:
+        workers: worker processes; by default `min(4, max(2, CPUs))`
+        impersonate: what to look like: a curl_cffi target, a fingerprint, or `None` for plain curl
+        browsers: what `RandomBrowserMiddleware` picks from
+        http_version: `None` to let the TLS negotiation decide, or one of curl_cffi's names
+        worker_max_requests: a worker is recycled after so many requests; 0 for never
+        worker_max_memory_mb: a worker is recycled whose resident memory passes this; 0 for never
+        worker_hang_timeout: seconds without a sign of life before a worker is killed
+        handshake_retry_times: retries of a request whose handshake failed: no byte of it was
+            sent, so that is safe for every method
+        handshake_backoff: longest first wait before such a retry, in seconds; it doubles, with
+            full jitter, as long as the origin's handshakes fail
+        handshake_backoff_max: longest wait, in seconds
+        adaptive: whether to limit the new connections to an origin where they fail
+        adaptive_floor: such a limit is never lower
+        monitor_interval: seconds between health lines; 0 for only the one at the end
+        failure_rate_warning: a WARNING above this share of failed handshakes in an interval
+        failure_rate_close: the spider is closed above this share, with the reason
+            `curl_safe_handshake_failures`; 0 for never
+        prometheus_port: of 127.0.0.1, on which the monitor serves its figures to Prometheus
+        compat: whether to understand the meta keys of four other handlers, too
     """
 
     workers: int

@@ -181,3 +181,12 @@ def test_every_check_says_why_and_every_fault_what_to_do():
     for finding in healthy:
         assert finding.why
         assert (finding.status is Status.OK) == (finding.fix == "")
+
+
+def test_other_commands_do_not_wait_for_it():
+    """Scrapy loads every package's commands whatever it is to run, a crawl above all."""
+    load = "import sys, scrapy_curl_safe.commands.curlsafe; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", load], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert [name for name in loaded if name.startswith(("rich", "scrapy_curl_safe.pool"))] == []

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import ClassVar
 
-from rich.console import Console
-from rich.prompt import Confirm
 from scrapy.commands import ScrapyCommand
 from scrapy.exceptions import UsageError
 
-from . import doctor, report
-from .checks import Status, examine
-from .handshakes import RequestError
-from .probe import Options, default_handshakes, parse_url, probe
-from .verdict import Verdict
-
 # Handshakes from which on somebody has to say yes.
-_MANY = 1000
-_LEAST_PER_CONCURRENCY = 3
-_INTERRUPTED = 130
+MANY = 1000
 
 
 class Command(ScrapyCommand):
@@ -66,66 +55,18 @@ class Command(ScrapyCommand):
             help="go by this proxy; where handshakes fail, some are made without it, too",
         )  # fmt: skip
         group.add_argument(
-            "--yes", action="store_true", help=f"do not ask before more than {_MANY:,} handshakes"
+            "--yes", action="store_true", help=f"do not ask before more than {MANY:,} handshakes"
         )
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        # Scrapy loads the commands of all packages when it runs any of them: a crawl would wait
+        # for all of this.
+        from . import programs  # noqa: PLC0415
+
+        assert self.settings is not None
         if args == ["doctor"]:
-            self._doctor(opts)
+            self.exitcode = programs.run_doctor(self.settings, opts)
         elif len(args) == 2 and args[0] == "probe":
-            self._probe(args[1], opts)
+            self.exitcode = programs.run_probe(args[1], self.settings, opts)
         else:
             raise UsageError
-
-    def _doctor(self, opts: argparse.Namespace) -> None:
-        assert self.settings is not None
-        findings = examine(doctor.collect(self.settings))
-        if opts.json:
-            sys.stdout.write(doctor.as_json(findings) + "\n")
-        else:
-            doctor.draw(findings, Console())
-        self.exitcode = int(any(finding.status is Status.PROBLEM for finding in findings))
-
-    def _probe(self, url: str, opts: argparse.Namespace) -> None:
-        assert self.settings is not None
-        options = _options(url, opts)
-        terminal = Console(stderr=True)
-        if options.handshakes > _MANY and not opts.yes:
-            _ask(options, terminal)
-        try:
-            with report.ProgressBar(terminal, options.handshakes) as progress:
-                found = probe(self.settings, options, progress)
-        except (RequestError, ValueError) as error:
-            raise UsageError(str(error)) from error
-        except KeyboardInterrupt:
-            self.exitcode = _INTERRUPTED
-            return
-        if opts.json:
-            sys.stdout.write(report.as_json(found) + "\n")
-        else:
-            report.draw(found, Console())
-        self.exitcode = int(found.judgement.verdict is not Verdict.HEALTHY)
-
-
-def _options(url: str, opts: argparse.Namespace) -> Options:
-    if opts.c < 1:
-        raise UsageError("-c takes a whole number of 1 or more")
-    if not opts.timeout > 0:
-        raise UsageError("--timeout takes a number above 0")
-    least = _LEAST_PER_CONCURRENCY * opts.c
-    handshakes = default_handshakes(opts.c) if opts.n is None else opts.n
-    if handshakes < least:
-        raise UsageError(f"-n takes three times -c or more: {least:,}, or -c {opts.n // 3}")
-    try:
-        url = parse_url(url)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    return Options(url, opts.c, handshakes, opts.timeout, opts.impersonate, opts.proxy)
-
-
-def _ask(options: Options, terminal: Console) -> None:
-    what = f"This makes up to {options.handshakes:,} handshakes with {options.url}."
-    if not (sys.stdin.isatty() and terminal.is_terminal):
-        raise UsageError(f"{what} Say --yes if its owner has nothing against that")
-    if not Confirm.ask(f"{what} Go on?", console=terminal, default=False):
-        raise UsageError("nothing was done")

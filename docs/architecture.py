@@ -1,0 +1,101 @@
+"""Draw the modules and who uses whom: python docs/architecture.py (needs Graphviz for the SVG)"""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PACKAGE = HERE.parent / "scrapy_curl_safe"
+
+# Used by most others.
+_TABLES = {"errors", "settings", "meta"}
+_GROUPS = {
+    "": "the crawler: Scrapy's side",
+    "pool": "the crawler: the pool",
+    "worker": "a worker",
+    "both": "both sides",
+}
+_COLOURS = {
+    "": "#dbeafe",
+    "pool": "#dcfce7",
+    "worker": "#ffedd5",
+    "both": "#fef9c3",
+}
+
+
+def drawing() -> str:
+    """In Graphviz's language."""
+    uses = {module: set(_imports(path, module)) for path, module in _modules()}
+    lines = [
+        "digraph modules {",
+        "  rankdir=LR; newrank=true; ranksep=0.7; nodesep=0.12;",
+        '  fontname="sans-serif"; fontsize=13;',
+        '  node [shape=box, style="filled,rounded", fontname="sans-serif", fontsize=11, height=0.3];',
+        '  edge [color="#64748b", arrowsize=0.6];',
+    ]
+    groups: dict[str, list[str]] = {group: [] for group in _GROUPS}
+    for module in sorted(uses):
+        groups[_group(module, uses)].append(module)
+    for group, title in _GROUPS.items():
+        lines.append(f'  subgraph "cluster_{group}" {{')
+        lines.append(f'    label="{title}"; style=rounded; color="#94a3b8";')
+        for module in groups[group]:
+            label = module.removeprefix(f"{group}.")
+            lines.append(f'    "{module}" [label="{label}", fillcolor="{_COLOURS[group]}"];')
+        lines.append("  }")
+    for module in sorted(uses):
+        for used in sorted(uses[module] - _TABLES - {module}):
+            if used in uses and module not in _TABLES:
+                lines.append(f'  "{module}" -> "{used}";')
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _modules() -> Iterator[tuple[Path, str]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        module = path.relative_to(PACKAGE).with_suffix("")
+        # The commands are programs of their own.
+        if path.name != "__init__.py" and module.parts[0] != "commands":
+            yield path, ".".join(module.parts)
+
+
+def _group(module: str, uses: dict[str, set[str]]) -> str:
+    if "." in module:
+        return module.partition(".")[0]
+    of_worker = any(module in used for user, used in uses.items() if user.startswith("worker."))
+    return "both" if of_worker else ""
+
+
+def _imports(path: Path, module: str) -> Iterator[str]:
+    """Of the package's own modules, those for type checks apart."""
+    for node in _running(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            parts = module.split(".")[: -node.level] + (node.module or "").split(".")
+            base = ".".join(part for part in parts if part)
+            if node.module is None or (PACKAGE / base.replace(".", "/")).is_dir():
+                yield from (f"{base}.{alias.name}".lstrip(".") for alias in node.names)
+            else:
+                yield base
+
+
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        yield node
+        yield from _running(node)
+
+
+def main() -> None:
+    (HERE / "architecture.dot").write_text(drawing())
+    if shutil.which("dot") is None:
+        raise SystemExit("architecture.dot is written; without Graphviz, architecture.svg is not")
+    dot = ["dot", "-Tsvg", "-o", str(HERE / "architecture.svg"), str(HERE / "architecture.dot")]
+    subprocess.run(dot, check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,341 @@
+"""What the documentation says, as it says it: each command, each block of code, each name."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from scrapy_curl_safe.figures import Figures
+from tests.crawling import ROOT, worker_pids
+from tests.origins.messages import Reply
+from tests.origins.proxies import Proxy
+from tests.origins.tls import TlsOrigin
+
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "benchmarks/README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+TITLE = b"<html><title>A title</title></html>"
+
+
+class Block(NamedTuple):
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks_of(page):
+    lines = iter(enumerate(page.read_text().splitlines(), 1))
+    for number, line in lines:
+        opening = re.fullmatch(r"( *)```(.*)", line)
+        if opening:
+            indent, language = opening.groups()
+            body = []
+            for _, inner in lines:
+                if inner == f"{indent}```":
+                    break
+                body.append(inner.removeprefix(indent))
+            yield Block(page, number, language, "\n".join(body))
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+COMMANDS = [
+    pytest.param(line.removeprefix("$ "), id=f"{block}: {line}")
+    for block in BLOCKS
+    if block.language == "console"
+    for line in block.text.splitlines()
+    if line.startswith("$ ")
+]
+
+
+def code(*, settings):
+    """Blocks that hold settings and nothing else, or the others."""
+    return [
+        pytest.param(block.text, id=str(block))
+        for block in BLOCKS
+        if block.language == "python" and are_settings(block.text) == settings
+    ]
+
+
+def are_settings(text):
+    return all(
+        isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "").isupper()
+        for node in ast.parse(text).body
+    )
+
+
+def test_every_block_is_of_a_kind_that_is_run_or_is_output():
+    languages = {block.language for block in BLOCKS}
+    assert languages <= {
+        "console",
+        "python",
+        "text",
+        "{toctree}",
+        "{include} ../CHANGELOG.md",
+        "{include} ../CONTRIBUTING.md",
+        "{include} ../benchmarks/README.md",
+        "{include} ../benchmarks/RESULTS.md",
+        "{eval-rst}",
+    }
+    assert not [
+        str(block)
+        for block in BLOCKS
+        if block.language == "text" and re.search(r"^\$ ", block.text, re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize("text", code(settings=True))
+def test_settings_are_taken(crawl, text):
+    settings: dict[str, object] = {}
+    exec(text, {}, settings)
+    with TlsOrigin() as origin:
+        crawled = crawl(origin.url, **settings)
+    assert [response["status"] for response in crawled.responses] == [200], crawled.log
+    assert crawled.stat("request_count") == 1
+
+
+@pytest.mark.parametrize("text", code(settings=False))
+def test_code_runs(text):
+    exec(text, {"__name__": "docs"})
+
+
+# Commands
+
+# Those that other tests run.
+BY_TEST = {
+    "make demo": "test_example.py::test_the_demo_passes",
+    "make demo-distributed": "test_distributed.py::test_two_crawls_share_a_queue",
+    "make demo-scrapyd": "test_distributed.py::test_scrapyd_runs_the_crawl",
+    "pip install .": "test_docs.py::test_the_first_page",
+    "cd example_project": "test_docs.py::test_the_first_page",
+    "python demo.py": "test_docs.py::test_the_first_page",
+}
+# What is enough of those that take long.
+ENOUGH = {
+    "make test": ["PYTEST_ARGS=tests/test_identity.py"],
+    "make soak": ["PYTEST_ARGS=--collect-only"],
+    "make fuzz": ["FUZZ_ARGS=--inputs 3000 --jobs 1"],
+    "make chaos": ["CHAOS_ARGS=--requests 300 --seed 1"],
+}
+# Those that install much, or run for long.
+SLOW = {
+    "make bench": ["BENCH_ARGS=--quick"],
+    "make conformance": ["CONFORMANCE_ARGS=--dry-run --probes status"],
+    "make matrix": ["-n"],
+    "make package": [],
+    "python benchmarks/flaky.py": ["--requests", "100", "--rounds", "1"],
+    "python -m benchmarks.limit": ["--rounds", "1"],
+    "python -m benchmarks.scaling": ["--rounds", "1"],
+    "python -m benchmarks.profile fresh-1kB": [],
+}
+
+
+@pytest.fixture
+def tools(tmp_path):
+    """A .venv as make would set it up, with what runs this test."""
+    tools = tmp_path / "venv"
+    tools.mkdir()
+    (tools / "bin").symlink_to(Path(sys.executable).parent)
+    (tools / ".installed").touch()
+    return tools
+
+
+def run(command, *, cwd, path, marker):
+    env = {**os.environ, "TMPDIR": str(marker), "PATH": f"{path}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=3000
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout[-3000:]} {done.stderr[-3000:]}"
+    assert worker_pids(marker) == []
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_is_run(command):
+    """By `test_commands`, or by the test that is named for it."""
+    if command in BY_TEST:
+        name, _, function = BY_TEST[command].partition("::")
+        assert f"def {function}" in (ROOT / "tests" / name).read_text()
+    elif not command.startswith(("scrapy ", "pip install ", "apt-get install ")):
+        assert command in ENOUGH or command in SLOW
+
+
+def distinct(commands):
+    return list(dict.fromkeys(param.values[0] for param in commands))
+
+
+@pytest.mark.parametrize("command", [c for c in distinct(COMMANDS) if c in ENOUGH])
+def test_make(tmp_path, tools, command):
+    line = [*shlex.split(command), f"VENV={tools}", *ENOUGH[command]]
+    run(line, cwd=ROOT, path=tools / "bin", marker=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("command", [c for c in distinct(COMMANDS) if c in SLOW])
+def test_slow_commands(tmp_path, command):
+    run([*shlex.split(command), *SLOW[command]], cwd=ROOT, path="/", marker=tmp_path)
+
+
+def test_what_make_demos_run():
+    for target in ("demo", "demo-distributed", "demo-scrapyd"):
+        dry = subprocess.run(
+            ["make", "-n", target, "VENV=v"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        script = f"example_project/{target.replace('-', '_')}.py"
+        assert dry.stdout.splitlines()[-1] == f"v/bin/python {script}"
+        assert (ROOT / script).exists()
+
+
+@pytest.mark.parametrize("command", [c for c in distinct(COMMANDS) if c.startswith("scrapy ")])
+def test_commands_of_scrapy(tmp_path, command):
+    """With an origin and a proxy of this machine in place of the examples'."""
+    (tmp_path / "titles.py").write_text(spider_for(command))
+    with TlsOrigin(lambda request: Reply(body=TITLE)) as origin, Proxy("user", "password") as proxy:
+        line = command.replace("https://example.com/", f"{origin.url}/")
+        line = line.replace("proxy.example:8080", proxy.location)
+        out = run(
+            [sys.executable, "-m", *shlex.split(line)],
+            cwd=tmp_path,
+            path=Path(sys.executable).parent,
+            marker=tmp_path,
+        )
+        assert ("proxy.example" not in command) or proxy.connections
+    if "runspider" in command:
+        assert not origin.dropped
+        assert "-O" not in command or '"title": "A title"' in (tmp_path / "titles.json").read_text()
+    else:
+        assert "0 problems" in out or "healthy" in out
+
+
+def spider_for(command):
+    """The spider that the same page has before the command."""
+    for page in PAGES:
+        spider = ""
+        for block in blocks_of(page):
+            if block.language == "python" and "(scrapy.Spider)" in block.text:
+                spider = block.text
+            if block.language == "console" and command in block.text:
+                return spider
+    raise AssertionError(command)
+
+
+# As a new user
+
+HAS_INDEX = os.environ.get("PIP_NO_INDEX") is None
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """An empty environment with the package's wheel in it."""
+    directory = tmp_path_factory.mktemp("fresh")
+    source = directory / "clone"
+    files = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    for name in filter(None, files):
+        if (ROOT / name).exists():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    venv.create(directory / "venv", with_pip=True)
+    pip = [str(directory / "venv/bin/python"), "-m", "pip", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", directory / "dist", source], check=True)
+    (wheel,) = (directory / "dist").iterdir()
+    subprocess.run([*pip, "install", wheel], check=True)
+    return directory
+
+
+@pytest.mark.skipif(not HAS_INDEX, reason="pip has no index")
+@pytest.mark.xdist_group("fresh")
+def test_the_first_example_of_the_readme(fresh, tmp_path):
+    spider, command = (
+        next(b for b in BLOCKS if b.page.name == "README.md" and mark in b.text)
+        for mark in ("(scrapy.Spider)", "runspider")
+    )
+    (tmp_path / "titles.py").write_text(spider.text)
+    with TlsOrigin(lambda request: Reply(body=TITLE)) as origin:
+        line = command.text.removeprefix("$ ").replace("https://example.com/", f"{origin.url}/")
+        bin_ = fresh / "venv/bin"
+        run([bin_ / "python", "-m", *shlex.split(line)], cwd=tmp_path, path=bin_, marker=tmp_path)
+    assert '"title": "A title"' in (tmp_path / "titles.json").read_text()
+    assert '"worker": 0' in (tmp_path / "titles.json").read_text()
+
+
+@pytest.mark.skipif(not HAS_INDEX, reason="pip has no index")
+@pytest.mark.xdist_group("fresh")
+def test_the_first_page(fresh, tmp_path):
+    """Its commands in their order, in as many steps as it says."""
+    page = ROOT / "docs/index.md"
+    commands = [b.text.removeprefix("$ ") for b in blocks_of(page) if b.language == "console"]
+    number = {3: "Three", 4: "Four", 5: "Five"}[len(commands)]
+    assert f"{number} commands" in page.read_text()
+    script = "\n".join(["set -e", *commands])
+    out = run(["bash", "-c", script], cwd=fresh / "clone", path=fresh / "venv/bin", marker=tmp_path)
+    assert "0 duplicates, 0 missing" in out
+
+
+# Names
+
+
+def test_the_reference_is_that_of_the_code():
+    run_generator = [sys.executable, "-c", "import reference; print(reference.reference(), end='')"]
+    written = subprocess.run(
+        run_generator, cwd=ROOT / "docs", capture_output=True, text=True, check=True
+    ).stdout
+    assert (ROOT / "docs/reference.md").read_text() == written, "make reference"
+
+
+def test_the_picture_of_the_modules_is_that_of_the_code():
+    draw = [sys.executable, "-c", "import architecture; print(architecture.drawing(), end='')"]
+    drawn = subprocess.run(
+        draw, cwd=ROOT / "docs", capture_output=True, text=True, check=True
+    ).stdout
+    assert (ROOT / "docs/architecture.dot").read_text() == drawn, "make reference"
+    svg = (ROOT / "docs/architecture.svg").read_text()
+    edges = [line.strip(' ;"').replace('"', "") for line in drawn.splitlines() if " -> " in line]
+    titles = re.findall(r"<title>(.*?)</title>", svg)
+    assert {title.replace("&#45;&gt;", " -> ") for title in titles} >= set(edges), "make reference"
+
+
+def test_every_stat_is_in_the_reference():
+    sources = [ROOT / "scrapy_curl_safe" / name for name in ("figures.py", "middleware.py")]
+    text = "".join(source.read_text() for source in sources)
+    counted = set(re.findall(r'_add\(f?"([\w/{}]+)"', text))
+    counted |= set(re.findall(r'_value\(\s*f?"curl_safe/([\w/]+)"', text))
+    documented = set(re.findall(r"^        ([\w/{}]+): ", Figures.__doc__ or "", re.MULTILINE))
+    rates = {f"handshake/{name}" for name in ("failure_rate", "time_p50", "time_p95", "time_max")}
+    assert {name.replace("{failed}", "{kind}") for name in counted} | rates == documented - {
+        "call_soon",
+        "handshake_times",
+    }
+
+
+@pytest.mark.parametrize("title", ["Settings", "Stats", '`request.meta["curl_safe"]`'])
+def test_the_readme_has_the_names_of_the_reference(title):
+    section = (ROOT / "docs/reference.md").read_text().partition(f"## {title}\n")[2]
+    names = re.findall(r"^\| `([^`]+)`", section.partition("\n## ")[0], re.MULTILINE)
+    readme = (ROOT / "README.md").read_text()
+    assert len(names) > 5
+    assert [n for n in names if f"`{n}`" not in readme and n.rpartition("/")[2] not in readme] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
