@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
+# Tests wait more than they compute.
+JOBS := $(shell echo $$((2 * $$(nproc))))
 
 CONFORMANCE_VENV := .venv-conformance
 CONFORMANCE_ARGS ?=
@@ -46,7 +48,7 @@ demo-scrapyd: $(INSTALLED)
 	$(VENV)/bin/python example_project/demo_scrapyd.py
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest -n auto -m "not slow" $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n $(JOBS) -m "not slow" $(PYTEST_ARGS)
 
 # Without their own dependencies: some ask for a curl_cffi newer than others take.
 $(CONFORMANCE_VENV)/.installed: pyproject.toml scrapy_curl_safe/__init__.py

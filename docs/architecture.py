@@ -72,7 +72,11 @@ def _group(module: str, uses: dict[str, set[str]]) -> str:
 def _imports(path: Path, module: str) -> Iterator[str]:
     """Of the package's own modules, those for type checks apart."""
     for node in _running(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        if not node.level and (node.module or "").startswith(f"{PACKAGE.name}."):
+            yield (node.module or "").partition(".")[2]
+        elif node.level:
             parts = module.split(".")[: -node.level] + (node.module or "").split(".")
             base = ".".join(part for part in parts if part)
             if node.module is None or (PACKAGE / base.replace(".", "/")).is_dir():
