@@ -34,7 +34,7 @@ def drawing() -> str:
         "digraph modules {",
         "  rankdir=LR; newrank=true; ranksep=0.7; nodesep=0.12;",
         '  fontname="sans-serif"; fontsize=13;',
-        '  node [shape=box, style="filled,rounded", fontname="sans-serif", fontsize=11, height=0.3];',
+        '  node [shape=box, style="filled,rounded", fontname="sans-serif", fontsize=11];',
         '  edge [color="#64748b", arrowsize=0.6];',
     ]
     groups: dict[str, list[str]] = {group: [] for group in _GROUPS}
