@@ -60,6 +60,8 @@ def _record(load: Load, origin: Nginx, who: str, data: Path) -> None:
         pids = ",".join(children) if who == "workers" else str(crawl.pid)
         record = ["perf", "record", "-q", "-o", str(data), "-p", pids]
         subprocess.run([*record, "--", "sleep", str(_SECONDS)], check=True)
+        assert crawl.stdout is not None
+        crawl.stdout.read()
 
 
 if __name__ == "__main__":
