@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
+from scrapy_curl_safe.commands.verdict import Verdict
 from scrapy_curl_safe.figures import Figures
 from tests.crawling import ROOT, worker_pids
 from tests.origins.messages import Reply
@@ -324,6 +325,13 @@ def test_the_readme_has_the_names_of_the_reference(title):
     readme = (ROOT / "README.md").read_text()
     assert len(names) > 5
     assert [n for n in names if f"`{n}`" not in readme and n.rpartition("/")[2] not in readme] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/diagnose.md"])
+def test_every_verdict_of_the_probe_is_explained(page):
+    named = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", (ROOT / page).read_text(), re.MULTILINE)
+    verdicts = {verdict.value for verdict in Verdict}
+    assert verdicts <= {name.strip("`") for names in named for name in names.split(", ")}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
