@@ -185,7 +185,9 @@ def test_slow_commands(tmp_path, command):
     run([*shlex.split(command), *SLOW[command]], cwd=ROOT, path="/", marker=tmp_path)
 
 
-def test_what_make_demos_run():
+def test_what_make_demos_run(monkeypatch):
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # of the make that runs the tests
+        monkeypatch.delenv(name, raising=False)
     for target in ("demo", "demo-distributed", "demo-scrapyd"):
         dry = subprocess.run(
             ["make", "-n", target, "VENV=v"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -20,7 +20,8 @@ def kill_when_busy(crawl, origin, how):
     """Signal one worker while it has requests in flight."""
     crawl.wait_for(lambda: crawl.log.count(") is up: ") == 2)
     before = len(origin.requests)
-    crawl.wait_for(lambda: len(origin.requests) >= before + 40)
+    # All that may be in flight: no worker is left without its share.
+    crawl.wait_for(lambda: len(origin.requests) >= before + 40 and origin.in_service >= 20)
     victim = crawl.workers()[0]
     os.kill(victim, how)
     return victim

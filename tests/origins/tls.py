@@ -54,6 +54,7 @@ class TlsOrigin(Origin):
         self._random = random.Random(seed)
         self._limit = requests_per_connection
         self._delay = delay
+        self._in_service = 0
         self._context: ssl.SSLContext | None = None
         if tls:
             self._context = context or certs().server_context(alpn=alpn)
@@ -78,6 +79,11 @@ class TlsOrigin(Origin):
     def resumed(self) -> int:
         """Of the handshakes, those that resumed a session."""
         return self._resumed
+
+    @property
+    def in_service(self) -> int:
+        """Requests that have come and are not answered yet."""
+        return self._in_service
 
     @property
     def requests(self) -> list[SeenRequest]:
@@ -130,6 +136,10 @@ class TlsOrigin(Origin):
 
     async def _answer(self, request: SeenRequest) -> Reply:
         self._requests.append(request)
-        if self._delay:
-            await asyncio.sleep(self._delay)
-        return self._app(request)
+        self._in_service += 1
+        try:
+            if self._delay:
+                await asyncio.sleep(self._delay)
+            return self._app(request)
+        finally:
+            self._in_service -= 1
