@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import nox
 
 nox.options.default_venv_backend = "venv"
 
 # The oldest that is supported, and the newest. What else a version needs stands beside it.
 SCRAPY = {
-    # 2.15 imports a private name that Twisted 26 has no more.
-    "oldest": ["Scrapy==2.15.0", "Twisted==24.11.0"],
+    # 2.15 imports a private name that Twisted 26 has no more, and its own handler needs httpx where
+    # there is no reactor.
+    "oldest": ["Scrapy==2.15.0", "Twisted==24.11.0", "httpx>=0.28"],
     "newest": ["Scrapy>=2.19"],
 }
 CURL_CFFI = {"oldest": "curl_cffi==0.15.0", "newest": "curl_cffi>=0.16"}
@@ -22,4 +25,5 @@ TESTS = ["tests/test_crawl.py", "tests/test_failures.py", "tests/test_worker.py"
 @nox.parametrize("scrapy", list(SCRAPY))
 def matrix(session: nox.Session, scrapy: str, curl_cffi: str) -> None:
     session.install("--quiet", *SCRAPY[scrapy], CURL_CFFI[curl_cffi], "--editable", ".[test]")
-    session.run("python", "-m", "pytest", "--quiet", "-n", "auto", "-m", "not slow", *TESTS)
+    jobs = str(2 * (os.cpu_count() or 1))
+    session.run("python", "-m", "pytest", "--quiet", "-n", jobs, "-m", "not slow", *TESTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -27,7 +28,7 @@ from ..wire import (
 from .handle import Handle
 from .head import ParsedHead, parse_head
 from .session import Session
-from .system import can_start_thread
+from .system import can_open_descriptor, can_start_thread
 
 _WRITE_ERROR = 0xFFFFFFFF  # CURL_WRITEFUNC_ERROR: ends the transfer
 
@@ -44,6 +45,7 @@ _RESOLVE_ERROR = 6
 _PARTIAL_FILE = 18  # the body ended before its announced end
 _WRITE_ERROR_CODE = 23
 _TIMED_OUT = 28
+_COULDNT_CONNECT = 7
 _OUT_OF_MEMORY = 27
 _FILESIZE_EXCEEDED = 63
 
@@ -292,7 +294,7 @@ class Download:
             if transfer.handshake_at is not None:
                 # Others may resume its session.
                 self._session.certificates.of(self._handle)
-            detail = _detail(error) + self._system_error()
+            detail = _detail(error) + self._system_error(int(error.code))
             self._end(Failed(fetch.id, transfer, int(error.code), detail, in_handshake))
 
     def _whole_body(self) -> memoryview:
@@ -334,9 +336,11 @@ class Download:
         transfer.resumed = self._resumed
         return transfer
 
-    def _system_error(self) -> str:
+    def _system_error(self, code: int) -> str:
         """Why no connection could be made, where the system said so; libcurl's text does not."""
         number = self._handle.number(CurlInfo.OS_ERRNO)
+        if code == _COULDNT_CONNECT and not number and not can_open_descriptor():
+            number = errno.EMFILE  # of this libcurl 8.15 says nothing at all
         return f": {os.strerror(number)}" if number else ""
 
     def _in_handshake(self, transfer: Transfer) -> bool:

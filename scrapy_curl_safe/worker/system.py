@@ -75,6 +75,14 @@ def open_descriptors() -> int:
         return 0
 
 
+def can_open_descriptor() -> bool:
+    try:
+        os.close(os.dup(0))
+    except OSError:
+        return False
+    return True
+
+
 def can_start_thread() -> bool:
     try:
         _thread.start_new_thread(lambda: None, ())
