@@ -8,9 +8,6 @@ from typing import ClassVar
 from scrapy.commands import ScrapyCommand
 from scrapy.exceptions import UsageError
 
-# Handshakes from which on somebody has to say yes.
-MANY = 1000
-
 
 class Command(ScrapyCommand):
     requires_project = False
@@ -55,7 +52,9 @@ class Command(ScrapyCommand):
             help="go by this proxy; where handshakes fail, some are made without it, too",
         )  # fmt: skip
         group.add_argument(
-            "--yes", action="store_true", help=f"do not ask before more than {MANY:,} handshakes"
+            "--yes",
+            action="store_true",
+            help="do not ask first, however many handshakes it is to make",
         )
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:

@@ -12,11 +12,12 @@ from scrapy.settings import Settings
 
 from . import doctor, report
 from .checks import Status, examine
-from .curlsafe import MANY
 from .handshakes import RequestError
 from .probe import Options, default_handshakes, parse_url, probe
 from .verdict import Verdict
 
+# Handshakes from which on somebody has to say yes.
+_MANY = 1000
 _LEAST_PER_CONCURRENCY = 3
 _INTERRUPTED = 130
 
@@ -37,7 +38,7 @@ def run_probe(url: str, settings: Settings, opts: argparse.Namespace) -> int:
     """
     options = _options(url, opts)
     terminal = Console(stderr=True)
-    if options.handshakes > MANY and not opts.yes:
+    if options.handshakes > _MANY and not opts.yes:
         _ask(options, terminal)
     try:
         with report.ProgressBar(terminal, options.handshakes) as progress:
