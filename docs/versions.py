@@ -17,7 +17,7 @@ def main() -> None:
     report = json.loads(Path(sys.argv[1]).read_text())
     cells: dict[tuple[str, str, str], str] = {}
     for session in report["sessions"]:
-        found = _NAME.fullmatch(session["signature"])
+        found = _NAME.fullmatch(session["signatures"][0])
         if found:
             cells[found["python"], found["scrapy"], found["curl"]] = session["result"]
     head = " | ".join(f"Scrapy {scrapy}, curl_cffi {curl}" for scrapy, curl in _COLUMNS)
@@ -29,6 +29,8 @@ def main() -> None:
     before, _, _ = page.read_text().partition("| Python |")
     page.write_text(before + "\n".join(lines) + "\n")
     print("\n".join(lines))
+    if set(cells.values()) != {"success"}:
+        raise SystemExit("not all of them passed")
 
 
 if __name__ == "__main__":
