@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import signal
@@ -32,6 +31,7 @@ from ..wire import (
 from . import sandbox, system
 from .browser import ProfileError, make_handle
 from .download import Download
+from .loop import Loop, Timer
 from .session import ExhaustedError, Sessions
 
 # Seconds until a worker to which nothing is said takes it that its crawl never began.
@@ -57,41 +57,37 @@ def serve(sock: int, memory: int | None = None) -> None:
     # What is loaded by now stays; the collector need not look at it again.
     gc.freeze()
     sink = Sink(memory) if memory is not None else None
-    asyncio.run(_Server(socket.socket(fileno=sock), sink, max_descriptors).run())
-
-
-def _die(loop: asyncio.AbstractEventLoop, context: object) -> None:
-    """End the worker at an exception that nothing was prepared for, no memory above all.
-
-    Whoever waits for a download would wait for ever; of a dead worker the crawler hears,
-    and has its requests done by another. Nothing is logged: that takes memory, too.
-    """
-    os._exit(70)  # EX_SOFTWARE of sysexits.h
+    loop = Loop()
+    _Server(loop, socket.socket(fileno=sock), sink, max_descriptors)
+    try:
+        loop.run()
+    finally:
+        # Nothing was prepared for what got here, no memory above all. Whoever waits for a download
+        # would wait for ever; of a dead worker the crawler hears, and has its requests done by
+        # another. Nothing is logged: that takes memory, too.
+        os._exit(70)  # EX_SOFTWARE of sysexits.h
 
 
 class _Server:
-    def __init__(self, sock: socket.socket, sink: Sink | None, max_descriptors: int) -> None:
-        self._sock = sock
+    def __init__(
+        self, loop: Loop, sock: socket.socket, sink: Sink | None, max_descriptors: int
+    ) -> None:
+        self._loop = loop
         self._sink = sink
         self._max_descriptors = max_descriptors
         self._resolver_state = system.resolver_state()
         self._downloads: dict[int, Download] = {}
         self._paused: list[Download] = []
-
-    async def run(self) -> None:
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(_die)
-        self._loop = loop
         self._link: Link[ToWorker] = Link(
             loop,
-            self._sock,
+            sock,
             to_worker_decoder(),
             self._on_message,
             self._on_lost,
             self._on_drained,
         )
-        self._silence = loop.call_later(_LONGEST_SILENCE, self._on_lost, None)
-        await asyncio.Event().wait()  # until _on_lost
+        self._silence = Timer(loop, lambda: self._on_lost(None))
+        self._silence.set(_LONGEST_SILENCE)
 
     def _on_lost(self, reason: WireError | OSError | None) -> None:
         # The crawler is gone, or what it says makes no sense. Either way nobody is left to
@@ -111,13 +107,14 @@ class _Server:
             self._greet(message)
 
     def _greet(self, hello: Hello) -> None:
-        self._silence.cancel()
-        self._sessions = Sessions(hello.max_sessions, hello.max_connections)
+        self._silence.set(None)
+        self._sessions = Sessions(self._loop, hello.max_sessions, hello.max_connections)
         problem = _problem(hello.profiles)
         if problem is None:
             self._sessions.get(hello.profiles[0][1])
         version = curl_cffi.Curl().version().decode()
         self._link.send(Ready(os.getpid(), version, self._max_descriptors, problem))
+        self._next_pulse = Timer(self._loop, lambda: self._pulse(hello))
         self._pulse(hello)
 
     def _pulse(self, hello: Hello) -> None:
@@ -133,7 +130,7 @@ class _Server:
                 system.resolver_state() != self._resolver_state,
             )
         )
-        self._loop.call_later(hello.pulse_interval, self._pulse, hello)
+        self._next_pulse.set(hello.pulse_interval)
 
     def _fetch(self, fetch: Fetch, body: bytes) -> None:
         try:

@@ -7,7 +7,6 @@ tickets. Tickets that cross proxies would tell a site that the visitors are one
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 
 from curl_cffi import CurlMOpt
@@ -16,6 +15,7 @@ from ..wire import Profile, decode_profile
 from .browser import browser_headers, make_handle
 from .certificates import Certificates
 from .handle import Handle
+from .loop import Loop
 from .multi import Multi
 
 # Idle handles kept for reuse. One costs about 30 kB, making one about 0.1 ms.
@@ -30,6 +30,7 @@ class Session:
     """Connections, tickets and prepared handles of one profile.
 
     Args:
+        loop: of the worker.
         profile: of all requests of the session.
         max_connections: idle ones that are kept, the oldest closed first; with those in use
             and those that are being closed there are at most twice as many.
@@ -39,12 +40,12 @@ class Session:
         ProfileError: see `make_handle`.
     """
 
-    def __init__(self, profile: Profile, max_connections: int) -> None:
+    def __init__(self, loop: Loop, profile: Profile, max_connections: int) -> None:
         self.profile = profile
         self.browser_headers = browser_headers(profile)
         self.in_flight = 0
         self._spare: list[Handle] = [make_handle(profile)]
-        self.transfers = Multi()
+        self.transfers = Multi(loop)
         if not self.transfers.is_usable:
             raise ExhaustedError("no descriptor or memory is left for a session")
         self.certificates = Certificates(self.transfers.under_way)
@@ -65,26 +66,28 @@ class Session:
         else:
             handle.close()
 
-    async def close(self) -> None:
+    def close(self) -> None:
+        """There must be none in flight."""
         for handle in self._spare:
             handle.close()
         self._spare.clear()
-        await self.transfers.close()  # type: ignore[no-untyped-call]
+        self.transfers.close()
 
 
 class Sessions:
     """The sessions of a worker, by encoded profile, the least used closed first.
 
     Args:
+        loop: of the worker.
         limit: how many to keep. An idle one costs 23 kB and ten wake-ups a second.
         max_connections: of each of them.
     """
 
-    def __init__(self, limit: int, max_connections: int) -> None:
+    def __init__(self, loop: Loop, limit: int, max_connections: int) -> None:
+        self._loop = loop
         self._limit = limit
         self._max_connections = max_connections
         self._by_profile: OrderedDict[bytes, Session] = OrderedDict()
-        self._closing: set[asyncio.Task[None]] = set()
 
     def get(self, profile: bytes) -> Session:
         """
@@ -97,7 +100,7 @@ class Sessions:
         if session is not None:
             self._by_profile.move_to_end(profile)
             return session
-        session = Session(decode_profile(profile), self._max_connections)
+        session = Session(self._loop, decode_profile(profile), self._max_connections)
         self._by_profile[profile] = session
         self._close_surplus()
         return session
@@ -109,6 +112,4 @@ class Sessions:
         newest = next(reversed(self._by_profile))
         idle = [k for k, s in self._by_profile.items() if not s.in_flight and k != newest]
         for key in idle[:surplus]:
-            task = asyncio.ensure_future(self._by_profile.pop(key).close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._by_profile.pop(key).close()
