@@ -6,6 +6,7 @@ All crawl the same nginx, in turns, several rounds. See README.md for how to rea
 from __future__ import annotations
 
 import argparse
+import compileall
 import contextlib
 import json
 import os
@@ -25,7 +26,8 @@ from typing import Any
 from benchmarks.contenders import CONTENDERS, OURS, Contender
 from benchmarks.nginx import PAGES, Nginx
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
+REPOSITORY = Path(__file__).parent.parent
+RESULTS = REPOSITORY / "benchmarks/RESULTS.md"
 CEILING = Contender("ceiling", "benchmarks.ceiling.CeilingHandler")
 
 
@@ -72,6 +74,8 @@ def main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     contenders = [c for c in CONTENDERS if c.version() and c.distribution in options.handlers]
+    # As pip does with whatever it installs, so that nobody compiles while it is measured.
+    compileall.compile_dir(REPOSITORY / "scrapy_curl_safe", quiet=1)
     lines: list[str] = []
     with _holder(options.hold) as (port, counts), Nginx(port) as origin:
         for name in options.loads:
