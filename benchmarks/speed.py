@@ -41,6 +41,7 @@ class Load:
         concurrency: requests at once.
         requests: of a crawl.
         figure: what is compared: "rate", "latency", "first" or "most".
+        crawls: of each handler in a round; of a start, which says little, there are more.
         goals: least (of rates) or most (of the others) ratio to the ceiling, to the best other,
             and of CPU seconds to the best other; None for no goal.
     """
@@ -51,6 +52,7 @@ class Load:
     concurrency: int
     requests: int
     figure: str = "rate"
+    crawls: int = 1
     goals: tuple[float | None, float | None, float | None] = (None, None, None)
 
 
@@ -62,7 +64,7 @@ LOADS = {
     "large": Load("1 MB pages, 32 at once", "warm", "1MB", 32, 1000, goals=(0.85, 2.0, 1.0)),
     "single": Load("50 kB, one at a time, median latency", "warm", "50kB", 1, 400, "latency",
                    goals=(None, 1.15, None)),
-    "first": Load("first response after start", "warm", "50kB", 1, 1, "first",
+    "first": Load("first response after start", "warm", "50kB", 1, 1, "first", 4,
                   goals=(None, 1.10, None)),
 }  # fmt: skip
 HELD = {"held": "HTTP/2", "held1": "HTTP/1.1"}
@@ -135,13 +137,13 @@ def _compare(
     everyone = [*([CEILING] if with_ceiling else []), *contenders]
     results: dict[str, list[dict[str, Any]]] = {c.distribution: [] for c in everyone}
     requests = max(load.requests // (4 if options.quick else 1), 1)
-    for number in range(options.rounds):
+    for number in range(options.rounds * load.crawls):
         turn = number % len(everyone)
         # Another one goes first in each round: whatever else the machine does hits them all.
         for contender in everyone[turn:] + everyone[:turn]:
             url = f"{origin.url(load.server)}/{load.page}"
             result = _crawl(contender, url, requests, load)
-            _say(f"{load.name}, round {number + 1}: {contender.distribution}: {result}")
+            _say(f"{load.name}, crawl {number + 1}: {contender.distribution}: {result}")
             results[contender.distribution].append(result)
     return _table(load, results)
 

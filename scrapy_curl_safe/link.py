@@ -1,7 +1,7 @@
 """A non-blocking stream socket that carries frames, for both sides.
 
-It knows no event loop: whoever owns it lends it four methods, which asyncio's loops
-have by those names, and which `pool.eventloop` gives to Twisted's reactors.
+It knows no event loop: whoever owns it lends it a Watcher, whose methods asyncio's loops
+have by those names, and which `pool.eventloop` makes of Twisted's reactors.
 """
 
 from __future__ import annotations
