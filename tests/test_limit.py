@@ -199,15 +199,17 @@ def test_warm_connections_are_not_limited(crawl):
 
 def test_a_dead_origin_rests(crawl):
     with TlsOrigin(drop=1.0) as dead, TlsOrigin() as origin:
-        urls = [f"{dead.url}/{n}" for n in range(60)] + [f"{origin.url}/{n}" for n in range(60)]
+        urls = [f"{dead.url}/{n}" for n in range(400)]
+        urls += [f"{origin.url}/{n}" for n in range(400, 460)]
         crawled = crawl(*urls, **CONCURRENT)
         tried = dead.accepted
-    assert sorted(r["number"] for r in crawled.responses) == list(range(60, 120))
+    assert sorted(r["number"] for r in crawled.responses) == list(range(400, 460))
     assert {e["type"] for e in crawled.errors} <= {"HandshakeError", "OriginRestsError"}
-    assert len(crawled.errors) == 60
+    assert len(crawled.errors) == 400
     assert crawled.stat("breaker/open_count") >= 1
-    # Each would have been tried three times.
-    assert tried < 150
+    # Each would have been tried three times. (How many are tried until a quarter of a second is
+    # over is the machine's to say.)
+    assert tried < 800
     assert f"The TLS handshakes with {dead.url} fail one after the other (syscall)" in crawled.log
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import time
 
 import pytest
+from scrapy.settings import Settings as ScrapySettings
+from scrapy.statscollectors import StatsCollector
+from scrapy.utils.test import get_crawler
 
+from scrapy_curl_safe.figures import Figures
+from scrapy_curl_safe.pool.supervisor import Supervisor
+from scrapy_curl_safe.settings import Settings
+from scrapy_curl_safe.wire import Hello, Profile, encode_profile
 from tests.conftest import WAYS
 from tests.origins.tls import TlsOrigin
 
@@ -134,3 +142,43 @@ def test_a_crawl_that_fails_before_it_starts_leaves_no_worker(start_crawl):
     assert "Spider opened" not in crawl.log
     # The first one was being prepared, and nothing was said to it.
     crawl.wait_for(lambda: crawl.workers() == [])
+
+
+class Waits:
+    """An owner of workers that waits until some are ready."""
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Queue()
+
+    def on_ready(self, worker):
+        self.ready.put_nowait(worker)
+
+    def on_tick(self, worker, now):
+        pass
+
+
+def test_one_that_was_dismissed_and_is_slow_to_go_holds_up_nobody():
+    async def run():
+        owner = Waits()
+        loop = asyncio.get_running_loop()
+        supervisor = Supervisor(
+            loop,
+            Settings.load(ScrapySettings()),
+            Hello(1.0, 8, 8, 0, [("default", encode_profile(Profile()))]),
+            Figures(StatsCollector(get_crawler()), loop.call_soon),
+            owner,
+        )
+        supervisor.extend_quarantine(2)
+        dismissed = [await owner.ready.get() for _ in range(2)]
+        for worker in dismissed:
+            os.kill(worker.pid, signal.SIGSTOP)
+            supervisor.dismiss(worker)
+        supervisor.extend_quarantine(1)
+        successor = await owner.ready.get()
+        pids = [worker.pid for worker in (*dismissed, successor)]
+        await supervisor.close()
+        return pids
+
+    pids = asyncio.run(run())
+    assert len(set(pids)) == 3
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)

@@ -193,7 +193,10 @@ class Supervisor:
         """
         first = self._settings.workers
         slots = range(first, first + _MOST_IN_QUARANTINE)
-        taken = {w.slot for w in self._workers}
+        # One that was dismissed may take its time to go, and nobody hears when it has.
+        taken = {
+            w.slot for w in self._workers if w.state is not State.GONE or w.died_while is not None
+        }
         coming = {w.slot for w in self._workers if w.state is State.STARTING} | set(self._timers)
         wanted -= sum(slot in coming for slot in slots)
         for slot in slots:
