@@ -108,6 +108,18 @@ def test_a_worker_that_ends_at_once(doctor):
     assert "exit status 1" in found["worker"]["value"]
 
 
+def test_a_worker_that_loses_its_socket_before_it_ends(doctor, tmp_path):
+    slow = tmp_path / "slow"
+    slow.write_text(
+        f"#!{sys.executable}\nimport os, time\n"
+        "os.closerange(3, 1024)\ntime.sleep(0.5)\nos._exit(1)\n"
+    )
+    slow.chmod(0o755)
+    code, found = doctor(code=f"import sys; sys.executable = {str(slow)!r}; {SCRAPY}")
+    assert (code, found["worker"]["status"]) == (1, "problem")
+    assert "exit status 1" in found["worker"]["value"]
+
+
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="needs util-linux")
 def test_too_few_open_files(doctor):
     settings = ADDON + "CONCURRENT_REQUESTS = 1000\n"

@@ -122,7 +122,9 @@ class _Worker:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(_EXIT_GRACE)
         self.process.kill()
-        error = ConnectionError(str(reason or f"a worker ended: {exit_text(self.process.wait())}"))
+        ended = f"a worker ended: {exit_text(self.process.wait())}"
+        # How a process ended says more than how its socket did.
+        error = ConnectionError(str(reason) if isinstance(reason, WireError) else ended)
         futures: list[asyncio.Future[Any]] = [self._ready, *self._waiting.values()]
         for future in futures:
             if not future.done():

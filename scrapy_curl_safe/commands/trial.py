@@ -7,6 +7,7 @@ import datetime
 import ipaddress
 import socket
 import ssl
+import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -62,13 +63,21 @@ def try_worker(settings: Settings) -> Trial:
         try:
             return _try(_Talk(sock), profile)
         except (OSError, WireError) as error:
-            if process.poll() is not None:
+            if _has_ended(process, error):
                 return Trial(worker_error=f"it ended: {exit_text(process.returncode)}")
             return Trial(worker_error=str(error) or type(error).__name__)
         finally:
             process.kill()
             if memory is not None:
                 memory.close()
+
+
+def _has_ended(process: subprocess.Popen[bytes], error: OSError | WireError) -> bool:
+    if isinstance(error, ConnectionError):
+        # A process that ends loses its socket a moment before its status can be had.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE)
+    return process.poll() is not None
 
 
 def _try(talk: _Talk, profile: bytes) -> Trial:
