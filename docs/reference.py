@@ -58,8 +58,8 @@ def reference() -> str:
         "The kinds of `scrapy_curl_safe.HandshakeError`, and what the middleware does:",
         _table(("kind", "what happened", "retried", "reason"), _failures()),
         "Of the others, a worker that died or hung (`WorkerCrashedError`) is `worker_crashed` or "
-        "`worker_hung`, and an HTTP/2 connection that closes as requests go out "
-        "(`ConnectionDiedError`) is `connection_died`.",
+        "`worker_hung`, and warm connections that close as the request goes "
+        "out (`ConnectionDiedError`) is `connection_died`.",
         "## Signals",
         "As Scrapy's own handlers send them; where nobody is connected to them, a response comes "
         "in one piece. A receiver may raise `StopDownload`, which cancels the transfer.",

@@ -71,7 +71,7 @@ class OriginRestsError(HandshakeError):
 
 
 class ConnectionDiedError(DownloadFailedError):
-    """The origin closed an HTTP/2 connection as the request went out, again and again."""
+    """The origin closed warm connections as the request went out, again and again."""
 
 
 class WorkerCrashedError(DownloadFailedError):
@@ -208,9 +208,11 @@ def download_error(code: int, detail: str, kind: str | None, origin: str) -> Exc
         return ConnectionDiedError(f"{origin}: curl: ({code}) {detail}")
     if kind is not None:
         return HandshakeError(kind, code, detail, origin)
-    if "response headers" in detail or code == _TOO_LARGE:
+    too_many = "response headers" in detail
+    if code == _TOO_LARGE and not too_many:
+        # libcurl has no text of its own for it.
+        detail = "a response header is larger than libcurl takes"
+    if code == _TOO_LARGE or too_many:
         # Built into libcurl: 300 kB in all, 5,000 lines.
-        detail = f"{detail or 'a response header is larger than libcurl takes'}; " + (
-            """Scrapy's own handler takes more: meta["curl_safe"] = False"""
-        )
+        detail += """; Scrapy's own handler takes more: meta["curl_safe"] = False"""
     return _SCRAPY_ERRORS.get(code, DownloadFailedError)(f"{origin}: curl: ({code}) {detail}")

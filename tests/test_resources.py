@@ -54,6 +54,8 @@ def test_sockets_that_never_close_are_bounded(start_crawl, many_descriptors):
     with NeverCloses() as origin:
         crawl = start_crawl(
             *(f"https://h{n}.localhost:{origin.port}/" for n in range(2000)),
+            # Chrome's handshake waits for what a name server says of ECH (curl_cffi 0.17).
+            CURL_SAFE_IMPERSONATE="safari180",
             CURL_SAFE_WORKERS=1,
             CONCURRENT_REQUESTS=32,
             LOG_LEVEL="INFO",
@@ -71,8 +73,8 @@ def test_sockets_that_never_close_are_bounded(start_crawl, many_descriptors):
     assert len(crawled.responses) == 2000
     assert crawled.errors == []
     assert crawled.stat("worker/start_count") == 1
-    # Idle and closing ones are at most 2 * 64.
-    assert 64 < most < 160
+    # Idle and closing ones are at most 2 * 64, and c-ares may have two for each in flight.
+    assert 64 < most < 160 + 2 * 32
 
 
 def test_a_worker_with_too_many_descriptors_is_recycled(start_crawl, tmp_path):

@@ -218,9 +218,12 @@ def _monitor(facts: Facts) -> Finding:
 def _open_files(facts: Facts) -> Finding | None:
     if facts.open_files is None:
         return None
-    wanted = 2 * facts.concurrent_requests + _SPARE_DESCRIPTORS
+    wanted = 4 * facts.concurrent_requests + _SPARE_DESCRIPTORS
     value = f"{facts.open_files:,} for {facts.concurrent_requests:,} requests at once"
-    why = "a worker needs one for each connection, and as many again while those close"
+    why = (
+        "a worker needs one for each connection, one more while that closes, "
+        "and two while a name is looked up"
+    )
     if facts.open_files >= wanted:
         return Finding("open files", Status.OK, value, why)
     short = facts.open_files < facts.concurrent_requests + _SPARE_DESCRIPTORS // 2

@@ -38,6 +38,8 @@ _MOST_IN_QUARANTINE = 2
 # Descriptors of a worker beside those of its requests in flight: what connections to peers that
 # never close theirs may add up to.
 _SPARE_DESCRIPTORS = 4096
+# Two connections, and c-ares (libcurl 8.23) has two while a host's HTTPS record is looked up.
+_DESCRIPTORS_PER_REQUEST = 4
 _SHARE_OF_DESCRIPTORS = 0.8
 
 
@@ -303,7 +305,7 @@ class Supervisor:
         self._restarts.succeeded()
         worker.state = State.READY
         worker.max_descriptors = min(
-            _SPARE_DESCRIPTORS + 2 * self._settings.concurrent_requests,
+            _SPARE_DESCRIPTORS + _DESCRIPTORS_PER_REQUEST * self._settings.concurrent_requests,
             int(_SHARE_OF_DESCRIPTORS * ready.max_descriptors),
         )
         logger.debug("Worker %d (pid %d) is up: %s", worker.slot, worker.pid, ready.curl)

@@ -18,6 +18,7 @@ from .handle import Handle
 TARGETS: frozenset[str] = frozenset(get_args(BrowserTypeLiteral))
 # Now: a worker may not read everywhere later.
 _VERSION = version("curl_cffi")
+_HAS_ORDER = hasattr(CurlOpt, "HTTPHEADER_ORDER")  # since curl_cffi 0.16
 
 _TLS_MIN = {
     None: CurlSslVersion.DEFAULT,
@@ -94,6 +95,13 @@ def _impersonate(curl: Curl, profile: Profile) -> None:
             default_headers=profile.default_headers and profile.fingerprint is None,
             quote=False,
         )
+    asked: Any = extra_fp or {}
+    if _HAS_ORDER and not profile.default_headers and "header_order" not in asked:
+        # Since curl_cffi 0.17 a browser's order is put on any headers.
+        curl.setopt(CurlOpt.HTTPHEADER_ORDER, ffi.NULL)
+    if profile.ja3 is not None and "tls_permute_extensions" not in asked:
+        # A browser that permutes its extensions goes on to do so since curl_cffi 0.17.
+        curl.setopt(CurlOpt.SSL_PERMUTE_EXTENSIONS, 0)
     # It turns the cookie engine on, whose cookies would pass from request to request.
     curl.setopt(CurlOpt.COOKIEFILE, ffi.NULL)
     curl.clean_handles_and_buffers()

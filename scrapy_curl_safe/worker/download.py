@@ -39,6 +39,8 @@ _CAN_PAUSE = hasattr(Curl, "pause")  # since curl_cffi 0.16
 _DEBUG_TEXT = 0  # CURLINFO_TEXT: what libcurl says itself
 _TLS_LINE = b"SSL connection using "
 
+_CLOSED = "Connection closed abruptly"
+
 # libcurl's error codes
 _URL_MALFORMAT = 3
 _RESOLVE_ERROR = 6
@@ -295,6 +297,9 @@ class Download:
                 # Others may resume its session.
                 self._session.certificates.of(self._handle)
             detail = _detail(error) + self._system_error(int(error.code))
+            if _CLOSED in detail and not transfer.connects and not transfer.bytes_received:
+                # libcurl 8.23 tried five warm connections, and tells of the first alone.
+                detail = f"Connection died: {detail}"
             self._end(Failed(fetch.id, transfer, int(error.code), detail, in_handshake))
 
     def _whole_body(self) -> memoryview:
