@@ -19,6 +19,9 @@ from .wire import Place, WireError
 SIZE = 32 * 1024 * 1024
 # Smaller ones fit into the socket's buffer.
 _LEAST = 128 * 1024
+# Of glibc: the most that it will ever take from the heap (DEFAULT_MMAP_THRESHOLD_MAX), with room
+# for what Python and malloc() put around it.
+_MOST_OF_HEAP = 32 * 1024 * 1024 - 8192
 
 
 class Ring:
@@ -78,6 +81,7 @@ class Source:
 
     def __init__(self, fd: int) -> None:
         self._memory = mmap.mmap(fd, SIZE, prot=mmap.PROT_READ)
+        self._was_read = False
 
     def read(self, place: Place) -> bytes:
         """
@@ -86,10 +90,21 @@ class Source:
         """
         if place.at < 0 or place.size < 0 or place.at + place.size > SIZE:
             raise WireError(f"a body at {place.at} of {place.size} bytes")
+        if not self._was_read:
+            self._was_read = True
+            _let_large_blocks_stay()
         return self._memory[place.at : place.at + place.size]
 
     def close(self) -> None:
         self._memory.close()
+
+
+def _let_large_blocks_stay() -> None:
+    """Freed megabytes go back to the system, and the next ones are zeroed page by page: up to half
+    of what a page of 1 MB costs the crawler. glibc keeps twice the largest block that it has seen
+    freed (mallopt(3), M_MMAP_THRESHOLD), so it is shown one, which is never written to.
+    """
+    bytes(_MOST_OF_HEAP)
 
 
 class Sink:

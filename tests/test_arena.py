@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,3 +90,31 @@ def test_the_crawler_cannot_write(memory):
     _, source = memory
     with pytest.raises(TypeError):
         source._memory[0:1] = b"x"
+
+
+FAULTS = """
+import resource
+from scrapy_curl_safe.arena import Source, make_memory
+from scrapy_curl_safe.wire import Place
+
+source = Source(make_memory())
+
+def faults_of(rounds):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(rounds):
+        bodies = [source.read(Place(0, 1_000_000)) for _ in range(20)]
+        del bodies
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults_of(2)
+print(faults_of(10))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's malloc")
+def test_the_memory_of_large_bodies_is_used_again():
+    """Of these 200 bodies, whose 4-kB pages would be 48,000."""
+    ran = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert int(ran.stdout) < 5_000
