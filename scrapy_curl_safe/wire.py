@@ -138,7 +138,7 @@ class Fetch(msgspec.Struct, array_like=True, tag=1):
     stream: bool
     #: Whether to tell the TLS version and cipher.
     tell_tls: bool
-    #: Whether it takes no connection that is there already.
+    #: Whether it has a connection of its own, which is closed after it.
     fresh: bool
 
 

@@ -47,11 +47,14 @@ def survived(crawled, requests, pid, how, *, lost=True):
 
 @anyhow
 def test_while_it_starts(start_crawl, how):
-    with TlsOrigin() as origin:
+    with Gate() as origin:
         crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(20)))
         crawl.wait_for(crawl.workers)
         victim = crawl.workers()[0]
         os.kill(victim, how)
+        # It is replaced before the crawl is over.
+        crawl.wait_for(lambda: crawl.log.count(") is up: ") == 2)
+        origin.opened.set()
         crawled = crawl.finish()
     survived(crawled, 20, victim, how, lost=False)
     assert crawled.stat("worker/start_count") == 3

@@ -141,11 +141,45 @@ def test_where_connections_do_not_last_none_is_counted_on():
     for _ in range(200):
         was_warm = warmth.has("a")
         hopes += was_warm
-        warmth.taken("a")
-        returned(warmth, "a", was_warm=was_warm)
+        own = warmth.taken("a")
+        returned(warmth, "a", was_warm=was_warm, room=0 if own else 1)
     assert 2 <= hopes <= 10
     warmth.taken("a")
     returned(warmth, "a", reused=True)
+    assert warmth.has("a")
+
+
+def test_where_each_connection_is_closed_requests_have_their_own():
+    warmth = Warmth()
+    kinds = []
+    for _ in range(1000):
+        was_warm = warmth.has("a")
+        own = warmth.taken("a")
+        kinds.append("warm" if was_warm else "own" if own else "kept")
+        returned(warmth, "a", was_warm=was_warm, room=0 if own else 2)
+    assert kinds[0] == "kept"
+    late = kinds[200:]
+    # One that is kept, to see whether it lasts, and the one that finds out.
+    assert 10 <= late.count("kept") <= 13
+    assert 10 <= late.count("warm") <= 13
+    while not warmth.has("a"):
+        returned(warmth, "a", room=0 if warmth.taken("a") else 2)
+    warmth.taken("a")
+    returned(warmth, "a", reused=True, was_warm=True, room=2)
+    assert not any(warmth.taken("a") for _ in range(100))
+
+
+def test_those_that_close_at_one_time_say_little_of_the_next_ones():
+    warmth = Warmth()
+    for _ in range(64):
+        returned(warmth, "a")
+    for _ in range(64):
+        assert not warmth.taken("a")
+    for _ in range(64):
+        returned(warmth, "a", was_warm=True)
+    assert not warmth.taken("a")
+    for _ in range(2):
+        returned(warmth, "a")
     assert warmth.has("a")
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 
 import pytest
 from scrapy.settings import Settings as ScrapySettings
@@ -182,3 +183,17 @@ def test_one_that_was_dismissed_and_is_slow_to_go_holds_up_nobody():
     pids = asyncio.run(run())
     assert len(set(pids)) == 3
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+
+
+def test_the_first_worker_that_is_up_leaves_the_others_their_share(crawl):
+    with TlsOrigin(delay=0.2) as origin:
+        crawled = crawl(
+            *(f"{origin.url}/{n}" for n in range(60)),
+            CURL_SAFE_WORKERS=3,
+            CONCURRENT_REQUESTS=60,
+            CONCURRENT_REQUESTS_PER_DOMAIN=60,
+        )
+    assert crawled.errors == []
+    shares = Counter(r["meta"]["curl_safe_info"]["worker"] for r in crawled.responses)
+    assert len(shares) == 3
+    assert min(shares.values()) >= 10

@@ -29,11 +29,13 @@ class Warmth:
     (origin, profile).
 
     An estimate: an origin may close a connection at any time, and says so to the worker
-    alone. A wrong guess costs a handshake, and makes the next ones more cautious.
+    alone. A wrong guess costs a handshake, and makes the next ones more cautious. After a few
+    of them in a row the origin is taken to close each connection after one response.
     """
 
     _MOST_KEYS = 4096
     _MOST_CAUTION = 63
+    _CLOSES_EACH = 7
 
     def __init__(self) -> None:
         self._idle: dict[Hashable, int] = {}
@@ -43,11 +45,24 @@ class Warmth:
     def has(self, key: Hashable) -> bool:
         return self._idle.get(key, 0) > 0
 
-    def taken(self, key: Hashable) -> None:
-        if self._idle.get(key, 0) > 1:
-            self._idle[key] -= 1
-        else:
-            self._idle.pop(key, None)
+    def taken(self, key: Hashable) -> bool:
+        """A request goes to the worker.
+
+        Returns:
+            Whether it should have a connection of its own. libcurl (8.23) would try the closed
+            ones for a second, five for each request, before it makes a new one.
+        """
+        idle = self._idle.pop(key, 0)
+        if idle:
+            if idle > 1:
+                self._idle[key] = idle - 1
+            return False
+        caution, left = self._caution.get(key, (0, 0))
+        if caution < self._CLOSES_EACH:
+            return False
+        # Now and then the connection is kept, to find out whether it lasts by now.
+        self._caution[key] = caution, left - 1 if left else caution
+        return left > 0
 
     def returned(self, key: Hashable, *, reused: bool, was_warm: bool, room: int) -> None:
         """A request is over.
@@ -62,9 +77,12 @@ class Warmth:
         if reused:
             self._put(key, room)
             return
+        closes_each = caution >= self._CLOSES_EACH
         if was_warm:
-            caution = left = min(self._MOST_CAUTION, 2 * caution + 1)
-        elif left:
+            # Those that were closed at one time are one wrong guess.
+            if closes_each or not left:
+                caution = left = min(self._MOST_CAUTION, 2 * caution + 1)
+        elif left and not closes_each:
             left -= 1
         else:
             self._put(key, min(room, 1))

@@ -144,6 +144,7 @@ class Supervisor:
         self._tick_timer: Timer | None = None
         self._tick_due = 0.0
         self._recycling: int | None = None
+        self._to_come: set[int] = set()
         self._closed: Future[None] | None = None
         self._prepared: Process | None = None
 
@@ -157,6 +158,11 @@ class Supervisor:
         """Those that take one request at a time."""
         return [w for w in self._workers if w.state is State.READY and w.in_quarantine]
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether one of the first workers is neither up yet, nor known to have failed."""
+        return bool(self._to_come)
+
     def prepare(self) -> None:
         """Start the first worker's process, whose imports take as long as the crawl's own.
 
@@ -167,6 +173,7 @@ class Supervisor:
             self._prepared = start_process()
 
     def start(self) -> None:
+        self._to_come = set(range(self._settings.workers))
         for slot in range(self._settings.workers):
             self._start(slot)
         self._schedule_tick()
@@ -268,6 +275,7 @@ class Supervisor:
         return prepared
 
     def _start_failed(self, slot: int, reason: str) -> None:
+        self._to_come.discard(slot)
         if self._recycling == slot:
             self._recycling = None
             if any(w.slot == slot for w in self.ready):
@@ -303,6 +311,7 @@ class Supervisor:
             self._owner.on_hopeless(ready.problem)
             return
         self._restarts.succeeded()
+        self._to_come.discard(worker.slot)
         worker.state = State.READY
         worker.max_descriptors = min(
             _SPARE_DESCRIPTORS + _DESCRIPTORS_PER_REQUEST * self._settings.concurrent_requests,

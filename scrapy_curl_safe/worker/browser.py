@@ -54,7 +54,6 @@ def make_handle(profile: Profile) -> Handle:
     _tls(curl, profile)
     _route(curl, profile)
     if profile.once:
-        curl.setopt(CurlOpt.FORBID_REUSE, 1)
         curl.setopt(CurlOpt.SSL_SESSIONID_CACHE, 0)
     return curl
 

@@ -57,6 +57,7 @@ _REQUEST_TARGET = int(CurlOpt.REQUEST_TARGET)
 _TIMEOUT_MS = int(CurlOpt.TIMEOUT_MS)
 _CONNECTTIMEOUT_MS = int(CurlOpt.CONNECTTIMEOUT_MS)
 _FRESH_CONNECT = int(CurlOpt.FRESH_CONNECT)
+_FORBID_REUSE = int(CurlOpt.FORBID_REUSE)
 _VERBOSE = int(CurlOpt.VERBOSE)
 _MAXFILESIZE = int(CurlOpt.MAXFILESIZE_LARGE)
 
@@ -160,6 +161,7 @@ class Download:
         handle.set_number(_TIMEOUT_MS, _milliseconds(fetch.timeout))
         handle.set_number(_CONNECTTIMEOUT_MS, _milliseconds(fetch.timeout))
         handle.set_number(_FRESH_CONNECT, int(fetch.fresh))
+        handle.set_number(_FORBID_REUSE, int(fetch.fresh or self._session.profile.once))
         handle.set_number(_VERBOSE, int(fetch.tell_tls))
         if fetch.tell_tls:
             handle.setopt(CurlOpt.DEBUGFUNCTION, self._on_debug)
