@@ -53,7 +53,7 @@ def _record(load: Load, origin: Nginx, who: str, data: Path) -> None:
     with crawl:
         assert crawl.stdin is not None
         # So many that it goes on for as long as it is looked at.
-        crawl.stdin.write(json.dumps(plan_of(load, origin, 4 * load.requests)))
+        crawl.stdin.write(json.dumps(plan_of(load, origin, 8 * load.requests)))
         crawl.stdin.close()
         time.sleep(_SECONDS)
         children = Path(f"/proc/{crawl.pid}/task/{crawl.pid}/children").read_text().split()
