@@ -152,6 +152,31 @@ def test_a_hundred_streams_on_one_connection(crawl):
     assert crawled.stat("connection/reused_count") == 100
 
 
+def test_a_burst_puts_no_more_on_a_connection_than_every_origin_allows(crawl):
+    """This one allows 250; of one that allows 100 nobody knows so before its SETTINGS came."""
+
+    def script(stream, request):
+        if request > 1:
+            for _ in range(2000):
+                if origin.most_at_once >= 240:
+                    break
+                yield 0.02
+        yield from good(stream)
+
+    with ScriptedHttp2(script) as origin:
+        crawled = crawl(
+            {"url": f"{origin.url}/first", "priority": 1},
+            *(f"{origin.url}/{n}" for n in range(240)),
+            CURL_SAFE_WORKERS=1,
+            CONCURRENT_REQUESTS=241,
+            CONCURRENT_REQUESTS_PER_DOMAIN=241,
+            RUNNER_WAITS_FOR_FIRST=True,
+        )
+        assert origin.most_at_once == 240
+        assert origin.most_on_a_connection == 100
+    assert len(crawled.responses) == 241
+
+
 def test_head_and_statuses_without_a_body(crawl):
     def app(seen: SeenRequest) -> Reply:
         return Reply(status=int(seen.path[1:]), body=b"not for all")

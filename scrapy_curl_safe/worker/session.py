@@ -20,6 +20,10 @@ from .multi import Multi
 
 # Idle handles kept for reuse. One costs about 30 kB, making one about 0.1 ms.
 _SPARE_HANDLES = 64
+# HTTP/2 streams on a connection: what every origin should allow (RFC 9113, section 6.5.2) and
+# libcurl assumes until it is told. curl_cffi 0.17.0 assumes more: where an origin allows fewer,
+# the surplus of a burst waited in the connection until others had ended.
+_STREAMS = 100
 
 
 class ExhaustedError(Exception):
@@ -53,6 +57,7 @@ class Session:
         # Those that wait for a close_notify count, too: where one does not come, libcurl 8.21
         # would wait for good.
         self.transfers.set_number(CurlMOpt.MAX_TOTAL_CONNECTIONS, 2 * max_connections)
+        self.transfers.set_number(CurlMOpt.MAX_CONCURRENT_STREAMS, _STREAMS)
 
     def take(self) -> Handle:
         self.in_flight += 1

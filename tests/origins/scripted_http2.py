@@ -59,6 +59,7 @@ class ScriptedHttp2(TlsOrigin):
         self.resets = 0
         self.answering = 0
         self.most_at_once = 0
+        self.most_on_a_connection = 0
 
     async def serve_h2(self, stream: TlsStream, number: int) -> None:
         connection = _Connection(self, stream, number)
@@ -118,6 +119,8 @@ class _Connection:
             origin.seen += 1
             answer = self._answer(frame.stream_id, origin.seen)
             self.answers[frame.stream_id] = asyncio.ensure_future(answer)
+            under_way = sum(not answer.done() for answer in self.answers.values())
+            origin.most_on_a_connection = max(origin.most_on_a_connection, under_way)
 
     async def _answer(self, stream_id: int, request: int) -> None:
         self._origin.answering += 1
