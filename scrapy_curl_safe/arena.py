@@ -1,65 +1,27 @@
 """Memory that a worker and its crawler share, for large bodies.
 
 Through the socket a body is copied into the kernel and out of it again, in wake-ups of a
-few hundred kilobytes; here the crawler copies it once. A worker puts a body there and says
-where, the crawler takes it and says so, in the same order. Where there is no room, or no
-such memory, a body takes the socket.
+few hundred kilobytes. Here libcurl writes it where the crawler reads it, which copies it
+once. The memory is divided into slabs, of which each holds one response at a time: the
+worker says where in it the body is, the crawler takes it and says so, in the same order.
+What does not fit into a slab, or finds none, takes the socket.
 """
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
-from collections import deque
 
 from .wire import Place, WireError
 
-# Of a worker: enough for what it finishes while the crawler is busy with a page. Only what was
-# ever used of it is real memory.
-SIZE = 32 * 1024 * 1024
-# Smaller ones fit into the socket's buffer.
-_LEAST = 128 * 1024
+# Bytes. Only what was ever used of a slab is real memory.
+SLAB = 8 * 1024 * 1024
+SLABS = 64
+SIZE = SLABS * SLAB
 # Of glibc: the most that it will ever take from the heap (DEFAULT_MMAP_THRESHOLD_MAX), with room
 # for what Python and malloc() put around it.
 _MOST_OF_HEAP = 32 * 1024 * 1024 - 8192
-
-
-class Ring:
-    """Which part of so many bytes is taken: given back in the order in which it was taken."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._taken: deque[Place] = deque()
-
-    def take(self, size: int) -> Place | None:
-        """Room for so many bytes in one piece, or None."""
-        at = self._room_for(size)
-        if at is None:
-            return None
-        place = Place(at, size)
-        self._taken.append(place)
-        return place
-
-    def give_back(self) -> None:
-        """The part that was taken first.
-
-        Raises:
-            WireError: none is taken.
-        """
-        if not self._taken:
-            raise WireError("gives back what it was not given")
-        self._taken.popleft()
-
-    def _room_for(self, size: int) -> int | None:
-        if not self._taken:
-            return 0 if size <= self._size else None
-        first, last = self._taken[0], self._taken[-1]
-        end = last.at + last.size
-        if last.at < first.at:  # it went round
-            return end if end + size <= first.at else None
-        if end + size <= self._size:
-            return end
-        return 0 if size <= first.at else None
 
 
 def make_memory() -> int | None:
@@ -69,10 +31,12 @@ def make_memory() -> int | None:
         OSError: no descriptor can be had.
     """
     try:
-        fd = os.memfd_create("scrapy_curl_safe")
+        fd = os.memfd_create("scrapy_curl_safe", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     except AttributeError:
         return None
     os.ftruncate(fd, SIZE)
+    # Reading past its end would end the crawler: no worker can move that.
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
     return fd
 
 
@@ -105,22 +69,3 @@ def _let_large_blocks_stay() -> None:
     freed (mallopt(3), M_MMAP_THRESHOLD), so it is shown one, which is never written to.
     """
     bytes(_MOST_OF_HEAP)
-
-
-class Sink:
-    """The worker's side. It takes the descriptor over."""
-
-    def __init__(self, fd: int) -> None:
-        self._memory = mmap.mmap(fd, SIZE)
-        os.close(fd)
-        self._ring = Ring(SIZE)
-
-    def put(self, body: bytes | memoryview) -> Place | None:
-        """Where the body is; None if it is to take the socket."""
-        place = self._ring.take(len(body)) if len(body) >= _LEAST else None
-        if place is not None:
-            self._memory[place.at : place.at + place.size] = body
-        return place
-
-    def give_back(self) -> None:
-        self._ring.give_back()

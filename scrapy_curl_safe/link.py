@@ -35,6 +35,12 @@ class Watcher(Protocol):
     def remove_writer(self, fd: int) -> Any: ...
 
 
+class Valve(Protocol):
+    @property
+    def is_open(self) -> bool: ...
+    def when_open(self, callback: Callable[[], None]) -> None: ...
+
+
 class Link(Generic[_T]):
     """One end of the stream between the crawler and a worker.
 
@@ -46,6 +52,7 @@ class Link(Generic[_T]):
         on_lost: called once, with None at the end of the stream, else with what broke it;
             never called after `close`.
         on_drained: called when all that was queued has gone out.
+        valve: frames wait as long as it is closed, if there is one.
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class Link(Generic[_T]):
         on_frame: Callable[[_T, bytes], None],
         on_lost: Callable[[WireError | OSError | None], None],
         on_drained: Callable[[], None] = lambda: None,
+        valve: Valve | None = None,
     ) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
@@ -66,6 +74,8 @@ class Link(Generic[_T]):
         self._on_frame = on_frame
         self._on_lost = on_lost
         self._on_drained = on_drained
+        self._valve = valve
+        self._arrived: deque[tuple[_T, bytes]] = deque()
         self._unsent: deque[memoryview] = deque()
         self._open = True
         watcher.add_reader(self._fd, self._read)
@@ -134,11 +144,15 @@ class Link(Generic[_T]):
         self._on_drained()
 
     def _read_rest(self, error: OSError) -> None:
+        self._valve = None
+        self._hand_over()
         self._read()
         self._lose(error)
 
     def _read(self) -> None:
         for _ in range(_READS_PER_WAKE_UP):
+            if self._arrived:  # they wait for the valve
+                return
             try:
                 data = self._sock.recv(_READ_SIZE)
             except BlockingIOError:
@@ -150,13 +164,17 @@ class Link(Generic[_T]):
                 self._lose(None)
                 return
             try:
-                frames = self._decoder.feed(data)
+                self._arrived.extend(self._decoder.feed(data))
             except WireError as error:
                 self._lose(error)
                 return
-            for message, body in frames:
-                self._on_frame(message, body)
-                if not self._open:
-                    return
-            if len(data) < _READ_SIZE:
+            self._hand_over()
+            if not self._open or len(data) < _READ_SIZE:
                 return
+
+    def _hand_over(self) -> None:
+        while self._arrived and self._open:
+            if self._valve is not None and not self._valve.is_open:
+                self._valve.when_open(self._hand_over)
+                return
+            self._on_frame(*self._arrived.popleft())

@@ -84,6 +84,7 @@ class Settings:
     download_tls_min_version: str | None
     download_tls_max_version: str | None
     downloader_client_tls_verbose_logging: bool
+    scraper_slot_max_active_size: int
     retry_enabled: bool
     retry_times: int
     retry_priority_adjust: int
@@ -126,6 +127,7 @@ class Settings:
             downloader_client_tls_verbose_logging=read.flag(
                 "DOWNLOADER_CLIENT_TLS_VERBOSE_LOGGING", False
             ),
+            scraper_slot_max_active_size=read.whole("SCRAPER_SLOT_MAX_ACTIVE_SIZE", 5_000_000),
             retry_enabled=read.flag("RETRY_ENABLED", True),
             retry_times=read.whole("RETRY_TIMES", 2),
             retry_priority_adjust=settings.getint("RETRY_PRIORITY_ADJUST", -1),

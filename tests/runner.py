@@ -159,6 +159,22 @@ class LeavesNoDescriptor:
         resource.setrlimit(resource.RLIMIT_NOFILE, (used, used))
 
 
+class SeesBodiesInHand:
+    """An extension: how many bytes of responses Scrapy works on at most, as a stat."""
+
+    def __init__(self, crawler):
+        self.crawler = crawler
+        crawler.signals.connect(self.seen, scrapy.signals.response_received)
+
+    @classmethod
+    def from_crawler(cls, crawler):
+        return cls(crawler)
+
+    def seen(self, response):
+        in_hand = self.crawler.engine.scraper.slot.active_size + len(response.body)
+        self.crawler.stats.max_value("bodies_in_hand", in_hand)
+
+
 class BrokenPipeline:
     def __init__(self):
         raise RuntimeError("this pipeline cannot be made")

@@ -1,81 +1,139 @@
-"""The memory that a worker shares with its crawler: bodies lie in it one beside the other."""
+"""The memory that a worker shares with its crawler, and where responses are written."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scrapy_curl_safe.arena import SIZE, Ring, Sink, Source, make_memory
+from scrapy_curl_safe.arena import SIZE, SLAB, SLABS, Source, make_memory
 from scrapy_curl_safe.wire import Place, WireError
+from scrapy_curl_safe.worker.memory import HAS_SLABS, Slab, Stream
+from scrapy_curl_safe.worker.streams import Streams
 
-# A number takes so many bytes; None gives the oldest back.
-steps = st.lists(st.none() | st.integers(1, 60), max_size=200)
+LARGE = 200_000
 
-
-@given(steps)
-def test_no_two_parts_overlap_and_none_leaves_the_ring(steps):
-    ring, taken = Ring(100), []
-    for step in steps:
-        if step is None:
-            if taken:
-                taken.pop(0)
-                ring.give_back()
-            continue
-        place = ring.take(step)
-        if place is None:
-            # Only for want of room: one that is empty takes anything.
-            assert taken
-            continue
-        assert place.size == step
-        assert 0 <= place.at <= 100 - step
-        for other in taken:
-            assert place.at + step <= other.at or other.at + other.size <= place.at
-        taken.append(place)
+needs_slabs = pytest.mark.skipif(not HAS_SLABS, reason="this C library has no such streams")
 
 
-def test_room_that_is_given_back_is_used_again():
-    ring = Ring(100)
-    assert [ring.take(40), ring.take(40), ring.take(40)] == [Place(0, 40), Place(40, 40), None]
-    ring.give_back()
-    assert ring.take(40) == Place(0, 40)
-    assert ring.take(1) is None
-    ring.give_back()
-    assert ring.take(20) == Place(40, 20)
-
-
-def test_more_than_all_of_it_has_no_room():
-    assert Ring(100).take(101) is None
-
-
-def test_what_was_not_taken_is_not_given_back():
-    with pytest.raises(WireError):
-        Ring(100).give_back()
+def shared():
+    """Both sides of an arena."""
+    fd = make_memory()
+    if fd is None:
+        pytest.skip("this system has no memfd")
+    source, streams = Source(fd), Streams()
+    streams.share(fd)
+    return streams, source
 
 
 @pytest.fixture
 def memory():
-    fd = make_memory()
-    if fd is None:
-        pytest.skip("this system has no memfd")
-    source = Source(fd)
-    return Sink(fd), source
+    return shared()
 
 
-def test_what_one_side_puts_the_other_reads(memory):
-    sink, source = memory
-    body = b"a" * 100_000 + b"b" * 100_000
-    place = sink.put(memoryview(body))
-    assert source.read(place) == body
+@needs_slabs
+def test_what_one_side_writes_the_other_reads(memory):
+    streams, source = memory
+    stream = streams.take()
+    stream.write(b"head")
+    stream.write(b"b" * LARGE)
+    stream.write(b"tail")
+    assert bytes(stream.written()) == b"head" + b"b" * LARGE + b"tail"
+    place = streams.lend(stream, 4, LARGE)
+    assert place.size == LARGE
+    assert source.read(place) == b"b" * LARGE
 
 
-def test_small_bodies_are_not_taken(memory):
-    sink, _ = memory
-    assert sink.put(b"a" * 1000) is None
+@needs_slabs
+def test_what_is_lent_stays_until_it_is_given_back(memory):
+    streams, source = memory
+    places = []
+    for n in range(SLABS):
+        stream = streams.take()
+        stream.write(bytes([n]) * LARGE)
+        places.append(streams.lend(stream, 0, LARGE))
+    assert None not in places
+    own = streams.take()
+    own.write(b"x" * LARGE)
+    assert isinstance(own, Stream)
+    assert streams.lend(own, 0, LARGE) is None
+    for n, place in enumerate(places):
+        assert source.read(place) == bytes([n]) * LARGE
+        streams.get_back()
+        again = streams.take()
+        again.write(b"y" * LARGE)
+        assert streams.lend(again, 0, LARGE).at == place.at
+    assert isinstance(streams.take(), Stream)
+
+
+@needs_slabs
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 2 * SLAB), min_size=1, max_size=6))
+def test_a_response_is_whole_whatever_its_size(sizes):
+    streams, source = shared()
+    for number, size in enumerate(sizes):
+        stream = streams.take()
+        pieces = [bytes([65 + number]) * size, b"z" * 10]
+        for piece in pieces:
+            stream.write(piece)
+        assert bytes(stream.written()) == b"".join(pieces)
+        assert bytes(stream.written()) == b"".join(pieces)
+        place = streams.lend(stream, 0, size + 10)
+        assert (place is not None) == (128 * 1024 <= size + 10 <= SLAB)
+        if place is None:
+            streams.give_back(stream)
+        else:
+            assert source.read(place) == b"".join(pieces)
+            streams.get_back()
+
+
+def test_few_bytes_are_not_lent(memory):
+    streams, _ = memory
+    stream = streams.take()
+    stream.write(b"a" * 1000)
+    assert streams.lend(stream, 0, 1000) is None
+    assert bytes(stream.written()) == b"a" * 1000
+    assert streams.lend(None, 0, LARGE) is None
+
+
+def test_what_was_not_lent_is_not_given_back(memory):
+    with pytest.raises(WireError):
+        memory[0].get_back()
+
+
+def resident_kilobytes(source):
+    """Of the arena, which is real memory where somebody wrote to it."""
+    maps, found = Path("/proc/self/smaps").read_text().split("\n"), 0
+    for number, line in enumerate(maps):
+        if "memfd:scrapy_curl_safe" in line and line.split()[1].startswith("r-"):
+            found += next(int(x.split()[1]) for x in maps[number:] if x.startswith("Rss:"))
+    return found
+
+
+@needs_slabs
+def test_memory_that_rests_is_bounded(memory):
+    streams, source = memory
+    size = SLAB - 100
+    used = [streams.take() for _ in range(12)]
+    for stream in used:
+        stream.write(b"x" * size)
+        source.read(Place(stream.at, size))
+    before = resident_kilobytes(source)
+    assert before >= 12 * size // 1024
+    for stream in used:
+        streams.give_back(stream)
+    assert resident_kilobytes(source) <= 40 * 1024
+    for _ in used:
+        again = streams.take()
+        again.write(b"z" * size)
+        assert bytes(again.written()) == b"z" * size
 
 
 @pytest.mark.parametrize(
@@ -90,6 +148,34 @@ def test_the_crawler_cannot_write(memory):
     _, source = memory
     with pytest.raises(TypeError):
         source._memory[0:1] = b"x"
+
+
+def test_no_worker_can_take_the_memory_away():
+    """A crawler that read behind its end would be killed (SIGBUS)."""
+    fd = make_memory()
+    if fd is None:
+        pytest.skip("this system has no memfd")
+    with pytest.raises(PermissionError):
+        os.ftruncate(fd, 0)
+    with pytest.raises(PermissionError):
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+    os.close(fd)
+
+
+@needs_slabs
+def test_no_memory_is_a_short_write():
+    """What cannot be kept makes fwrite() fail, and so libcurl."""
+    streams, _ = shared()
+    stream = streams.take()
+    stream.write(b"x" * (SLAB - 1))
+
+    def take_over(data):
+        raise MemoryError
+
+    stream.take_over = take_over
+    with pytest.raises(MemoryError):
+        stream.write(b"y" * SLAB)
+    assert isinstance(stream, Slab)
 
 
 FAULTS = """

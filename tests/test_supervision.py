@@ -16,6 +16,7 @@ from scrapy.utils.test import get_crawler
 
 from scrapy_curl_safe.figures import Figures
 from scrapy_curl_safe.pool.supervisor import Supervisor
+from scrapy_curl_safe.pool.valve import Valve
 from scrapy_curl_safe.settings import Settings
 from scrapy_curl_safe.wire import Hello, Profile, encode_profile
 from tests.conftest import WAYS
@@ -168,6 +169,7 @@ def test_one_that_was_dismissed_and_is_slow_to_go_holds_up_nobody():
             Hello(1.0, 8, 8, 0, [("default", encode_profile(Profile()))]),
             Figures(StatsCollector(get_crawler()), loop.call_soon),
             owner,
+            Valve(loop.call_soon, 5_000_000),
         )
         supervisor.extend_quarantine(2)
         dismissed = [await owner.ready.get() for _ in range(2)]

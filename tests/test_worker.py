@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from scrapy_curl_safe import wire
-from scrapy_curl_safe.arena import SIZE, Source
+from scrapy_curl_safe.arena import SLAB, SLABS, Source
 from scrapy_curl_safe.pool.process import start_process
 from tests.crawling import ROOT
 from tests.origins.raw import HOLD, RawOrigin
@@ -312,19 +312,29 @@ def test_idle_sessions_are_closed_when_there_are_too_many(worker):
 
 
 def test_large_bodies_come_by_the_shared_memory_as_long_as_there_is_room(worker):
-    size = SIZE // 4 + 1  # three of them fit
+    size = 200_000
     worker.takes = False
     with RawOrigin(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size) as origin:
-        for number in range(5):
+        for number in range(SLABS + 2):
             worker.fetch(number, origin.url)
             _, body = worker.receive()
             assert len(body) == body.count(b"x") == size
-        assert worker.placed == 3
+        assert worker.placed == SLABS
         worker.takes = True
         worker.send(wire.Taken())
-        worker.fetch(5, origin.url)
+        worker.fetch(1000, origin.url)
         assert len(worker.receive()[1]) == size
-        assert worker.placed == 4
+        assert worker.placed == SLABS + 1
+
+
+def test_a_body_that_is_too_large_for_the_shared_memory_takes_the_socket(worker):
+    size = 2 * SLAB + 12_345
+    body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    with RawOrigin(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + body) as origin:
+        for number in range(3):
+            worker.fetch(number, origin.url)
+            assert worker.receive()[1] == body
+    assert worker.placed == 0
 
 
 def test_small_and_streamed_bodies_take_the_socket(worker):

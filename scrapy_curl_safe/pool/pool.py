@@ -36,6 +36,7 @@ from .gate import Gate, Gates, Line
 from .job import Job, Result
 from .limit import Answer, Attempt
 from .supervisor import Supervisor, Worker
+from .valve import Valve
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,8 @@ class Pool:
         connections = max(_LEAST_CONNECTIONS, settings.concurrent_requests)
         memory = settings.worker_max_memory_mb
         hello = Hello(pulse_interval, _SESSIONS, connections, memory, profiles)
-        self._supervisor = Supervisor(loop, settings, hello, figures, self)
+        self._valve = Valve(loop.call_soon, settings.scraper_slot_max_active_size)
+        self._supervisor = Supervisor(loop, settings, hello, figures, self, self._valve)
         self._supervisor.prepare()
 
     def start(self) -> None:
@@ -275,6 +277,7 @@ class Pool:
             # First: until the body is there, the request is lost if the worker is.
             if isinstance(message, Done) and message.place is not None:
                 body = self._take(worker, message.place)
+            self._valve.passed(len(body))
             del worker.jobs[job.fetch.id]
             if isinstance(message, Done):
                 worker.warmth.returned(

@@ -26,6 +26,7 @@ from .dispatch import Warmth
 from .eventloop import EventLoop, Future, Timer
 from .process import Process, exit_text, start_process
 from .restarts import Restarts
+from .valve import Valve
 
 logger = logging.getLogger(__name__)
 
@@ -128,16 +129,24 @@ class Supervisor:
         hello: first message to each of them.
         figures: counts starts, crashes, hangs, recyclings.
         owner: who is told what happens.
+        valve: what workers say waits as long as it is closed.
     """
 
     def __init__(
-        self, loop: EventLoop, settings: Settings, hello: Hello, figures: Figures, owner: Owner
+        self,
+        loop: EventLoop,
+        settings: Settings,
+        hello: Hello,
+        figures: Figures,
+        owner: Owner,
+        valve: Valve,
     ) -> None:
         self._loop = loop
         self._settings = settings
         self._hello = hello
         self._figures = figures
         self._owner = owner
+        self._valve = valve
         self._workers: list[Worker] = []
         self._restarts = Restarts()
         self._timers: dict[int, Timer] = {}
@@ -261,6 +270,7 @@ class Supervisor:
             from_worker_decoder(),
             lambda message, body: self._on_message(worker, message, body),
             lambda reason: self._on_lost(worker, reason),
+            valve=self._valve,
         )
         self._workers.append(worker)
         self._figures.worker_started()

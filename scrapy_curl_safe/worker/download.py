@@ -19,7 +19,6 @@ from ..wire import (
     FromWorker,
     Head,
     Outcome,
-    Place,
     Refused,
     TooLarge,
     Transfer,
@@ -88,7 +87,6 @@ class Download:
         fetch: what to download.
         body: the request's body.
         send: takes each message for the crawler and its body; the last one is an Outcome.
-        put: takes a body, if it has room for it, and says where it is.
         on_end: called once when the download is over, cancelled or not.
         must_pause: whether a piece of a streamed body has to wait until `resume` is called,
             since the crawler has not taken the ones before.
@@ -100,14 +98,12 @@ class Download:
         fetch: Fetch,
         body: bytes,
         send: Send,
-        put: Callable[[memoryview], Place | None],
         on_end: Callable[[int], None],
         must_pause: Callable[[Download], bool],
     ) -> None:
         self._session = session
         self._fetch = fetch
         self._send = send
-        self._put = put
         self._on_end = on_end
         self._must_pause = must_pause
         self._handle = session.take()
@@ -115,6 +111,7 @@ class Download:
         # Of the response.
         self._head: Head | None = None
         self._content_length = 0
+        self._body_at = 0
         self._resumed = False
         self._tls: str | None = None
         self._too_large: tuple[int, bool] | None = None
@@ -311,6 +308,7 @@ class Download:
         if parsed is None:
             return response[:0]
         self._on_head(parsed)
+        self._body_at = parsed.end
         # Behind it there may be trailers.
         body = response[parsed.end : parsed.end + self._handle.number(_SIZE_DOWNLOAD)]
         self._warn(self._content_length, expected=True)
@@ -328,7 +326,7 @@ class Download:
             self._end(Failed(self._fetch.id, transfer, 0, "no response headers"))
             return
         head = None if self._fetch.stream else self._head
-        place = self._put(body)
+        place = self._handle.lend(self._body_at, len(body))
         rest = b"" if place is not None else bytes(body)
         self._end(Done(self._fetch.id, transfer, head, dataloss, place), rest)
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from curl_cffi import Curl, CurlInfo, CurlOpt, ffi, lib
 
-from .memory import FWRITE, Stream, Streams
+from ..wire import Place
+from .memory import FWRITE, Slab, Stream
+from .streams import streams
 
 # As plain numbers: members of curl_cffi's enumerations take longer to look up.
 _HTTPHEADER = int(CurlOpt.HTTPHEADER)
@@ -21,9 +23,6 @@ _CONN_ID = int(CurlInfo.CONN_ID)
 _TYPE_OF_OPTION = 10_000  # CURLOPTTYPE_LONG is below, CURLOPTTYPE_OFF_T above
 _TYPE_OF_INFO = 0xF00000  # CURLINFO_TYPEMASK
 _INFO_LONG = 0x200000
-
-
-_streams = Streams()
 
 
 class Handle(Curl):
@@ -48,7 +47,7 @@ class Handle(Curl):
         self._text = ffi.new("char **")
         self._header_lines = ffi.NULL
         self._is_plain = False
-        self._stream: Stream | None = None
+        self._stream: Stream | Slab | None = None
         self._connection = -1
         self.setopt(CurlOpt.HEADERFUNCTION, self._take_stream)
         self._on_first_line = self._header_handle
@@ -104,7 +103,7 @@ class Handle(Curl):
     def _take_stream(self, line: bytes) -> int:
         # From here on libcurl does without Python.
         self._connection = self.number(_CONN_ID)
-        self._stream = _streams.take()
+        self._stream = streams.take()
         self._write_by(FWRITE, self._stream.pointer)
         self._stream.write(line)
         return len(line)
@@ -118,6 +117,13 @@ class Handle(Curl):
     def written(self) -> memoryview:
         """What libcurl wrote; good until `forget`."""
         return memoryview(b"" if self._stream is None else self._stream.written())
+
+    def lend(self, at: int, size: int) -> Place | None:
+        """Let the crawler read so many bytes of what was written, from there on, where it can."""
+        place = streams.lend(self._stream, at, size)
+        if place is not None:
+            self._stream = None
+        return place
 
     def write_to(self, on_header: Callable[[bytes], int], on_body: Callable[[bytes], int]) -> None:
         """Let libcurl call these with each line of the head and each piece of the body."""
@@ -146,7 +152,7 @@ class Handle(Curl):
         self._body_handle = self._write_handle = self._header_handle = self._debug_handle = None
         self._connection = -1
         if self._stream is not None:
-            _streams.give_back(self._stream)
+            streams.give_back(self._stream)
             self._stream = None
 
     def close(self) -> None:

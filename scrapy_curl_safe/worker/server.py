@@ -9,7 +9,6 @@ import socket
 
 import curl_cffi
 
-from ..arena import Sink
 from ..link import Link
 from ..wire import (
     Cancel,
@@ -17,7 +16,6 @@ from ..wire import (
     Fetch,
     FromWorker,
     Hello,
-    Place,
     Pulse,
     Ready,
     Refused,
@@ -33,6 +31,7 @@ from .browser import ProfileError, make_handle
 from .download import Download
 from .loop import Loop, Timer
 from .session import ExhaustedError, Sessions
+from .streams import streams
 
 # Seconds until a worker to which nothing is said takes it that its crawl never began.
 _LONGEST_SILENCE = 5.0
@@ -56,9 +55,10 @@ def serve(sock: int, memory: int | None = None) -> None:
     sandbox.enter()
     # What is loaded by now stays; the collector need not look at it again.
     gc.freeze()
-    sink = Sink(memory) if memory is not None else None
+    if memory is not None:
+        streams.share(memory)
     loop = Loop()
-    _Server(loop, socket.socket(fileno=sock), sink, max_descriptors)
+    _Server(loop, socket.socket(fileno=sock), max_descriptors)
     try:
         loop.run()
     finally:
@@ -69,11 +69,8 @@ def serve(sock: int, memory: int | None = None) -> None:
 
 
 class _Server:
-    def __init__(
-        self, loop: Loop, sock: socket.socket, sink: Sink | None, max_descriptors: int
-    ) -> None:
+    def __init__(self, loop: Loop, sock: socket.socket, max_descriptors: int) -> None:
         self._loop = loop
-        self._sink = sink
         self._max_descriptors = max_descriptors
         self._resolver_state = system.resolver_state()
         self._downloads: dict[int, Download] = {}
@@ -102,7 +99,7 @@ class _Server:
             if download is not None:
                 download.cancel()
         elif isinstance(message, Taken):
-            self._give_back()
+            streams.get_back()
         else:
             self._greet(message)
 
@@ -141,21 +138,12 @@ class _Server:
         except ExhaustedError as error:
             self._link.send(Failed(fetch.id, Transfer(), _OUT_OF_MEMORY, str(error)))
             return
-        download = Download(
-            session, fetch, body, self._send, self._put, self._on_end, self._must_pause
-        )
+        download = Download(session, fetch, body, self._send, self._on_end, self._must_pause)
         self._downloads[fetch.id] = download
         download.start()
 
     def _send(self, message: FromWorker, body: bytes) -> None:
         self._link.send(message, body)
-
-    def _put(self, body: memoryview) -> Place | None:
-        return None if self._sink is None else self._sink.put(body)
-
-    def _give_back(self) -> None:
-        if self._sink is not None:
-            self._sink.give_back()
 
     def _must_pause(self, download: Download) -> bool:
         if not self._link.is_behind:
