@@ -98,15 +98,16 @@ def close_crawl(crawler: Crawler, reason: str) -> None:
         assert crawler.engine is not None
         deferred_from_coro(crawler.engine.close_spider_async(reason=reason))
 
-    if _is_running(crawler):
+    if _has_started(crawler):
         close()
     else:
         crawler.signals.connect(close, signals.engine_started, weak=False)
 
 
-def _is_running(crawler: Crawler) -> bool:
+def _has_started(crawler: Crawler) -> bool:
     try:
         engine = crawler.engine
     except RuntimeError:  # Scrapy's answer as long as there is none
         return False
-    return engine is not None and engine.running
+    # Not `running`, which is set some turns of the loop after `engine_started` was sent.
+    return engine is not None and engine.start_time is not None

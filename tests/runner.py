@@ -24,6 +24,8 @@ from scrapy import signals
 from scrapy.crawler import AsyncCrawlerProcess, CrawlerProcess
 from scrapy.exceptions import CloseSpider, DownloadFailedError, StopDownload
 
+from scrapy_curl_safe.shared import shared_by
+
 REACTORS = {
     "asyncio": "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
     "epoll": "twisted.internet.epollreactor.EPollReactor",
@@ -164,7 +166,7 @@ class SeesBodiesInHand:
 
     def __init__(self, crawler):
         self.crawler = crawler
-        crawler.signals.connect(self.seen, scrapy.signals.response_received)
+        crawler.signals.connect(self.seen, signals.response_received)
 
     @classmethod
     def from_crawler(cls, crawler):
@@ -173,6 +175,22 @@ class SeesBodiesInHand:
     def seen(self, response):
         in_hand = self.crawler.engine.scraper.slot.active_size + len(response.body)
         self.crawler.stats.max_value("bodies_in_hand", in_hand)
+
+
+class StartsLate:
+    """An extension: the engine has started, and does not run until no worker can be had."""
+
+    def __init__(self, crawler):
+        self.crawler = crawler
+        crawler.signals.connect(self.started, signals.engine_started)
+
+    @classmethod
+    def from_crawler(cls, crawler):
+        return cls(crawler)
+
+    async def started(self):
+        while shared_by(self.crawler).pool._hopeless is None:
+            await asyncio.sleep(0.01)
 
 
 class BrokenPipeline:

@@ -19,12 +19,13 @@ LINE = re.compile(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_line_every_interval_and_at_the_end(crawl, way):
-    with TlsOrigin(drop=0.3, requests_per_connection=1, delay=0.2) as origin:
+    with TlsOrigin(drop=0.3, requests_per_connection=1, delay=0.5) as origin:
         crawled = crawl(
             *(f"{origin.url}/{n}" for n in range(60)),
             way=way,
-            CONCURRENT_REQUESTS=4,
-            CURL_SAFE_MONITOR_INTERVAL=0.5,
+            CONCURRENT_REQUESTS=16,
+            CONCURRENT_REQUESTS_PER_DOMAIN=16,
+            CURL_SAFE_MONITOR_INTERVAL=0.7,
         )
     lines = [[int(n) for n in line] for line in LINE.findall(crawled.log)]
     assert len(lines) > 2

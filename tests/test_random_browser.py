@@ -169,3 +169,13 @@ def test_a_browser_that_curl_cffi_does_not_know_stops_the_crawl(crawl):
         assert origin.accepted == 0
     assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
     assert "no worker can be had: CURL_SAFE_BROWSERS has 'netscape4': " in crawled.log
+
+
+def test_a_crawl_that_fails_while_it_starts_is_closed_all_the_same(crawl):
+    crawled = crawl(
+        "https://127.0.0.1:9/",
+        CURL_SAFE_BROWSERS=["chrome", "netscape4"],
+        EXTENSIONS={"tests.runner.StartsLate": 0},
+        **ON,
+    )
+    assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
