@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from scrapy import Request, signals
 from scrapy.crawler import Crawler
+from scrapy.utils.asyncio import call_later
 from scrapy.utils.defer import deferred_from_coro
 
 from .figures import Figures
@@ -92,11 +93,17 @@ def shared_by(crawler: Crawler) -> Shared | None:
 
 
 def close_crawl(crawler: Crawler, reason: str) -> None:
-    """Close the spider, or, where the crawl has not started yet, as soon as it has."""
+    """Close the spider, or, where the crawl is still starting, as soon as it runs."""
 
     def close() -> None:
-        assert crawler.engine is not None
-        deferred_from_coro(crawler.engine.close_spider_async(reason=reason))
+        engine = crawler.engine
+        assert engine is not None
+        if engine.running:
+            deferred_from_coro(engine.close_spider_async(reason=reason))
+        elif crawler.crawling:
+            # It runs some turns of the loop after `engine_started`. One that is closed before that
+            # ends without waiting for its download handlers, and later has begun with its requests.
+            call_later(0, close)
 
     if _has_started(crawler):
         close()
@@ -109,5 +116,4 @@ def _has_started(crawler: Crawler) -> bool:
         engine = crawler.engine
     except RuntimeError:  # Scrapy's answer as long as there is none
         return False
-    # Not `running`, which is set some turns of the loop after `engine_started` was sent.
     return engine is not None and engine.start_time is not None
