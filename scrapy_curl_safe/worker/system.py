@@ -13,8 +13,8 @@ import sys
 
 _PR_SET_PDEATHSIG = 1
 
-# Of 19: where all cores are busy, two fifths of what the crawler gets. With more, whatever else runs
-# on the machine takes a worker's core at each packet.
+# Of 19: where all cores are busy, two fifths of what the crawler gets. With more, whatever else
+# runs on the machine takes a worker's core at each packet.
 _NICENESS = 4
 
 # Read when a name is looked up, and replaced by whoever manages the network.
