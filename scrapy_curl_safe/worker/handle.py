@@ -35,7 +35,8 @@ class Handle(Curl):
         url: what it downloads; libcurl may have been given it in another form.
     """
 
-    # Every curl_cffi.Curl allocates this buffer, which only WebSockets use: 128 kB a handle.
+    # Until 0.16 every curl_cffi.Curl allocates this buffer, which only WebSockets use: 128 kB a
+    # handle.
     _WS_RECV_BUFFER_SIZE = 1
 
     def __init__(self) -> None:
