@@ -110,6 +110,7 @@ class Link(Generic[_T]):
             self._watcher.remove_reader(self._fd)
             self._watcher.remove_writer(self._fd)
             self._unsent.clear()
+            self._arrived.clear()
             self._sock.close()
 
     def _lose(self, reason: WireError | OSError | None) -> None:
@@ -173,7 +174,7 @@ class Link(Generic[_T]):
                 return
 
     def _hand_over(self) -> None:
-        while self._arrived and self._open:
+        while self._arrived:
             if self._valve is not None and not self._valve.is_open:
                 self._valve.when_open(self._hand_over)
                 return
