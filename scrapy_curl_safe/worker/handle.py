@@ -24,6 +24,12 @@ _TYPE_OF_OPTION = 10_000  # CURLOPTTYPE_LONG is below, CURLOPTTYPE_OFF_T above
 _TYPE_OF_INFO = 0xF00000  # CURLINFO_TYPEMASK
 _INFO_LONG = 0x200000
 
+# For one number or text at a time, of whichever handle. (Above 30 attributes, most of which are
+# curl_cffi's, CPython would give each handle a dict of its own: 1.5 kB.)
+_long = ffi.new("long *")
+_offset = ffi.new("int64_t *")
+_text = ffi.new("char **")
+
 
 class Handle(Curl):
     """What is set stays set until it is set to something else.
@@ -43,9 +49,6 @@ class Handle(Curl):
         super().__init__()
         self.url = ""
         self._values: dict[int, Any] = {}
-        self._long = ffi.new("long *")
-        self._offset = ffi.new("int64_t *")
-        self._text = ffi.new("char **")
         self._header_lines = ffi.NULL
         self._is_plain = False
         self._stream: Stream | Slab | None = None
@@ -59,7 +62,7 @@ class Handle(Curl):
             CurlError: libcurl does not take it; so do the next two.
         """
         if self._values.get(option) != value:
-            holder = self._long if option < _TYPE_OF_OPTION else self._offset
+            holder = _long if option < _TYPE_OF_OPTION else _offset
             holder[0] = value
             self._set(option, holder)
             self._values[option] = value
@@ -140,13 +143,13 @@ class Handle(Curl):
         return self._connection if self._connection >= 0 else self.number(_CONN_ID)
 
     def number(self, info: int) -> int:
-        holder = self._long if info & _TYPE_OF_INFO == _INFO_LONG else self._offset
+        holder = _long if info & _TYPE_OF_INFO == _INFO_LONG else _offset
         lib.curl_easy_getinfo(self._curl, info, holder)
         return int(holder[0])
 
     def text(self, info: int) -> bytes:
-        lib.curl_easy_getinfo(self._curl, info, self._text)
-        return bytes(ffi.string(self._text[0])) if self._text[0] else b""
+        lib.curl_easy_getinfo(self._curl, info, _text)
+        return bytes(ffi.string(_text[0])) if _text[0] else b""
 
     def forget(self) -> None:
         """Drop what the last request brought: bodies and callbacks, and all that those hold."""
