@@ -26,6 +26,7 @@ from ..wire import (
 )
 from .handle import Handle
 from .head import ParsedHead, parse_head
+from .headers import BadHeaderError, Headers
 from .session import Session
 from .system import can_open_descriptor, can_start_thread
 
@@ -70,11 +71,6 @@ _REQUEST_SIZE = int(CurlInfo.REQUEST_SIZE)
 _SIZE_UPLOAD = int(CurlInfo.SIZE_UPLOAD_T)
 _HEADER_SIZE = int(CurlInfo.HEADER_SIZE)
 _SIZE_DOWNLOAD = int(CurlInfo.SIZE_DOWNLOAD_T)
-
-# libcurl would add these of its own accord; a request has them only if somebody set them.
-_NEVER_ADDED = (b"Expect", b"Content-Type")
-# ... and this one, where no browser brings its own.
-_ADDED_WITHOUT_BROWSER = (b"Accept",)
 
 Send = Callable[[FromWorker, bytes], None]
 
@@ -122,13 +118,11 @@ class Download:
         self._body = body
 
     def start(self) -> None:
-        bad = _bad_header(self._fetch.headers)
-        if bad is not None:
-            self._end(Refused(self._fetch.id, bad))
-            return
         try:
             self._set_options(self._handle)
             self._session.transfers.start(self._handle, self._finished)
+        except BadHeaderError as error:
+            self._end(Refused(self._fetch.id, str(error)))
         except Exception as error:
             # Whatever it is (a URL that has no bytes, say), somebody waits for an answer.
             self._end(Refused(self._fetch.id, f"{type(error).__name__}: {error}"))
@@ -154,7 +148,7 @@ class Download:
         fetch = self._fetch
         self._set_url(handle)
         handle.set_method(fetch.method, self._body)
-        handle.set_header_lines(self._header_lines())
+        handle.set_headers(self._session.header_lists.of(self._headers()))
         handle.set_number(_TIMEOUT_MS, _milliseconds(fetch.timeout))
         handle.set_number(_CONNECTTIMEOUT_MS, _milliseconds(fetch.timeout))
         handle.set_number(_FRESH_CONNECT, int(fetch.fresh))
@@ -186,26 +180,11 @@ class Download:
         proxy = self._session.profile.proxy or ""
         return proxy.startswith("http") and self._fetch.url.startswith("http://[")
 
-    def _header_lines(self) -> list[bytes]:
-        """The lines for CURLOPT_HTTPHEADER: "Name:" removes, "Name;" sends an empty value."""
-        given = {name.lower() for name, _ in self._fetch.headers}
-        lines = [
-            name + b":" if value is None else name + b": " + value if value else name + b";"
-            for name, value in self._fetch.headers
-        ]
-        lines += [
-            name + b": " + value
-            for name, value in self._session.browser_headers
-            if name.lower() not in given
-        ]
-        profile = self._session.profile
-        unwanted: tuple[bytes, ...] = _NEVER_ADDED
-        if profile.impersonate is None or not profile.default_headers:
-            unwanted += _ADDED_WITHOUT_BROWSER
-        lines += [name + b":" for name in unwanted if name.lower() not in given]
-        if self._asks_proxy_for_ipv6_literal() and b"host" not in given:
-            lines.append(b"Host: " + urlsplit(self._fetch.url).netloc.encode())
-        return lines
+    def _headers(self) -> Headers:
+        headers = self._fetch.headers
+        if self._asks_proxy_for_ipv6_literal() and all(n.lower() != b"host" for n, _ in headers):
+            return [*headers, (b"Host", urlsplit(self._fetch.url).netloc.encode())]
+        return headers
 
     # The response
 
@@ -355,14 +334,6 @@ class Download:
         if (self._session.profile.proxy or "").startswith("http"):
             return self._handle.number(CurlInfo.HTTP_CONNECTCODE) == 200
         return transfer.connects > 0  # which it counts once TCP is up
-
-
-def _bad_header(headers: list[tuple[bytes, bytes | None]]) -> str | None:
-    """Why these headers cannot be sent: RFC 9110, section 5.5, forbids CR, LF and NUL."""
-    for name, value in headers:
-        if not name or any(c in name + (value or b"") for c in b"\r\n\0") or b":" in name:
-            return f"header {name!r} has an invalid name or value: {value!r}"
-    return None
 
 
 def _milliseconds(seconds: float) -> int:

@@ -49,7 +49,7 @@ class Handle(Curl):
         super().__init__()
         self.url = ""
         self._values: dict[int, Any] = {}
-        self._header_lines = ffi.NULL
+        self._header_lines: Any = None
         self._is_plain = False
         self._stream: Stream | Slab | None = None
         self._connection = -1
@@ -73,17 +73,14 @@ class Handle(Curl):
             self._set(option, ffi.NULL if value is None else value)
             self._values[option] = value
 
-    def set_header_lines(self, lines: list[bytes]) -> None:
-        """For CURLOPT_HTTPHEADER."""
-        if self._values.get(_HTTPHEADER) == lines:
-            return
-        new = ffi.NULL
-        for line in lines:
-            new = lib.curl_slist_append(new, line)
-        self._set(_HTTPHEADER, new)
-        lib.curl_slist_free_all(self._header_lines)
-        self._header_lines = new
-        self._values[_HTTPHEADER] = lines
+    def set_headers(self, lines: Any) -> None:
+        """
+        Args:
+            lines: for CURLOPT_HTTPHEADER, which keeps no copy.
+        """
+        if self._header_lines is not lines:
+            self._set(_HTTPHEADER, lines)
+            self._header_lines = lines
 
     def set_method(self, method: str, body: bytes) -> None:
         plain = method == "GET" and not body
@@ -162,8 +159,7 @@ class Handle(Curl):
     def close(self) -> None:
         super().close()
         self.forget()
-        lib.curl_slist_free_all(self._header_lines)
-        self._header_lines = ffi.NULL
+        self._header_lines = None
         self._on_first_line = None
 
     def _set(self, option: int, value: Any) -> None:

@@ -12,9 +12,10 @@ from collections import OrderedDict
 from curl_cffi import CurlMOpt
 
 from ..wire import Profile, decode_profile
-from .browser import browser_headers, make_handle
+from .browser import make_handle
 from .certificates import Certificates
 from .handle import Handle
+from .headers import HeaderLists
 from .loop import Loop
 from .multi import Multi
 
@@ -46,7 +47,7 @@ class Session:
 
     def __init__(self, loop: Loop, profile: Profile, max_connections: int) -> None:
         self.profile = profile
-        self.browser_headers = browser_headers(profile)
+        self.header_lists = HeaderLists(profile)
         self.in_flight = 0
         self._spare: list[Handle] = [make_handle(profile)]
         self.transfers = Multi(loop)
