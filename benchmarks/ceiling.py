@@ -1,6 +1,11 @@
-"""A download handler that has its response ready: what a crawl then costs is Scrapy's own."""
+"""A download handler that has its response ready: what a crawl then costs is Scrapy's own.
+
+Or it has it after some seconds: what a crawl then holds is Scrapy's own, too.
+"""
 
 from __future__ import annotations
+
+import asyncio
 
 from scrapy import Request
 from scrapy.crawler import Crawler
@@ -13,6 +18,7 @@ class CeilingHandler:
     def __init__(self, crawler: Crawler) -> None:
         settings = crawler.settings
         self._body: bytes = b"<html>" + b"x" * (settings.getint("CEILING_SIZE") - 6)
+        self._wait = settings.getfloat("CEILING_WAIT")
         self._headers = {
             "Server": "nginx",
             "Date": "Mon, 01 Jan 2026 00:00:00 GMT",
@@ -28,6 +34,8 @@ class CeilingHandler:
         return cls(crawler)
 
     async def download_request(self, request: Request) -> Response:
+        if self._wait:
+            await asyncio.sleep(self._wait)
         return HtmlResponse(
             request.url, headers=Headers(self._headers), body=self._body, protocol="h2"
         )

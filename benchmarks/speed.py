@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def main() -> None:
                 lines += _compare(LOADS[name], origin, contenders, options)
             else:
                 for held in HELD:
-                    lines += _hold(held, int(name), origin, contenders, counts)
+                    lines += _hold(held, int(name), origin, contenders, counts, options.hold)
         text = _heading(origin, options) + "\n".join(lines) + "\n"
     print(text)
     if options.write:
@@ -180,13 +180,19 @@ def _ratio(ours: list[dict[str, Any]], others: list[dict[str, Any]] | None, figu
 
 
 def _hold(
-    server: str, requests: int, origin: Nginx, contenders: list[Contender], counts: Any
+    server: str,
+    requests: int,
+    origin: Nginx,
+    contenders: list[Contender],
+    counts: Any,
+    seconds: float,
 ) -> list[str]:
     lines = [f"## {requests:,} in flight at once, {HELD[server]}", ""]
-    lines += ["| handler | most at the origin | errors | memory (PSS), MB | ours to it |"]
-    lines += ["| --- | --: | --: | --: | --: |"]
+    lines += ["| handler | most at the origin | errors | memory (PSS), MB | crawler | below it |"]
+    lines[-1] += " ours to it |"
+    lines += ["| --- | --: | --: | --: | --: | --: | --: |"]
     rows = {}
-    for contender in contenders:
+    for contender in [replace(CEILING, settings={"CEILING_WAIT": seconds}), *contenders]:
         if not contender.chrome and server == "held":
             continue
         counts()
@@ -195,11 +201,14 @@ def _hold(
         result["most"] = counts()["most"]
         _say(f"{requests} held: {contender.distribution}: {result}")
         rows[contender.distribution] = result
-    ours = rows.get(OURS, {}).get("pss")
+    ours = sum(rows[OURS]["pss"]) if OURS in rows else 0.0
     for name, row in rows.items():
         errors = requests - row["got"]
-        ratio = f"{ours / row['pss']:.2f}" if ours and row["pss"] else "-"
-        lines.append(f"| {name} | {row['most']} | {errors} | {row['pss']:.0f} | {ratio} |")
+        crawler, below = row["pss"]
+        total = crawler + below
+        ratio = f"{ours / total:.2f}" if ours and total else "-"
+        cells = f"{row['most'] or '-'} | {errors} | {total:.0f} | {crawler:.0f} | {below:.0f}"
+        lines.append(f"| {name} | {cells} | {ratio} |")
     return [*lines, "", f"Goal: {MEMORY_GOAL} of the best other's memory.", ""]
 
 
@@ -235,28 +244,28 @@ def _crawl(
     return result
 
 
-def _watch(process: subprocess.Popen[str], timeout: float) -> float:
-    """Wait for its end: the most memory of it and those below it, in MB."""
+def _watch(process: subprocess.Popen[str], timeout: float) -> tuple[float, float]:
+    """Wait for its end: the memory of it and of those below it when they had most, in MB."""
     deadline = time.monotonic() + timeout
-    peak = 0.0
+    peak = (0.0, 0.0)
     while process.poll() is None:
         if time.monotonic() > deadline:
             os.killpg(process.pid, signal.SIGKILL)
-        peak = max(peak, _pss(process.pid))
+        peak = max(peak, _pss(process.pid), key=sum)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1.0)
     return peak
 
 
-def _pss(pid: int) -> float:
-    """Proportional set size: what processes share counts once in all of them together."""
+def _pss(pid: int) -> tuple[float, float]:
+    """Proportional set sizes: what processes share counts once in all of them together."""
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
-        return 0.0
+        return 0.0, 0.0
     own = next((int(x.split()[1]) / 1024 for x in rollup if x.startswith("Pss:")), 0.0)
-    return own + sum(_pss(int(child)) for child in children)
+    return own, sum(sum(_pss(int(child))) for child in children)
 
 
 @contextlib.contextmanager

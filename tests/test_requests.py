@@ -85,6 +85,24 @@ def test_headers(crawl, make_origin):
     assert host == [b"of.my.own"]
 
 
+def test_each_request_has_its_own_headers(crawl, make_origin):
+    # Many lists of headers at once in one worker, and each of them for several requests.
+    def requests(url):
+        for number in range(150):
+            value = str(number % 50)
+            yield {"url": f"{url}/{number}", "headers": {"X-Number": value, f"X-{value}": "here"}}
+
+    with make_origin() as origin:
+        crawled = crawl(*requests(origin.url), CURL_SAFE_WORKERS=1, CONCURRENT_REQUESTS=40)
+    assert len(crawled.responses) == 150
+    for path, seen in by_path(origin).items():
+        value = str(int(path[1:]) % 50)
+        assert values_of(seen, "x-number") == [value.encode()]
+        ours = [name for name, _ in seen.headers if name.lower().startswith(b"x-")]
+        assert len(ours) == 2
+        assert values_of(seen, f"x-{value}") == [b"here"]
+
+
 def test_bytes_that_are_not_utf_8_go_out_as_they_are(crawl, make_origin):
     with make_origin() as origin:
         # A request's encoding is what its headers are encoded with.
