@@ -17,7 +17,8 @@ class CeilingHandler:
 
     def __init__(self, crawler: Crawler) -> None:
         settings = crawler.settings
-        self._body: bytes = b"<html>" + b"x" * (settings.getint("CEILING_SIZE") - 6)
+        size = settings.getint("CEILING_SIZE")
+        self._body: bytes = b"<html>".ljust(size, b"x")[:size]
         self._wait = settings.getfloat("CEILING_WAIT")
         self._headers = {
             "Server": "nginx",
