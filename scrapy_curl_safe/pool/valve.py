@@ -1,9 +1,10 @@
-"""Bodies come to Scrapy in portions.
+"""Responses come to Scrapy in portions.
 
-Scrapy asks for no new request as long as it has more than SCRAPER_SLOT_MAX_ACTIVE_SIZE of
-responses in hand, and a response is in its hands for some turns of the loop. If all that
-have come are handed over at once, or one each turn, workers have nothing to do until the
-last one is done with: of 1 MB pages a crawl then gets a quarter less.
+A response is in Scrapy's hands for some turns of the loop, and only then does the request that
+follows it go out; none does as long as Scrapy has more than SCRAPER_SLOT_MAX_ACTIVE_SIZE of
+responses in hand. If all that have come are handed over at once, or one each turn, workers have
+nothing to do until the last one is done with: a crawl then gets a quarter less of 1 MB pages,
+and a twelfth less of small ones with a handshake each.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Callable
 # Of the loop: what Scrapy takes from a response to the request that follows it is 6
 # (Scrapy 2.19 on asyncio), and a few more are nothing.
 _TURNS = 10
+# Of a portion. With 8 the turns between them cost what is won, with 32 half of it is lost.
+_RESPONSES = 16
 
 
 class Valve:
@@ -27,7 +30,8 @@ class Valve:
         self._call_soon = call_soon
         # The last body of a portion comes on top of it.
         self._portion = limit // 2
-        self._passed = 0
+        self._bytes = 0
+        self._responses = 0
         self._turns_left = 0
         self._waiting: list[Callable[[], None]] = []
 
@@ -36,9 +40,11 @@ class Valve:
         return not self._turns_left
 
     def passed(self, size: int) -> None:
-        """A body of so many bytes was handed over."""
-        self._passed += size
-        if self.is_open and self._passed > self._portion:
+        """A response with a body of so many bytes was handed over."""
+        self._bytes += size
+        self._responses += 1
+        is_portion = self._bytes > self._portion or self._responses >= _RESPONSES
+        if self.is_open and is_portion:
             self._turns_left = _TURNS
             self._call_soon(self._on_turn)
 
@@ -52,7 +58,7 @@ class Valve:
         if self._turns_left:
             self._call_soon(self._on_turn)
             return
-        self._passed = 0
+        self._bytes = self._responses = 0
         waiting, self._waiting = self._waiting, []
         for callback in waiting:
             callback()
