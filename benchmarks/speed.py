@@ -187,10 +187,13 @@ def _hold(
     counts: Any,
     seconds: float,
 ) -> list[str]:
-    lines = [f"## {requests:,} in flight at once, {HELD[server]}", ""]
-    lines += ["| handler | most at the origin | errors | memory (PSS), MB | crawler | below it |"]
-    lines[-1] += " ours to it |"
-    lines += ["| --- | --: | --: | --: | --: | --: | --: |"]
+    lines = [
+        f"## {requests:,} in flight at once, {HELD[server]}",
+        "",
+        "| handler | most at the origin | errors | memory (PSS), MB"
+        " | crawler | below it | ours to it |",
+        "| --- | --: | --: | --: | --: | --: | --: |",
+    ]
     rows = {}
     for contender in [replace(CEILING, settings={"CEILING_WAIT": seconds}), *contenders]:
         if not contender.chrome and server == "held":

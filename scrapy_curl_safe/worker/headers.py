@@ -10,7 +10,7 @@ from curl_cffi import ffi, lib
 from ..wire import Profile
 from .browser import browser_headers
 
-Headers = list[tuple[bytes, "bytes | None"]]
+Headers = list[tuple[bytes, bytes | None]]
 
 # libcurl would add these of its own accord; a request has them only if somebody set them.
 _NEVER_ADDED = (b"Expect", b"Content-Type")
