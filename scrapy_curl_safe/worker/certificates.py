@@ -12,6 +12,7 @@ import ctypes
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -42,6 +43,8 @@ class _CertInfo(ctypes.Structure):
 
 _FIELD = b"Cert:"
 _NUM_CONNECTS = int(CurlInfo.NUM_CONNECTS)
+
+_MOST_ORIGINS = 1024
 
 _K = TypeVar("_K")
 
@@ -86,7 +89,7 @@ class Certificates:
         certificate = _leaf(handle)
         if certificate is not None:
             return certificate, False
-        known = self._of_origin.get(_origin(handle))
+        known = self._of_origin.get(_origin(handle.url))
         return (known, True) if known else None
 
     def _learn(self, transfer: Handle) -> None:
@@ -95,13 +98,18 @@ class Certificates:
             self._keep(transfer, certificate)
 
     def _keep(self, handle: Handle, certificate: bytes) -> None:
-        self._of_origin.put(_origin(handle), certificate)
+        self._of_origin.put(_origin(handle.url), certificate)
         if handle.connection >= 0:
             self._of_connection.put(handle.connection, certificate)
 
 
-def _origin(handle: Handle) -> str:
-    parts = urlsplit(handle.url)
+def _origin(url: str) -> str:
+    return _origin_of_authority(url.partition("://")[2].partition("/")[0])
+
+
+@lru_cache(_MOST_ORIGINS)
+def _origin_of_authority(authority: str) -> str:
+    parts = urlsplit(f"//{authority}")
     return f"{parts.hostname}:{parts.port}"
 
 

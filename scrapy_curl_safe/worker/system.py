@@ -13,10 +13,6 @@ import sys
 
 _PR_SET_PDEATHSIG = 1
 
-# Of 19: where all cores are busy, two fifths of what the crawler gets. With more, whatever else
-# runs on the machine takes a worker's core at each packet.
-_NICENESS = 4
-
 # Read when a name is looked up, and replaced by whoever manages the network.
 _RESOLVER_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
 
@@ -28,16 +24,12 @@ def end_with_the_crawler() -> None:
 
 
 def give_way() -> None:
-    """A worker takes no core from the crawler, which is what a crawl waits for: pages were a
-    sixth more with this. See sched(7): SCHED_BATCH does not preempt; nice counts within an
-    autogroup, which a session is, so that its niceness is what counts outside.
+    """A worker that wakes up does not interrupt the crawler, which is what a crawl waits for: see
+    sched(7), SCHED_BATCH. (With a niceness, too, whatever else runs on the machine would take a
+    worker's core at each packet.)
     """
     with contextlib.suppress(AttributeError, OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    with contextlib.suppress(OSError):
-        os.nice(_NICENESS)
-    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as autogroup:
-        autogroup.write(str(_NICENESS))
 
 
 def forbid_core_dumps() -> None:
