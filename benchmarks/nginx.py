@@ -79,8 +79,6 @@ class Nginx:
     def __enter__(self) -> Nginx:
         self._directory = tempfile.mkdtemp(prefix="nginx-")
         directory = Path(self._directory)
-        # nginx's workers have a user of their own, where root starts it.
-        directory.chmod(0o755)
         certificate = trustme.CA().issue_cert("127.0.0.1", "localhost")
         chain = b"".join(pem.bytes() for pem in certificate.cert_chain_pems)
         (directory / "chain.pem").write_bytes(chain)
@@ -90,6 +88,9 @@ class Nginx:
             (directory / "pages" / name).write_bytes(b"<html>" + b"x" * (size - 6))
         self._ports = dict(zip(("warm", "fresh", "held", "held1"), _free_ports(4), strict=True))
         config = CONFIG.format(directory=directory, holder=self._holder, **self._ports)
+        if os.geteuid() == 0:
+            # Its workers would be somebody who may not read the pages in root's directory.
+            config = "user root;" + config
         (directory / "nginx.conf").write_text(config)
         self._process = subprocess.Popen(
             [self._program, "-p", str(directory), "-c", str(directory / "nginx.conf")]
