@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from tests.crawling import Crawl, Crawled, worker_pids
 from tests.origins.tls import TlsOrigin
+from tests.waiting import wait_until
 
 WAYS = ("asyncio", "epoll", "select", "none")
 
@@ -34,10 +34,7 @@ def start_crawl(tmp_path: Path) -> Iterator[Callable[..., Crawl]]:
             crawl.process.kill()
         crawl.process.wait()
     # A worker sees the end of its crawler at once, and may be about to exit.
-    deadline = time.monotonic() + 10
-    while worker_pids(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert worker_pids(tmp_path) == []
+    wait_until(lambda: not worker_pids(tmp_path))
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from scrapy.crawler import AsyncCrawlerProcess, CrawlerProcess
 from scrapy.exceptions import CloseSpider, DownloadFailedError, StopDownload
 
 from scrapy_curl_safe.shared import shared_by
+from tests.waiting import until
 
 REACTORS = {
     "asyncio": "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
@@ -102,6 +103,9 @@ class PlanSpider(scrapy.Spider):
             )
 
     def parse(self, response, number):
+        busy_until = time.thread_time() + self.settings.getfloat("RUNNER_BURNS")
+        while time.thread_time() < busy_until:
+            pass
         if self.settings.getbool("RUNNER_FORGETS"):
             self.forget(response.status)
             return None
@@ -189,8 +193,7 @@ class StartsLate:
         return cls(crawler)
 
     async def started(self):
-        while shared_by(self.crawler).pool._hopeless is None:
-            await asyncio.sleep(0.01)
+        await until(lambda: shared_by(self.crawler).pool._hopeless is not None)
 
 
 class BrokenPipeline:

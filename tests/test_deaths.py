@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import signal
 import threading
-import time
 
 import pytest
 
 from tests.origins.raw import RawOrigin
 from tests.origins.tls import Reply, SeenRequest, TlsOrigin
 from tests.processes import worker_of
+from tests.waiting import until, wait_until
 
 SIGNALS = [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT]
 anyhow = pytest.mark.parametrize("how", SIGNALS, ids=lambda how: how.name)
@@ -27,8 +26,7 @@ class Gate(TlsOrigin):
         self.opened = threading.Event()
 
     async def serve(self, sock, number):
-        while not self.opened.is_set():
-            await asyncio.sleep(0.02)
+        await until(self.opened.is_set)
         await super().serve(sock, number)
 
 
@@ -157,8 +155,7 @@ class Poison:
 
     def __call__(self, seen: SeenRequest) -> Reply:
         if "/poison" in seen.path and len(self.victims) != self.deaths:
-            while self.crawl is None:
-                time.sleep(0.01)
+            wait_until(lambda: self.crawl is not None)
             pid = worker_of(self.crawl, self.origin.peer_ports[seen.connection])
             if pid is not None:
                 self.victims.append(pid)

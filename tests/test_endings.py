@@ -6,13 +6,13 @@ import os
 import shlex
 import signal
 import sys
-import time
 
 import pytest
 
 from tests.conftest import WAYS
 from tests.origins.tls import TlsOrigin
 from tests.processes import worker_of
+from tests.waiting import wait_until
 
 in_each_way = pytest.mark.parametrize("way", WAYS)
 
@@ -96,8 +96,7 @@ def test_a_second_ctrl_c_ends_it_at_once(start_crawl, way):
         crawl.wait_for(lambda: "gracefully" in crawl.log)
         crawl.process.send_signal(signal.SIGINT)
         crawl.process.wait()
-        while crawl.workers():
-            time.sleep(0.01)
+        wait_until(lambda: not crawl.workers())
 
 
 @pytest.mark.parametrize("state", ["busy", "stopped"])
@@ -117,8 +116,7 @@ def test_no_worker_outlives_a_crawler_that_is_killed(start_crawl, state):
                 os.kill(pid, signal.SIGSTOP)
         crawl.process.kill()
         crawl.process.wait()
-        while crawl.workers():
-            time.sleep(0.01)
+        wait_until(lambda: not crawl.workers())
 
 
 BROKEN = {

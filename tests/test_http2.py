@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from h2.errors import ErrorCodes
 from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame
 
 from tests.origins.scripted_http2 import CLOSE, RESET, ScriptedHttp2, data, headers
 from tests.origins.tls import Reply, SeenRequest, TlsOrigin
+from tests.waiting import wait_until
 
 
 def good(stream):
@@ -221,8 +220,7 @@ def test_stop_download_resets_the_stream(crawl, fail):
 
     with ScriptedHttp2(script) as origin:
         crawled = crawl(origin.url, RUNNER_STOPS_AT="headers_received", RUNNER_FAILS=fail)
-        while not origin.resets:
-            time.sleep(0.01)
+        wait_until(lambda: origin.resets)
     if fail:
         assert crawled.errors[0]["type"] == "StopDownload"
     else:

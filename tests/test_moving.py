@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import curl_cffi
 import pytest
@@ -19,6 +18,7 @@ from tests.crawling import ROOT, worker_pids
 from tests.origins.hello import PADDING, PRE_SHARED_KEY, ja3, parse_client_hello
 from tests.origins.proxies import Proxy
 from tests.origins.tls import TlsOrigin
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -45,10 +45,7 @@ def moved(tmp_path):
         return sorted(item["url"].rpartition("/")[2] for item in json.loads(items.read_text()))
 
     yield run
-    deadline = time.monotonic() + 10
-    while worker_pids(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert worker_pids(tmp_path) == []
+    wait_until(lambda: not worker_pids(tmp_path))
 
 
 def seen(origin):

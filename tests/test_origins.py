@@ -16,6 +16,8 @@ import pytest
 from curl_cffi import requests
 from curl_cffi.requests.exceptions import RequestException
 
+from tests.waiting import wait_until
+
 from .origins import faults
 from .origins.certs import certs
 from .origins.hello import (
@@ -57,15 +59,6 @@ def failure(url: str, **options: Any) -> tuple[int, str]:
         get(url, **options)
     text = str(caught.value).removeprefix(f"Failed to perform, curl: ({caught.value.code}) ")
     return caught.value.code, text
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(1000):
-        if condition():
-            return
-        pause.wait(0.01)
-    pytest.fail("the condition did not come true")
 
 
 def python_context() -> ssl.SSLContext:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
 import shutil
+import signal
 import socket
 import subprocess
 import sys
-import time
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from tests.origins.hello import ja3, parse_client_hello
 from tests.origins.limited import LimitedOrigin
 from tests.origins.proxies import Proxy
 from tests.origins.tls import TlsOrigin
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent
 SCRAPY = [sys.executable, "-m", "scrapy", "curlsafe", "probe"]
@@ -36,10 +37,7 @@ def environment(tmp_path):
         "TMPDIR": str(tmp_path),
         "SSL_CERT_FILE": str(certs().ca_pem),
     }
-    deadline = time.monotonic() + 10
-    while worker_pids(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert worker_pids(tmp_path) == []
+    wait_until(lambda: not worker_pids(tmp_path))
 
 
 @pytest.fixture
@@ -56,6 +54,27 @@ def run(environment, tmp_path):
         )
 
     return run
+
+
+@pytest.fixture
+def start(environment, tmp_path):
+    with contextlib.ExitStack() as started:
+
+        def start(*arguments):
+            process = started.enter_context(
+                subprocess.Popen(
+                    [*SCRAPY, *arguments],
+                    cwd=tmp_path,
+                    env=environment,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            started.callback(process.kill)
+            return process
+
+        yield start
 
 
 @pytest.fixture
@@ -255,7 +274,7 @@ def test_unreachable_without_an_answer(probe, make):
         (lambda: Proxy("user", "right"), "http://user:wrong@127.0.0.1:{port}"),
         (lambda: Proxy("user", "right"), "socks5://user:wrong@127.0.0.1:{port}"),
         (lambda: Proxy(stalls=True), "http://127.0.0.1:{port}"),
-        (lambda: nullcontext(None), "http://127.0.0.1:9"),
+        (lambda: contextlib.nullcontext(None), "http://127.0.0.1:9"),
     ],
     ids=["HTTP, password", "SOCKS, password", "stalls", "not there"],
 )
@@ -342,8 +361,7 @@ def test_a_worker_that_dies(environment, tmp_path):
             stdout=subprocess.PIPE,
             text=True,
         )
-        while not origin.requests:
-            time.sleep(0.01)
+        wait_until(lambda: origin.requests)
         for pid in worker_pids(tmp_path):
             os.kill(pid, 9)
         found = json.loads(process.communicate(timeout=60)[0])
@@ -430,19 +448,21 @@ def read(terminal: int) -> bytes:
         return b""
 
 
-def test_interrupted(environment, tmp_path):
+@pytest.fixture
+def hears_interrupts():
+    """A shell that starts tests in the background has them ignore SIGINT, and with them all
+    that they start; what Python handles, a new process does not inherit."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_interrupts")
+def test_interrupted(start):
     with TlsOrigin(delay=60) as origin:
-        process = subprocess.Popen(
-            [*SCRAPY, origin.url, "--json"],
-            cwd=tmp_path,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        while not origin.requests:
-            time.sleep(0.01)
-        process.send_signal(2)
+        process = start(origin.url, "--json")
+        wait_until(lambda: origin.requests)
+        process.send_signal(signal.SIGINT)
         output = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, ("", ""))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import shutil
@@ -21,6 +20,7 @@ from scrapy_curl_safe.prometheus import limit_metrics
 from tests.conftest import WAYS
 from tests.crawling import ROOT
 from tests.origins.tls import TlsOrigin
+from tests.waiting import until
 
 needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="there is no promtool")
 
@@ -43,8 +43,8 @@ class HoldingOrigin(TlsOrigin):
         self.release = threading.Event()
 
     async def _answer(self, request):
-        while request.path == "/held" and not self.release.is_set():
-            await asyncio.sleep(0.01)
+        if request.path == "/held":
+            await until(self.release.is_set)
         return await super()._answer(request)
 
 

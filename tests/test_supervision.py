@@ -21,6 +21,7 @@ from scrapy_curl_safe.settings import Settings
 from scrapy_curl_safe.wire import Hello, Profile, encode_profile
 from tests.conftest import WAYS
 from tests.origins.tls import TlsOrigin
+from tests.waiting import wait_until
 
 # So many at once that each worker has some in flight at any time.
 BUSY = {"CONCURRENT_REQUESTS": 32, "CONCURRENT_REQUESTS_PER_DOMAIN": 32}
@@ -73,8 +74,7 @@ def test_a_crawler_that_is_blocked_does_not_take_its_workers_for_hung(start_craw
         crawl.wait_for(lambda: len(origin.requests) >= 10)
         os.kill(crawl.process.pid, signal.SIGSTOP)
         resumed = time.monotonic() + 3
-        while time.monotonic() < resumed:
-            time.sleep(0.05)
+        wait_until(lambda: time.monotonic() >= resumed)
         os.kill(crawl.process.pid, signal.SIGCONT)
         crawled = crawl.finish()
     assert len(crawled.responses) == 100

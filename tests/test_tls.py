@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 import ssl
@@ -12,6 +11,7 @@ import pytest
 from tests.origins.certs import certs
 from tests.origins.hello import parse_client_hello
 from tests.origins.tls import TlsOrigin
+from tests.waiting import until
 
 
 def fingerprint_of(origin):
@@ -56,8 +56,8 @@ class SlowAtFirst(TlsOrigin):
     async def _answer(self, request):
         first = not self.requests
         reply = await super()._answer(request)
-        while first and len(self.requests) < 12:
-            await asyncio.sleep(0.01)
+        if first:
+            await until(lambda: len(self.requests) >= 12)
         return reply
 
 

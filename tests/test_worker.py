@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from scrapy_curl_safe.pool.process import start_process
 from tests.crawling import ROOT
 from tests.origins.raw import HOLD, RawOrigin
 from tests.origins.tls import TlsOrigin
+from tests.waiting import wait_until
 
 PLAIN = wire.encode_profile(wire.Profile())
 
@@ -253,8 +253,7 @@ def test_it_is_in_a_session_of_its_own(worker):
 def test_it_ends_when_its_socket_closes(worker):
     with RawOrigin(lambda head: [HOLD]) as origin:
         worker.fetch(1, origin.url)
-        while not origin.heads:
-            time.sleep(0.01)
+        wait_until(lambda: origin.heads)
         worker.sock.close()
         assert worker.process.wait(30) == 0
 
@@ -277,12 +276,10 @@ def test_it_speaks_nothing_but_http(worker, url):
 def test_a_cancel_stops_the_transfer_and_nothing_else(worker):
     with RawOrigin(lambda head: [HOLD]) as held, TlsOrigin() as origin:
         worker.fetch(1, held.url)
-        while not held.heads:
-            time.sleep(0.01)
+        wait_until(lambda: held.heads)
         worker.send(wire.Cancel(1))
         worker.send(wire.Cancel(99))
-        while not held.abandoned:
-            time.sleep(0.01)
+        wait_until(lambda: held.abandoned)
         worker.fetch(2, origin.url)
         cancelled, done = (worker.receive()[0] for _ in range(2))
     assert cancelled == wire.Cancelled(1)
@@ -306,8 +303,7 @@ def test_idle_sessions_are_closed_when_there_are_too_many(worker):
             worker.fetch(number, origin.url, profile=profile)
             message, _ = worker.receive()
             assert isinstance(message, wire.Done), message
-        while origin.open_connections > 8:
-            time.sleep(0.01)
+        wait_until(lambda: origin.open_connections <= 8)
         assert origin.accepted == 12
 
 

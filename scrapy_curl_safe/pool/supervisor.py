@@ -22,6 +22,7 @@ from ..figures import Figures
 from ..link import Link
 from ..settings import Settings
 from ..wire import FromWorker, Hello, Pulse, Ready, WireError, from_worker_decoder
+from .cores import Cores
 from .dispatch import Warmth
 from .eventloop import EventLoop, Future, Timer
 from .process import Process, exit_text, start_process
@@ -156,6 +157,7 @@ class Supervisor:
         self._to_come: set[int] = set()
         self._closed: Future[None] | None = None
         self._prepared: Process | None = None
+        self._cores = Cores()
 
     @property
     def ready(self) -> list[Worker]:
@@ -263,6 +265,7 @@ class Supervisor:
         except OSError as error:
             self._start_failed(slot, f"cannot start a worker: {error}")
             return
+        self._cores.place(process.pid)
         worker = Worker(slot, process, memory, slot >= self._settings.workers)
         worker.link = Link(
             self._loop,
@@ -439,6 +442,7 @@ class Supervisor:
                     self._owner.on_tick(worker, now)
                 except WireError as error:
                     self._cast_out(worker, error)
+        self._cores.review(worker.pid for worker in self._workers)
         self._schedule_tick()
 
 

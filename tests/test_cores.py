@@ -1,0 +1,104 @@
+"""Which cores workers run on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from scrapy_curl_safe.pool.cores import Cores, choose
+from tests.origins.tls import TlsOrigin
+from tests.waiting import wait_until
+
+ALL = os.sched_getaffinity(0)
+needs_cores = pytest.mark.skipif(len(ALL) < 2, reason="there is one core")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "core", "load", "chosen"),
+    [
+        ({0, 1}, 0, 1.0, {1}),
+        ({0, 1}, 1, 0.7, {0}),
+        ({0, 1, 2, 3}, 2, 0.9, {0, 1, 3}),
+        ({0, 1}, 0, 0.69, {0, 1}),
+        ({0, 1}, 0, 0.0, {0, 1}),
+        # The only one, or one that the crawler may not be on any more.
+        ({3}, 3, 1.0, {3}),
+        ({0, 1}, 5, 1.0, {0, 1}),
+    ],
+)
+def test_choose(allowed, core, load, chosen):
+    assert choose(frozenset(allowed), core, load) == chosen
+
+
+@pytest.fixture
+def pid():
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, text=True
+    ) as process:
+        yield process.pid
+        process.kill()
+
+
+def burn(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+@needs_cores
+def test_a_process_is_kept_off_the_core_of_a_busy_thread_and_may_come_back(pid):
+    cores = Cores()
+    cores.place(pid)
+    assert len(os.sched_getaffinity(pid)) == len(ALL) - 1
+
+    def has_time():  # between two looks at it
+        cores.review([pid])
+        return os.sched_getaffinity(pid) == ALL
+
+    def is_busy():
+        burn(0.05)
+        return not has_time()
+
+    for _ in range(2):
+        wait_until(has_time)
+        wait_until(is_busy)
+
+
+def test_a_process_that_has_ended_is_no_error(pid):
+    os.kill(pid, 9)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    Cores().place(pid)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    Cores().place(ended.pid)
+
+
+@needs_cores
+def test_workers_leave_their_core_to_a_busy_crawler(start_crawl):
+    with TlsOrigin() as origin:
+        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(100)), RUNNER_BURNS=0.05)
+        crawl.wait_for(lambda: any(len(affinity(pid)) == len(ALL) - 1 for pid in crawl.workers()))
+        crawled = crawl.finish()
+    assert len(crawled.responses) == 100
+
+
+@needs_cores
+def test_workers_go_anywhere_where_the_crawler_has_time(start_crawl):
+    with TlsOrigin(delay=0.5) as origin:
+        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(200)))
+        crawl.wait_for(
+            lambda: (
+                len(crawl.workers()) == 2 and all(affinity(pid) == ALL for pid in crawl.workers())
+            )
+        )
+
+
+def affinity(pid):
+    try:
+        return os.sched_getaffinity(pid)
+    except ProcessLookupError:
+        return set()
