@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -70,9 +70,11 @@ def crawl(directory: Path, redis_url: str, options: argparse.Namespace) -> list[
     url, pages = origin.start()
     try:
         first = start_crawl(directory, "first", url, redis_url)
+        # A crawl that finds the queue empty looks again after five seconds: both at once, and one
+        # of them might have half of the pages by then.
+        wait_for(lambda: shared.llen(ITEMS) > 0, first)
         second = start_crawl(directory, "second", url, redis_url)
-        while shared.llen(ITEMS) < pages // 2 and first.poll() is None:
-            time.sleep(0.01)
+        wait_for(lambda: shared.llen(ITEMS) >= pages // 2, first)
         print(f"stopping one of two crawls after {shared.llen(ITEMS)} of {pages} pages")
         first.send_signal(signal.SIGTERM)
         first.wait()
@@ -83,6 +85,12 @@ def crawl(directory: Path, redis_url: str, options: argparse.Namespace) -> list[
     items = [json.loads(item)["url"] for item in shared.lrange(ITEMS, 0, -1)]
     stats = [json.loads((directory / name).read_text()) for name in ("first", "second")]
     return report(items, stats, counts)
+
+
+def wait_for(condition: Callable[[], bool], crawl: subprocess.Popen[bytes]) -> None:
+    """Until it is true, or the crawl has ended."""
+    while not condition() and crawl.poll() is None:
+        time.sleep(0.01)
 
 
 def start_crawl(directory: Path, name: str, url: str, redis_url: str) -> subprocess.Popen[bytes]:
