@@ -54,10 +54,9 @@ def redis_server(directory: Path) -> Iterator[str]:
     command = [program, "--port", "0", "--unixsocket", str(path), "--save", "", "--dir"]
     with subprocess.Popen([*command, str(directory)], stdout=subprocess.DEVNULL) as server:
         try:
-            while not path.exists():
-                if server.poll() is not None:
-                    raise SystemExit(f"redis-server ended with status {server.returncode}")
-                time.sleep(0.01)
+            wait_for(path.exists, server)
+            if server.poll() is not None:
+                raise SystemExit(f"redis-server ended with status {server.returncode}")
             yield f"unix://{path}?db=0"
         finally:
             server.terminate()
@@ -87,9 +86,9 @@ def crawl(directory: Path, redis_url: str, options: argparse.Namespace) -> list[
     return report(items, stats, counts)
 
 
-def wait_for(condition: Callable[[], bool], crawl: subprocess.Popen[bytes]) -> None:
-    """Until it is true, or the crawl has ended."""
-    while not condition() and crawl.poll() is None:
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """Until it is true, or the process has ended."""
+    while not condition() and process.poll() is None:
         time.sleep(0.01)
 
 

@@ -25,7 +25,7 @@ from scrapy.crawler import AsyncCrawlerProcess, CrawlerProcess
 from scrapy.exceptions import CloseSpider, DownloadFailedError, StopDownload
 
 from scrapy_curl_safe.shared import shared_by
-from tests.waiting import until
+from tests.waiting import burn, until
 
 REACTORS = {
     "asyncio": "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
@@ -103,9 +103,7 @@ class PlanSpider(scrapy.Spider):
             )
 
     def parse(self, response, number):
-        busy_until = time.thread_time() + self.settings.getfloat("RUNNER_BURNS")
-        while time.thread_time() < busy_until:
-            pass
+        burn(self.settings.getfloat("RUNNER_BURNS"))
         if self.settings.getbool("RUNNER_FORGETS"):
             self.forget(response.status)
             return None

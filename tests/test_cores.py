@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
 from scrapy_curl_safe.pool.cores import Cores, choose
 from tests.origins.tls import TlsOrigin
-from tests.waiting import wait_until
+from tests.waiting import burn, wait_until
 
 ALL = os.sched_getaffinity(0)
 needs_cores = pytest.mark.skipif(len(ALL) < 2, reason="there is one core")
@@ -43,12 +42,6 @@ def pid():
         process.kill()
 
 
-def burn(seconds):
-    end = time.thread_time() + seconds
-    while time.thread_time() < end:
-        pass
-
-
 @needs_cores
 def test_a_process_is_kept_off_the_core_of_a_busy_thread_and_may_come_back(pid):
     cores = Cores()
@@ -68,12 +61,11 @@ def test_a_process_is_kept_off_the_core_of_a_busy_thread_and_may_come_back(pid):
         wait_until(is_busy)
 
 
-def test_a_process_that_has_ended_is_no_error(pid):
-    os.kill(pid, 9)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    Cores().place(pid)
+def test_a_process_that_has_ended_is_no_error():
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
+    with pytest.raises(ProcessLookupError):
+        os.sched_getaffinity(ended.pid)
     Cores().place(ended.pid)
 
 

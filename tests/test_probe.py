@@ -351,16 +351,10 @@ def test_no_worker_can_start(run):
     assert done.returncode == 1
 
 
-def test_a_worker_that_dies(environment, tmp_path):
+def test_a_worker_that_dies(start, tmp_path):
     """It is no fault of the origin."""
     with TlsOrigin(delay=60) as origin:
-        process = subprocess.Popen(
-            [*SCRAPY, origin.url, "--json", "-n", "9", "-c", "3"],
-            cwd=tmp_path,
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        process = start(origin.url, "--json", "-n", "9", "-c", "3")
         wait_until(lambda: origin.requests)
         for pid in worker_pids(tmp_path):
             os.kill(pid, 9)

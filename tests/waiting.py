@@ -19,6 +19,13 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(_PAUSE)
 
 
+def burn(seconds: float) -> None:
+    """Use so much processor time in this thread."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
 async def until(condition: Callable[[], object]) -> None:
     """As `wait_until`, while the loop goes on."""
     for _ in _until(condition):

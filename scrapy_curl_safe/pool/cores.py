@@ -35,7 +35,8 @@ class Cores:
 
     def __init__(self) -> None:
         self._chosen: frozenset[int] = frozenset()
-        self._since = (time.monotonic(), time.thread_time())
+        self._reviewed = time.monotonic()
+        self._ran = time.thread_time()
         # A crawl begins with a burst.
         self._choose(1.0)
 
@@ -51,9 +52,10 @@ class Cores:
         Args:
             pids: of all workers.
         """
-        before, self._since = self._since, (time.monotonic(), time.thread_time())
-        passed, ran = (now - then for now, then in zip(self._since, before, strict=True))
-        if self._choose(ran / passed if passed else 1.0):
+        now, ran = time.monotonic(), time.thread_time()
+        load = (ran - self._ran) / (now - self._reviewed)
+        self._reviewed, self._ran = now, ran
+        if self._choose(load):
             for pid in pids:
                 self.place(pid)
 
