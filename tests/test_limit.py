@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scrapy_curl_safe.pool.gate import Gates, Line, Route
 from scrapy_curl_safe.pool.limit import Answer, Limit
 
+from .origins.holding import HoldingOrigin
 from .origins.limited import LimitedOrigin
 from .origins.tls import TlsOrigin
 
@@ -128,6 +129,14 @@ def test_a_try_that_says_nothing_leaves_the_next_one_to_try():
     assert limit.ask(now) is Answer.GO
 
 
+def test_a_place_that_was_lost_is_there_again_before_another_one_is_done():
+    limit = Limit(2, 2)
+    limit.begin()  # and takes its time
+    one(limit, "fail", 5.0)
+    assert (limit.ask(5.25), limit.refills_in(5.25)) == (Answer.WAIT, 0.75)
+    assert (limit.ask(6.0), limit.refills_in(6.0)) == (Answer.GO, 0.0)
+
+
 @given(st.integers(1, 100), st.integers(1, 100), st.lists(st.booleans(), max_size=300))
 def test_it_stays_between_its_floor_and_its_most(most, floor, results):
     limit, now, under_way = Limit(most, floor), 0.0, [None]
@@ -195,6 +204,23 @@ def test_warm_connections_are_not_limited(crawl):
     assert crawled.errors == []
     assert len(crawled.responses) == 300
     assert crawled.stat("connection/reused_count") > 150
+
+
+def test_a_slow_answer_does_not_keep_back_those_that_failed(start_crawl):
+    with HoldingOrigin(drop=[False, False, True], requests_per_connection=1) as origin:
+        crawl = start_crawl(
+            f"{origin.url}/held",
+            f"{origin.url}/1",
+            f"{origin.url}/2",
+            CONCURRENT_REQUESTS=2,
+            CURL_SAFE_HANDSHAKE_BACKOFF=0.01,
+        )
+        crawl.wait_for(lambda: len(origin.requests) == 3)
+        origin.release.set()
+        crawled = crawl.finish()
+        assert origin.dropped == 1
+    assert crawled.errors == []
+    assert len(crawled.responses) == 3
 
 
 def test_a_dead_origin_rests(crawl):

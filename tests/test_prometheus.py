@@ -7,7 +7,6 @@ import re
 import shutil
 import socket
 import subprocess
-import threading
 import urllib.request
 from collections.abc import Iterator
 
@@ -19,8 +18,8 @@ from scrapy_curl_safe.pool.limit import Limit
 from scrapy_curl_safe.prometheus import limit_metrics
 from tests.conftest import WAYS
 from tests.crawling import ROOT
+from tests.origins.holding import HoldingOrigin
 from tests.origins.tls import TlsOrigin
-from tests.waiting import until
 
 needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="there is no promtool")
 
@@ -33,19 +32,6 @@ def port() -> Iterator[int]:
         kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         kept.bind(("127.0.0.1", 0))
         yield kept.getsockname()[1]
-
-
-class HoldingOrigin(TlsOrigin):
-    """Answers /held when it is told to."""
-
-    def __init__(self, **arguments):
-        super().__init__(**arguments)
-        self.release = threading.Event()
-
-    async def _answer(self, request):
-        if request.path == "/held":
-            await until(self.release.is_set)
-        return await super()._answer(request)
 
 
 def scrape(port):
@@ -125,6 +111,8 @@ def scrape_of_a_crawl(start_crawl, port):
         crawl = start_crawl(
             *(f"{origin.url}/{n}" for n in range(40)),
             f"{origin.url}/held",
+            RETRY_TIMES=100,
+            CURL_SAFE_HANDSHAKE_RETRY_TIMES=100,
             CURL_SAFE_PROMETHEUS_PORT=port,
         )
         text = scrape_when(crawl, port, {("curl_safe_responses_total", "new"): 40})

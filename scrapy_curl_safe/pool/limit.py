@@ -38,7 +38,7 @@ _LONGEST_REST = 60.0
 
 class Answer(enum.Enum):
     GO = enum.auto()
-    #: Until one that is under way has ended.
+    #: Until one that is under way has ended, or `Limit.refills_in` is over.
     WAIT = enum.auto()
     #: The origin is left alone for now.
     REST = enum.auto()
@@ -98,6 +98,11 @@ class Limit:
         """Seconds until it may be tried again; 0.0 where it does not rest."""
         return 0.0 if self._rests_until is None else max(0.0, self._rests_until - now)
 
+    def refills_in(self, now: float) -> float:
+        """Seconds until the places of those that failed are there again, whatever ends by then;
+        0.0 where there are none."""
+        return max(0.0, self._last_failure + _LOST_FOR - now) if self._failed_since_done else 0.0
+
     def ask(self, now: float) -> Answer:
         """Whether one more handshake may begin."""
         if self._rests_until is not None:
@@ -108,7 +113,7 @@ class Limit:
 
     def _places_lost(self, now: float) -> int:
         """Those of handshakes that failed beside others: what took them is still there."""
-        return self._failed_since_done if now < self._last_failure + _LOST_FOR else 0
+        return self._failed_since_done if self.refills_in(now) else 0
 
     def begin(self) -> Attempt:
         self.under_way += 1

@@ -31,7 +31,7 @@ from ..wire import (
     WireError,
 )
 from .dispatch import choose, room_after
-from .eventloop import EventLoop
+from .eventloop import EventLoop, Timer
 from .gate import Gate, Gates, Line
 from .job import Job, Result
 from .limit import Answer, Attempt
@@ -76,6 +76,8 @@ class Pool:
         self._figures = figures
         self._give_up = give_up
         self._waiting: deque[Job] = deque()
+        # When those that wait at a gate are to be looked at though nothing has ended.
+        self._refills: dict[Gate, Timer] = {}
         # Those that each need a worker to itself.
         self._suspects: deque[Job] = deque()
         self._last_id = 0
@@ -136,6 +138,9 @@ class Pool:
         self._supervisor.recycle(worker, why, at_once=True)
 
     async def close(self) -> None:
+        for timer in self._refills.values():
+            timer.cancel()
+        self._refills.clear()
         await self._supervisor.close()
 
     def _assign(self, job: Job) -> None:
@@ -168,6 +173,7 @@ class Pool:
             job.attempt = gate.limit.begin()
         elif answer is Answer.WAIT:
             gate.waiting.append(job)
+            self._serve_refilled(gate, gate.limit.refills_in(now))
         else:
             job.future.set_exception(gate.resting(now))
         return answer is Answer.GO
@@ -186,6 +192,19 @@ class Pool:
         if job.attempt is not None:
             gate.limit.end(job.attempt)
             job.attempt = None
+        self._serve_gate(gate)
+
+    def _serve_refilled(self, gate: Gate, seconds: float) -> None:
+        """Serve those that wait there then: what is under way may take much longer."""
+
+        def serve() -> None:
+            del self._refills[gate]
+            self._serve_gate(gate)
+
+        if seconds and gate not in self._refills:
+            self._refills[gate] = self._loop.call_later(seconds, serve)
+
+    def _serve_gate(self, gate: Gate) -> None:
         if not gate.waiting:
             return
         waiting, gate.waiting = gate.waiting, Line()

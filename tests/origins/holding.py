@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from tests.waiting import until
+
+from .messages import Reply, SeenRequest
+from .tls import TlsOrigin
+
+
+class HoldingOrigin(TlsOrigin):
+    """Answers /held when it is told to."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.release = threading.Event()
+
+    async def _answer(self, request: SeenRequest) -> Reply:
+        reply = await super()._answer(request)
+        if request.path == "/held":
+            await until(self.release.is_set)
+        return reply
