@@ -14,17 +14,23 @@ from hypothesis import strategies as st
 from scrapy_curl_safe.pool.gate import Gates, Line, Route
 from scrapy_curl_safe.pool.limit import Answer, Limit
 
-from .origins.holding import HoldingOrigin
+from .origins.holding import HoldingOrigin, SlowOnce
 from .origins.limited import LimitedOrigin
 from .origins.tls import TlsOrigin
 
 # The policy
 
 
-def one(limit, result, *args):
+def succeed(limit, now):
     """A handshake that nobody else is in the way of."""
-    attempt = limit.begin()
-    getattr(limit, result)(attempt, *args)
+    attempt = limit.begin(now)
+    limit.succeed(attempt)
+    limit.end(attempt)
+
+
+def fail(limit, now):
+    attempt = limit.begin(now)
+    limit.fail(attempt, now)
     limit.end(attempt)
 
 
@@ -33,7 +39,7 @@ def rest(limit, now):
     for _ in range(1000):
         if limit.ask(now) is Answer.REST:
             return now + limit.rests_for(now)
-        one(limit, "fail", now)
+        fail(limit, now)
         now += 0.1
     raise AssertionError("it never rests")
 
@@ -44,7 +50,7 @@ def simulate(fails, pages=3000, most=64, floor=3, failed_after=0.01):
     under_way, values, begun, failures = [], [], 0, 0
     while pages or under_way:
         while pages and limit.ask(now) is Answer.GO:
-            attempt = limit.begin()
+            attempt = limit.begin(now)
             failed = fails(sum(not failed for _, _, failed, _ in under_way), dice)
             takes = failed_after if failed else dice.uniform(0.04, 0.06)
             heapq.heappush(under_way, (now + takes, begun, failed, attempt))
@@ -87,7 +93,7 @@ def test_it_recovers_when_the_origin_does():
     under_way = []
     for _ in range(200):
         while limit.ask(now) is Answer.GO:
-            under_way.append(limit.begin())
+            under_way.append(limit.begin(now))
         limit.succeed(under_way[0])
         limit.end(under_way.pop(0))
     assert limit.value == 64
@@ -95,10 +101,10 @@ def test_it_recovers_when_the_origin_does():
 
 def test_an_origin_that_is_not_asked_for_much_keeps_its_limit():
     limit = Limit(64, 3)
-    one(limit, "fail", 0.0)
+    fail(limit, 0.0)
     lowered = limit.value
     for _ in range(100):
-        one(limit, "succeed")
+        succeed(limit, 0.0)
     assert limit.value == lowered < 64
 
 
@@ -106,7 +112,7 @@ def test_each_rest_is_twice_as_long_as_the_one_before():
     limit, now, rests = Limit(8, 3), 0.0, []
     for _ in range(8):
         now = rest(limit, now)
-        one(limit, "fail", now)
+        fail(limit, now)
         rests.append(round(limit.rests_for(now) / 2))
     assert rests == [1, 2, 4, 8, 16, 30, 30, 30]
 
@@ -115,26 +121,58 @@ def test_after_a_rest_one_tries_and_decides_for_all():
     limit = Limit(8, 3)
     now = rest(limit, 0.0)
     assert limit.ask(now) is Answer.GO
-    trial = limit.begin()
+    trial = limit.begin(now)
     assert limit.ask(now) is Answer.REST
     limit.succeed(trial)
     limit.end(trial)
     assert [limit.ask(now), limit.value] == [Answer.GO, 3]
 
 
+def test_for_one_that_has_answered_they_wait_for_about_a_minute():
+    limit = Limit(8, 3)
+    succeed(limit, 0.0)
+    for failure in range(10):
+        fail(limit, 0.1 * failure)
+    now = begin = 1.0
+    while limit.ask(now) is Answer.WAIT:
+        now += limit.turn_in(now)
+        assert limit.ask(now) is Answer.GO
+        fail(limit, now)
+    assert limit.ask(now) is Answer.REST
+    assert 60 < now - begin < 65
+    now += limit.rests_for(now)
+    succeed(limit, now)
+    assert limit.ask(now) is Answer.GO
+
+
+def test_where_that_one_takes_long_another_tries():
+    limit = Limit(8, 3)
+    now = rest(limit, 0.0)
+    slow = limit.begin(now)
+    assert limit.ask(now + 1.9) is Answer.REST
+    assert limit.rests_for(now + 1.9) == pytest.approx(0.1)
+    now += 2.0
+    assert limit.ask(now) is Answer.GO
+    fail(limit, now)
+    # That the slow one fails, too, is no news.
+    assert not limit.fail(slow, now)
+    limit.end(slow)
+    assert limit.rests_for(now) == pytest.approx(4.0)
+
+
 def test_a_try_that_says_nothing_leaves_the_next_one_to_try():
     limit = Limit(8, 3)
     now = rest(limit, 0.0)
-    limit.end(limit.begin())  # cancelled, say
+    limit.end(limit.begin(now))  # cancelled, say
     assert limit.ask(now) is Answer.GO
 
 
 def test_a_place_that_was_lost_is_there_again_before_another_one_is_done():
     limit = Limit(2, 2)
-    limit.begin()  # and takes its time
-    one(limit, "fail", 5.0)
-    assert (limit.ask(5.25), limit.refills_in(5.25)) == (Answer.WAIT, 0.75)
-    assert (limit.ask(6.0), limit.refills_in(6.0)) == (Answer.GO, 0.0)
+    limit.begin(5.0)  # and takes its time
+    fail(limit, 5.0)
+    assert (limit.ask(5.25), limit.turn_in(5.25)) == (Answer.WAIT, 0.75)
+    assert (limit.ask(6.0), limit.turn_in(6.0)) == (Answer.GO, None)
 
 
 @given(st.integers(1, 100), st.integers(1, 100), st.lists(st.booleans(), max_size=300))
@@ -143,7 +181,7 @@ def test_it_stays_between_its_floor_and_its_most(most, floor, results):
     for result in results:
         now += limit.rests_for(now)
         if limit.ask(now) is Answer.GO:
-            under_way.append(limit.begin())
+            under_way.append(limit.begin(now))
         attempt = under_way.pop()
         if result:
             limit.succeed(attempt)
@@ -171,7 +209,7 @@ def test_those_that_failed_before_go_first():
 def test_gates_that_nobody_uses_are_forgotten():
     gates = Gates(8, 3)
     used = gates.of(Route("https://used:443", None))
-    used.limit.begin()
+    used.limit.begin(0.0)
     for number in range(20_000):
         gates.of(Route(f"https://{number}:443", None))
     assert gates.of(Route("https://used:443", None)) is used
@@ -180,6 +218,7 @@ def test_gates_that_nobody_uses_are_forgotten():
 
 # On real origins
 
+BREAKER_OPENS = "fail one after the other"
 CONCURRENT = {"CONCURRENT_REQUESTS": 64, "CONCURRENT_REQUESTS_PER_DOMAIN": 64}
 
 
@@ -237,6 +276,28 @@ def test_a_dead_origin_rests(crawl):
     # over is the machine's to say.)
     assert tried < 800
     assert f"The TLS handshakes with {dead.url} fail one after the other (syscall)" in crawled.log
+
+
+def is_out(crawl, openings):
+    """From its fifth connection on, until the breaker has opened so often."""
+    return lambda number: number > 3 and crawl().log.count(BREAKER_OPENS) < openings
+
+
+def test_no_page_is_lost_when_an_origin_is_out_for_some_seconds(start_crawl):
+    with TlsOrigin(drop=is_out(lambda: crawl, 3), requests_per_connection=1) as origin:
+        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(300)))
+        crawled = crawl.finish()
+    assert crawled.errors == []
+    assert sorted(r["number"] for r in crawled.responses) == list(range(300))
+    assert crawled.stat("breaker/open_count") == 3
+
+
+def test_the_others_do_not_wait_for_a_slow_answer_to_the_one_that_tries(start_crawl):
+    with SlowOnce(4, drop=is_out(lambda: crawl, 1), requests_per_connection=1) as origin:
+        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(40)))
+        crawled = crawl.finish()
+    assert crawled.errors == []
+    assert len(crawled.responses) == 40
 
 
 def test_it_can_be_turned_off(crawl):

@@ -165,7 +165,7 @@ def test_only_so_many_origins_have_a_label():
     gates = []
     for number in range(100):
         limit = Limit(most=200, floor=3)
-        limit.fail(limit.begin(), now=0.0)
+        limit.fail(limit.begin(now=0.0), now=0.0)
         gates.append(Gate(Route(f"https://{number}.example:443", None), limit))
     count, _, labelled = limit_metrics(gates)
     assert count.samples[0].value == 100

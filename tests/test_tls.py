@@ -10,8 +10,8 @@ import pytest
 
 from tests.origins.certs import certs
 from tests.origins.hello import parse_client_hello
+from tests.origins.holding import SlowOnce
 from tests.origins.tls import TlsOrigin
-from tests.waiting import until
 
 
 def fingerprint_of(origin):
@@ -50,17 +50,6 @@ def test_every_tls_response_has_its_origins_certificate(crawl, browser, alpn):
     assert crawled.stat("handshake/resumed_count") == resumed > 0
 
 
-class SlowAtFirst(TlsOrigin):
-    """Answers its first request after the 12th."""
-
-    async def _answer(self, request):
-        first = not self.requests
-        reply = await super()._answer(request)
-        if first:
-            await until(lambda: len(self.requests) >= 12)
-        return reply
-
-
 class ResetsAtFirst(TlsOrigin):
     async def _answer(self, request):
         first = not self.requests
@@ -71,7 +60,7 @@ class ResetsAtFirst(TlsOrigin):
 
 
 def test_so_has_one_that_overtakes_the_first_of_its_connection(crawl):
-    with SlowAtFirst(alpn=("h2",)) as origin:
+    with SlowOnce(alpn=("h2",)) as origin:
         crawled = crawl(
             *(f"{origin.url}/{n}" for n in range(12)), CURL_SAFE_WORKERS=1, CONCURRENT_REQUESTS=3
         )

@@ -13,7 +13,9 @@ Pure policy: the clock comes as an argument. Four rules, one above the other:
 - The place of a handshake that failed stays empty until another one is done: an origin that
   has no place left refuses at once, and would refuse many while it completes one.
 - A circuit breaker. An origin whose handshakes fail on and on is left alone for a time that
-  doubles; then one request tries, and its end decides for all.
+  doubles; then one request tries, and its end decides for all. It may take long to say, with a
+  slow answer: after twice that time the next one tries. Whoever wants to go there waits for the
+  end of that, but for an origin that has never answered, or not for a minute.
 """
 
 from __future__ import annotations
@@ -38,9 +40,9 @@ _LONGEST_REST = 60.0
 
 class Answer(enum.Enum):
     GO = enum.auto()
-    #: Until one that is under way has ended, or `Limit.refills_in` is over.
+    #: Until one that is under way has ended, or `Limit.turn_in` is over.
     WAIT = enum.auto()
-    #: The origin is left alone for now.
+    #: The origin is left alone for now, and may be dead.
     REST = enum.auto()
 
 
@@ -98,24 +100,27 @@ class Limit:
         """Seconds until it may be tried again; 0.0 where it does not rest."""
         return 0.0 if self._rests_until is None else max(0.0, self._rests_until - now)
 
-    def refills_in(self, now: float) -> float:
-        """Seconds until the places of those that failed are there again, whatever ends by then;
-        0.0 where there are none."""
-        return max(0.0, self._last_failure + _LOST_FOR - now) if self._failed_since_done else 0.0
+    def turn_in(self, now: float) -> float | None:
+        """Seconds until one that waits should ask again though none has ended meanwhile."""
+        if self._rests_until is not None:
+            return self.rests_for(now)
+        return self._last_failure + _LOST_FOR - now if self._places_lost(now) else None
 
     def ask(self, now: float) -> Answer:
         """Whether one more handshake may begin."""
         if self._rests_until is not None:
-            return Answer.REST if self._trial or now < self._rests_until else Answer.GO
+            if now >= self._rests_until:
+                return Answer.GO
+            return Answer.WAIT if self.done and self._rest < _LONGEST_REST else Answer.REST
         if not self.under_way or self.under_way + self._places_lost(now) < self.value:
             return Answer.GO
         return Answer.WAIT
 
     def _places_lost(self, now: float) -> int:
         """Those of handshakes that failed beside others: what took them is still there."""
-        return self._failed_since_done if self.refills_in(now) else 0
+        return self._failed_since_done if now < self._last_failure + _LOST_FOR else 0
 
-    def begin(self) -> Attempt:
+    def begin(self, now: float) -> Attempt:
         self.under_way += 1
         attempt = Attempt(self.under_way)
         if self._is_untested and self._probe is None and attempt.rank == self.value:
@@ -123,13 +128,14 @@ class Limit:
             self._probe = attempt
         if self._rests_until is not None:
             self._trial = attempt
+            self._open(now)
         return attempt
 
     def end(self, attempt: Attempt) -> None:
         """It is over, whatever came of it: say `succeed` or `fail` before."""
         self.under_way -= 1
-        if attempt is self._trial:
-            self._trial = None
+        if attempt is self._trial:  # and has said nothing
+            self._trial, self._rests_until = None, 0.0
         if attempt is self._probe:
             self._probe = None
 
@@ -143,7 +149,7 @@ class Limit:
         if attempt is not None and attempt is self._probe:
             self._failed_probes = max(0, self._failed_probes - 2)
         if self._rests_until is not None:
-            self._rests_until, self._rest = None, 0.0
+            self._trial, self._rests_until, self._rest = None, None, 0.0
             self._limit = self._floor
         elif 2 * self.under_way >= self._limit:
             self._done_since_raise += 1
@@ -163,7 +169,7 @@ class Limit:
             self._is_untested = True
 
     def fail(self, attempt: Attempt | None, now: float) -> bool:
-        """Whether this one opened the breaker."""
+        """Whether this one opened the breaker, or left it open."""
         if attempt is not None:
             self._failed_probes += attempt is self._probe
             # It says nothing against fewer than there were.
@@ -173,7 +179,10 @@ class Limit:
         self._failed_since_done += 1
         self._last_failure = now
         if self._rests_until is not None:
-            return attempt is not None and attempt is self._trial and self._open(now)
+            if attempt is None or attempt is not self._trial:
+                return False
+            self._trial = None
+            return True
         if attempt is None or (self.done and attempt.rank > self._floor):
             return False
         if not self._failures_in_a_row:
@@ -181,9 +190,9 @@ class Limit:
         self._failures_in_a_row += 1
         if self._failures_in_a_row < _HOPELESS or now - self._first_failure < _HOPELESS_AFTER:
             return False
-        return self._open(now)
+        self._open(now)
+        return True
 
-    def _open(self, now: float) -> bool:
+    def _open(self, now: float) -> None:
         self._rest = min(_LONGEST_REST, 2 * self._rest or _FIRST_REST)
         self._rests_until = now + self._rest
-        return True

@@ -76,8 +76,8 @@ class Pool:
         self._figures = figures
         self._give_up = give_up
         self._waiting: deque[Job] = deque()
-        # When those that wait at a gate are to be looked at though nothing has ended.
-        self._refills: dict[Gate, Timer] = {}
+        # Those at whose gate somebody may go on at a time, whatever ends before.
+        self._turns: dict[Gate, tuple[float, Timer]] = {}
         # Those that each need a worker to itself.
         self._suspects: deque[Job] = deque()
         self._last_id = 0
@@ -138,9 +138,9 @@ class Pool:
         self._supervisor.recycle(worker, why, at_once=True)
 
     async def close(self) -> None:
-        for timer in self._refills.values():
+        for _, timer in self._turns.values():
             timer.cancel()
-        self._refills.clear()
+        self._turns.clear()
         await self._supervisor.close()
 
     def _assign(self, job: Job) -> None:
@@ -170,10 +170,10 @@ class Pool:
         now = time.monotonic()
         answer = gate.limit.ask(now)
         if answer is Answer.GO:
-            job.attempt = gate.limit.begin()
+            job.attempt = gate.limit.begin(now)
         elif answer is Answer.WAIT:
             gate.waiting.append(job)
-            self._serve_refilled(gate, gate.limit.refills_in(now))
+            self._serve_in_turn(gate, now)
         else:
             job.future.set_exception(gate.resting(now))
         return answer is Answer.GO
@@ -194,15 +194,22 @@ class Pool:
             job.attempt = None
         self._serve_gate(gate)
 
-    def _serve_refilled(self, gate: Gate, seconds: float) -> None:
-        """Serve those that wait there then: what is under way may take much longer."""
+    def _serve_in_turn(self, gate: Gate, now: float) -> None:
+        """What is under way may take much longer than those that wait there have to."""
+        wait = gate.limit.turn_in(now)
+        if wait is None:
+            return
+        if gate in self._turns:
+            due, timer = self._turns[gate]
+            if due <= now + wait:
+                return
+            timer.cancel()
 
         def serve() -> None:
-            del self._refills[gate]
+            del self._turns[gate]
             self._serve_gate(gate)
 
-        if seconds and gate not in self._refills:
-            self._refills[gate] = self._loop.call_later(seconds, serve)
+        self._turns[gate] = now + wait, self._loop.call_later(wait, serve)
 
     def _serve_gate(self, gate: Gate) -> None:
         if not gate.waiting:

@@ -21,3 +21,18 @@ class HoldingOrigin(TlsOrigin):
         if request.path == "/held":
             await until(self.release.is_set)
         return reply
+
+
+class SlowOnce(TlsOrigin):
+    """Answers this one of its requests, counted from 0, once there are eleven more."""
+
+    def __init__(self, slow: int = 0, **options: Any) -> None:
+        super().__init__(**options)
+        self._slow = slow
+
+    async def _answer(self, request: SeenRequest) -> Reply:
+        number = len(self.requests)
+        reply = await super()._answer(request)
+        if number == self._slow:
+            await until(lambda: len(self.requests) > number + 11)
+        return reply
