@@ -278,13 +278,13 @@ def test_a_dead_origin_rests(crawl):
     assert f"The TLS handshakes with {dead.url} fail one after the other (syscall)" in crawled.log
 
 
-def is_out(crawl, openings):
+def is_out(number, crawl, openings):
     """From its fifth connection on, until the breaker has opened so often."""
-    return lambda number: number > 3 and crawl().log.count(BREAKER_OPENS) < openings
+    return number > 3 and crawl.log.count(BREAKER_OPENS) < openings
 
 
 def test_no_page_is_lost_when_an_origin_is_out_for_some_seconds(start_crawl):
-    with TlsOrigin(drop=is_out(lambda: crawl, 3), requests_per_connection=1) as origin:
+    with TlsOrigin(drop=lambda n: is_out(n, crawl, 3), requests_per_connection=1) as origin:
         crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(300)))
         crawled = crawl.finish()
     assert crawled.errors == []
@@ -293,7 +293,7 @@ def test_no_page_is_lost_when_an_origin_is_out_for_some_seconds(start_crawl):
 
 
 def test_the_others_do_not_wait_for_a_slow_answer_to_the_one_that_tries(start_crawl):
-    with SlowOnce(4, drop=is_out(lambda: crawl, 1), requests_per_connection=1) as origin:
+    with SlowOnce(4, drop=lambda n: is_out(n, crawl, 1), requests_per_connection=1) as origin:
         crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(40)))
         crawled = crawl.finish()
     assert crawled.errors == []

@@ -14,8 +14,8 @@ Pure policy: the clock comes as an argument. Four rules, one above the other:
   has no place left refuses at once, and would refuse many while it completes one.
 - A circuit breaker. An origin whose handshakes fail on and on is left alone for a time that
   doubles; then one request tries, and its end decides for all. It may take long to say, with a
-  slow answer: after twice that time the next one tries. Whoever wants to go there waits for the
-  end of that, but for an origin that has never answered, or not for a minute.
+  slow answer: after twice that time the next one tries. The others wait meanwhile; but they are
+  told that it rests where it has never completed a handshake, or not for a minute: it may be dead.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Limit:
             self._probe = attempt
         if self._rests_until is not None:
             self._trial = attempt
-            self._open(now)
+            self._leave_alone(now)
         return attempt
 
     def end(self, attempt: Attempt) -> None:
@@ -190,9 +190,9 @@ class Limit:
         self._failures_in_a_row += 1
         if self._failures_in_a_row < _HOPELESS or now - self._first_failure < _HOPELESS_AFTER:
             return False
-        self._open(now)
+        self._leave_alone(now)
         return True
 
-    def _open(self, now: float) -> None:
+    def _leave_alone(self, now: float) -> None:
         self._rest = min(_LONGEST_REST, 2 * self._rest or _FIRST_REST)
         self._rests_until = now + self._rest

@@ -76,7 +76,7 @@ class Pool:
         self._figures = figures
         self._give_up = give_up
         self._waiting: deque[Job] = deque()
-        # Those at whose gate somebody may go on at a time, whatever ends before.
+        # When to serve those that wait at a gate, should nothing end before.
         self._turns: dict[Gate, tuple[float, Timer]] = {}
         # Those that each need a worker to itself.
         self._suspects: deque[Job] = deque()
@@ -195,7 +195,7 @@ class Pool:
         self._serve_gate(gate)
 
     def _serve_in_turn(self, gate: Gate, now: float) -> None:
-        """What is under way may take much longer than those that wait there have to."""
+        """When its limit lets one more through: what is under way may take much longer."""
         wait = gate.limit.turn_in(now)
         if wait is None:
             return
