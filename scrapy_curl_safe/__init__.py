@@ -1,7 +1,7 @@
 """Scrapy downloads through a pool of curl_cffi subprocesses.
 
-The public names are loaded when they are asked for: a worker imports this package, and
-must never import Scrapy.
+The public names are loaded when they are first used: a worker imports this package, and must never
+import Scrapy.
 """
 
 from __future__ import annotations
@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .addon import Addon
-    from .errors import ConnectionDiedError, HandshakeError, WorkerCrashedError
+    from .exceptions import (
+        ConnectionDiedError,
+        HandshakeError,
+        OriginUnavailableError,
+        WorkerCrashedError,
+    )
     from .handler import CurlSafeDownloadHandler
     from .middleware import HandshakeRetryMiddleware
     from .monitor import HandshakeMonitor
@@ -24,6 +29,7 @@ __all__ = [
     "HandshakeError",
     "HandshakeMonitor",
     "HandshakeRetryMiddleware",
+    "OriginUnavailableError",
     "RandomBrowserMiddleware",
     "WorkerCrashedError",
 ]
@@ -32,13 +38,14 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "Addon": "addon",
-    "ConnectionDiedError": "errors",
+    "ConnectionDiedError": "exceptions",
     "CurlSafeDownloadHandler": "handler",
-    "HandshakeError": "errors",
+    "HandshakeError": "exceptions",
     "HandshakeMonitor": "monitor",
     "HandshakeRetryMiddleware": "middleware",
+    "OriginUnavailableError": "exceptions",
     "RandomBrowserMiddleware": "random_browser",
-    "WorkerCrashedError": "errors",
+    "WorkerCrashedError": "exceptions",
 }
 
 

@@ -13,12 +13,13 @@ from .settings import Settings
 class Addon:
     """Turns on the download handler, the middleware and the monitor.
 
-    What is set already wins: a handler for one of the schemes, another order of the
-    middleware, or None in place of any of the three.
+    What is set already wins: a handler for one of the schemes, another order of the middleware, or
+    None in place of any of the three.
     """
 
     def update_settings(self, settings: BaseSettings) -> None:
-        """
+        """Set the components.
+
         Raises:
             ValueError: a setting is wrong; Scrapy then does not start the crawl.
         """

@@ -1,13 +1,13 @@
 """Scrapy's Request in, Scrapy's Response out.
 
-The way of a request: from here to `pool.pool`, through `link` to `worker.server` and a
-`worker.download` there; its outcome comes back the same way, and ends in `reception`.
+The way of a request: `build_request` makes of it what the pool sends (`_crawl.request`),
+`Pool.fetch` has a worker download it (`_pool.pool`), `_worker.server` and `_worker.download` do
+that there, and `ResponseAssembler` makes the response (`_crawl.response`).
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from scrapy import Request
 from scrapy.crawler import Crawler
@@ -16,41 +16,23 @@ from scrapy.http import Response
 from scrapy.utils.httpobj import urlparse_cached
 from scrapy.utils.misc import build_from_crawler, load_object
 
-from .compat import all_options
-from .errors import (
-    ConnectionDiedError,
-    HandshakeError,
-    WorkerCrashedError,
-    classify,
-    download_error,
-)
-from .identity import make_headers, make_profile, origin_of
-from .meta import AVOID, CRASHES, FRESH, RETRIES, request_options, start_anew_if_given_up
-from .pool.gate import Route
-from .pool.job import Job, Result
-from .reception import Reception, info_of, is_heard
-from .shared import Shared, close_crawl
-from .wire import (
-    Cancelled,
-    Done,
-    Fetch,
-    Profile,
-    Refused,
-    TooLarge,
-    Transfer,
-    encode_profile,
-)
+from ._crawl.context import CrawlContext
+from ._crawl.errors import pool_error
+from ._crawl.meta import AVOID, CRASHES, reset_if_given_up
+from ._crawl.profile import origin_of
+from ._crawl.request import QUARANTINE_AFTER_CRASHES, build_request, options_of
+from ._crawl.response import ResponseAssembler
+from ._crawl.scrapy_api import close_crawl, default_handler_path
+from ._pool.errors import PoolError
+from .exceptions import WorkerCrashedError
 
 logger = logging.getLogger(__name__)
-
-# A request that was in flight in so many workers as they died must be alone in the next.
-_MOST_CRASHES = 2
 
 
 class CurlSafeDownloadHandler:
     """Downloads http and https URLs through the pool of worker processes.
 
-    See https://docs.scrapy.org/en/latest/topics/download-handlers.html
+    See https://docs.scrapy.org/en/latest/topics/download-handlers.html.
     """
 
     #: Built when the crawl starts, so that the workers start along with the spider.
@@ -58,13 +40,12 @@ class CurlSafeDownloadHandler:
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
-        self._own: dict[str, Any] = {}
-        self._dataloss_warned = False
+        self._scrapy_handlers: dict[str, object] = {}
         try:
-            self._shared = Shared.enter(crawler)
+            self._context = CrawlContext.acquire(crawler)
         except ValueError as error:
             # Scrapy goes on without a handler that cannot be built: all requests would fail.
-            logger.error("Closing the crawl, a setting is wrong: %s", error)
+            logger.error("A setting is wrong: %s. The crawl is closed", error)
             close_crawl(crawler, "curl_safe_bad_setting")
             raise
 
@@ -73,154 +54,67 @@ class CurlSafeDownloadHandler:
         return cls(crawler)
 
     async def download_request(self, request: Request) -> Response:
-        """
+        """Download a request.
+
         Raises:
             ValueError: the request cannot be sent as it is.
-            HandshakeError: no TLS connection came up, or none was tried now.
-            WorkerCrashedError: the worker died with the request in flight.
+            HandshakeError: no TLS connection to the origin came up.
+            OriginUnavailableError: none was tried, since the origin's circuit breaker is open.
+            ConnectionDiedError: the origin closed idle connections as the request went out.
+            WorkerCrashedError: the worker exited with the request in flight.
             CannotResolveHostError, DownloadConnectionRefusedError, DownloadTimeoutError,
             DownloadCancelledError, ResponseDataLossError, UnsupportedURLSchemeError,
-            DownloadFailedError, StopDownload: as Scrapy's own handlers do.
+            DownloadFailedError, StopDownload: as Scrapy's own handlers raise them.
         """
         request.meta.pop("curl_safe_info", None)
-        start_anew_if_given_up(request.meta)
-        if self._shared.settings.compat:
-            options = all_options(request.meta, self._crawler.spider)
-        else:
-            options = request_options(request.meta)
+        reset_if_given_up(request.meta)
+        options = options_of(request, self._context)
         if options is False:
             return await self._download_by_scrapy(request)
-        figures = self._shared.figures
-        figures.request()
-        reception = Reception(self._crawler, request)
-        job = self._job(request, options, reception)
+        self._context.stats.request()
+        assembler = ResponseAssembler(request, self._context)
+        pool_request = build_request(request, options, self._context, assembler)
         try:
-            result = await self._shared.pool.fetch(job)
-        except WorkerCrashedError as error:
-            self._count_crash(request, error)
-            raise
-        return self._response(request, reception, result)
+            result = await self._context.pool.fetch(pool_request)
+        except PoolError as error:
+            raise self._without_outcome(request, error) from error
+        response = assembler.finish(result)
+        self._context.origins.response_received(pool_request.origin.route)
+        return response
 
     async def close(self) -> None:
-        for handler in self._own.values():
-            await handler.close()
-        await self._shared.leave()
+        for handler in self._scrapy_handlers.values():
+            await handler.close()  # type: ignore[attr-defined]
+        await self._context.release()
 
     async def _download_by_scrapy(self, request: Request) -> Response:
         scheme = urlparse_cached(request).scheme
-        if scheme not in self._own:
-            path = self._crawler.settings["DOWNLOAD_HANDLERS_BASE"][scheme]
+        if scheme not in self._scrapy_handlers:
+            path = default_handler_path(self._crawler, scheme)
             try:
-                self._own[scheme] = build_from_crawler(load_object(path), self._crawler)
+                handler = build_from_crawler(load_object(path), self._crawler)
             except NotConfigured as error:
                 raise NotSupported(f"Scrapy's own handler for {scheme}: {error}") from error
-        response: Response = await self._own[scheme].download_request(request)
+            self._scrapy_handlers[scheme] = handler
+        response: Response = await self._scrapy_handlers[scheme].download_request(request)  # type: ignore[attr-defined]
         return response
 
-    # The way there
-
-    def _job(self, request: Request, options: dict[str, Any], reception: Reception) -> Job:
-        settings, meta = self._shared.settings, request.meta
-        profile, encoded = self._profile(request, options)
-        fail_on_dataloss = meta.get("download_fail_on_dataloss", settings.download_fail_on_dataloss)
-        timeout = options.get("timeout", meta.get("download_timeout", settings.download_timeout))
-        fetch = Fetch(
-            id=0,
-            method=request.method,
-            url=request.url,
-            headers=make_headers(request, options, profile),
-            profile=encoded,
-            timeout=float(timeout),
-            maxsize=int(meta.get("download_maxsize", settings.download_maxsize)),
-            warnsize=int(meta.get("download_warnsize", settings.download_warnsize)),
-            keep_partial=not fail_on_dataloss,
-            stream=is_heard(self._crawler),
-            tell_tls=settings.downloader_client_tls_verbose_logging,
-            fresh=meta.pop(FRESH, False),
-        )
-        origin = origin_of(request)
-        return Job(
-            fetch,
-            request.body,
-            key=(origin, encoded),
-            listener=reception,
-            route=Route(origin, profile.proxy) if request.url.startswith("https:") else None,
-            avoid=meta.pop(AVOID, None),
-            alone=meta.get(CRASHES, 0) >= _MOST_CRASHES,
-        )
-
-    def _profile(self, request: Request, options: dict[str, Any]) -> tuple[Profile, bytes]:
-        meta = request.meta
-        if not options and not meta.get("proxy") and meta.get("bindaddress") is None:
-            return self._shared.profile, self._shared.encoded_profile
-        profile = make_profile(request, options, self._shared.settings)
-        return profile, encode_profile(profile)
-
-    # The way back
-
-    def _response(self, request: Request, reception: Reception, result: Result) -> Response:
-        outcome = result.outcome
-        if isinstance(outcome, Refused):
-            raise ValueError(f"{request} cannot be sent: {outcome.detail}")
-        stop = None
-        if outcome is None:
-            transfer, response, stop = reception.stopped()
-        elif isinstance(outcome, Done):
-            transfer, response = outcome.transfer, reception.done(outcome, result.body)
-        else:
-            raise self._error(request, reception, result)
-        request.meta.pop(CRASHES, None)
-        self._count(request, transfer)
-        self._shared.figures.response(transfer)
-        attempt = 1 + request.meta.get("retry_times", 0) + request.meta.get(RETRIES, 0)
-        request.meta["curl_safe_info"] = info_of(transfer, result.worker.slot, attempt)
-        if stop is not None and stop.fail:
-            raise stop
-        return response
-
-    def _error(self, request: Request, reception: Reception, result: Result) -> Exception:
-        failed = result.outcome
-        assert failed is not None
-        assert not isinstance(failed, (Done, Refused, Cancelled))
-        if isinstance(failed, TooLarge):
-            self._count(request, failed.transfer)
-            return reception.too_large(failed)
-        transfer, origin = failed.transfer, origin_of(request)
-        kind = classify(failed.code, failed.detail, during_handshake=failed.in_handshake)
-        error = download_error(failed.code, failed.detail, kind, origin)
-        self._count(request, transfer, kind if isinstance(error, HandshakeError) else None)
-        if isinstance(error, (HandshakeError, ConnectionDiedError)):
-            request.meta[AVOID] = result.worker.slot
-        if isinstance(error, ConnectionDiedError):
-            request.meta[FRESH] = True
-        if kind == "local":
-            self._shared.pool.retire(result.worker, failed.detail)
-        if failed.code == 18 and not self._dataloss_warned:
-            self._dataloss_warned = True
-            logger.warning(
-                "The body of %s ended early. To get such responses all the same set "
-                "DOWNLOAD_FAIL_ON_DATALOSS = False. (Said once.)",
-                request.url,
-            )
+    def _without_outcome(self, request: Request, reason: PoolError) -> Exception:
+        error = pool_error(reason, origin_of(request))
+        if isinstance(error, WorkerCrashedError) and error.worker is not None:
+            self._count_crash(request, error)
         return error
 
     def _count_crash(self, request: Request, error: WorkerCrashedError) -> None:
-        if error.worker is None:
-            return
         request.meta[AVOID] = error.worker
         request.meta[CRASHES] = crashes = request.meta.get(CRASHES, 0) + 1
         if error.alone:
             logger.error("%s ended even the worker that it had for itself: %s", request, error)
-        elif crashes == _MOST_CRASHES:
-            self._shared.figures.request_quarantined()
+        elif crashes == QUARANTINE_AFTER_CRASHES:
+            self._context.stats.request_quarantined()
             logger.warning(
-                "%s was in flight in %d workers as they died: from here on it has a worker "
-                "for itself",
+                "%s was in flight in %d workers as they died. From here on it gets a worker for "
+                "itself",
                 request,
                 crashes,
             )
-
-    def _count(self, request: Request, transfer: Transfer, failed: str | None = None) -> None:
-        self._shared.figures.transferred(transfer)
-        if request.url.startswith("https:"):
-            self._shared.figures.handshakes(transfer, failed)

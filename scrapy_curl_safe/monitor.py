@@ -1,5 +1,5 @@
-"""How the handshakes are doing: a line in the log every interval and at the end, and figures
-for Prometheus."""
+"""Reports how the handshakes are doing: a line in the log every interval and at the end, and
+metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -11,33 +11,40 @@ from scrapy.crawler import Crawler
 from scrapy.exceptions import NotConfigured
 from scrapy.utils.asyncio import create_looping_call
 
-from .pool.gate import Gate
+from ._crawl.context import context_of
+from ._crawl.scrapy_api import close_crawl
+from ._ipc.failures import FailureKind
+from ._pool.origins import Origin
 from .settings import Settings
-from .shared import close_crawl, shared_by
 
 if TYPE_CHECKING:
-    from .prometheus import MetricsServer
+    from ._crawl.metrics_server import MetricsServer
 
 logger = logging.getLogger(__name__)
 
-# Of fewer handshakes than this, a share says nothing.
+# A share of fewer handshakes says nothing.
 _LEAST_HANDSHAKES = 10
 
-# How many origins the line and the table at the end name.
+# Origins that are named.
 _IN_LINE = 3
 _IN_TABLE = 10
 
 # What may help, by the kind of most failures.
 _ADVICE = {
-    "syscall": "something on the way closes connections: the origin or a proxy may allow fewer at "
-    "once (CONCURRENT_REQUESTS_PER_DOMAIN) or refuse this address; another proxy tells them apart",
-    "timeout": "connections are taken and not answered: the origin or a proxy is overloaded or "
-    "drops packets; fewer at once (CONCURRENT_REQUESTS_PER_DOMAIN) or a longer DOWNLOAD_TIMEOUT",
-    "alert": "the origin refuses this browser's handshake: try another CURL_SAFE_IMPERSONATE",
-    "protocol": "what answers there speaks no TLS: check the scheme and the port of the URLs",
-    "certificate": "the origin's certificate is not trusted here: see DOWNLOAD_VERIFY_CERTIFICATES",
-    "local": "this machine has run out of descriptors, ports or threads: see ulimit -n, or lower "
-    "CONCURRENT_REQUESTS",
+    FailureKind.SYSCALL: "something on the way closes connections: the origin or a proxy may allow "
+    "fewer at once (CONCURRENT_REQUESTS_PER_DOMAIN) or refuse this address; another proxy tells "
+    "them apart",
+    FailureKind.TIMEOUT: "connections are taken and not answered: the origin or a proxy is "
+    "overloaded or drops packets; fewer at once (CONCURRENT_REQUESTS_PER_DOMAIN) or a longer "
+    "DOWNLOAD_TIMEOUT",
+    FailureKind.ALERT: "the origin refuses this browser's handshake: try another "
+    "CURL_SAFE_IMPERSONATE",
+    FailureKind.PROTOCOL: "what answers there speaks no TLS: check the scheme and the port of the "
+    "URLs",
+    FailureKind.CERTIFICATE: "the origin's certificate is not trusted here: see "
+    "DOWNLOAD_VERIFY_CERTIFICATES",
+    FailureKind.LOCAL: "this machine has run out of descriptors, ports or threads: see ulimit -n, "
+    "or lower CONCURRENT_REQUESTS",
 }
 
 
@@ -79,8 +86,8 @@ class HandshakeMonitor:
         if self._task is not None and self._task.running:
             self._task.stop()
         self._report(spider)
-        shared = shared_by(self._crawler)
-        if shared is not None and (worst := shared.pool.gates.worst(_IN_TABLE)):
+        context = context_of(self._crawler)
+        if context is not None and (worst := context.origins.worst(_IN_TABLE)):
             logger.info("%s", _table(worst), extra={"spider": spider})
 
     def _interval_ended(self, spider: Spider) -> None:
@@ -89,10 +96,10 @@ class HandshakeMonitor:
             close_crawl(self._crawler, "curl_safe_handshake_failures")
 
     def _report(self, spider: Spider) -> bool:
-        """Log the line; whether so many failed that the spider is to be closed."""
-        shared = shared_by(self._crawler)
-        if shared is not None:
-            shared.figures.set_rates()
+        """Log the line, and return whether so many failed that the spider is to be closed."""
+        context = context_of(self._crawler)
+        if context is not None:
+            context.stats.set_rates()
         extra = {"spider": spider}
         done, failed = (
             self._count("handshake/success_count"),
@@ -101,8 +108,8 @@ class HandshakeMonitor:
         new_done, new_failed = done - self._done, failed - self._failed
         self._done, self._failed = done, failed
         line = self._line(done, failed, new_done, new_failed)
-        if shared is not None:
-            line += _limits(shared.pool.gates.lowered())
+        if context is not None:
+            line += _limits(context.origins.limited())
         logger.info("%s", line, extra=extra)
         if new_done + new_failed < _LEAST_HANDSHAKES:
             return False
@@ -116,13 +123,13 @@ class HandshakeMonitor:
                 100 * self._settings.failure_rate_warning,
                 extra=extra,
             )
-            if shared is not None and (worst := shared.pool.gates.worst(1)):
+            if context is not None and (worst := context.origins.worst(1)):
                 logger.warning("%s", _advice(worst[0]), extra=extra)
         return 0 < self._settings.failure_rate_close < rate
 
     def _line(self, done: int, failed: int, new_done: int, new_failed: int) -> str:
-        shared = shared_by(self._crawler)
-        alive = shared.pool.workers_alive if shared is not None else 0
+        context = context_of(self._crawler)
+        alive = context.pool.workers_alive if context is not None else 0
         kinds = ", ".join(f"{count} {kind}" for kind, count in self._kinds())
         share = f" = {failed / (done + failed):.1%}" if failed else ""
         return (
@@ -152,7 +159,7 @@ def _metrics_server(crawler: Crawler, port: int | None) -> MetricsServer | None:
         return None
     wrong = f"CURL_SAFE_PROMETHEUS_PORT is {port!r}: it takes"
     try:
-        from .prometheus import MetricsServer  # noqa: PLC0415
+        from ._crawl.metrics_server import MetricsServer  # noqa: PLC0415
     except ImportError as error:
         raise ValueError(
             f"{wrong} the package prometheus-client, which is not there "
@@ -164,33 +171,34 @@ def _metrics_server(crawler: Crawler, port: int | None) -> MetricsServer | None:
         raise ValueError(f"{wrong} a port of 127.0.0.1 that can be had: {error}") from error
 
 
-def _limits(lowered: list[Gate]) -> str:
-    if not lowered:
+def _limits(limited: list[Origin]) -> str:
+    if not limited:
         return ""
     named = [
-        f"{gate.route} {'rests' if gate.limit.is_open else gate.limit.value}"
-        for gate in lowered[:_IN_LINE]
+        f"{origin.route} {'unavailable' if origin.breaker.is_open else origin.limit.value}"
+        for origin in limited[:_IN_LINE]
     ]
-    more = f" and {len(lowered) - _IN_LINE} more" if len(lowered) > _IN_LINE else ""
+    more = f" and {len(limited) - _IN_LINE} more" if len(limited) > _IN_LINE else ""
     return f"; limits: {', '.join(named)}{more}"
 
 
-def _advice(gate: Gate) -> str:
-    (kind, count), *_ = gate.failures.most_common(1)
+def _advice(origin: Origin) -> str:
+    (kind, count), *_ = origin.failures.most_common(1)
     return (
-        f"Most fail with {gate.route}, {count} by {kind} (limit now {gate.limit.value}): "
+        f"Most fail with {origin.route}, {count} by {kind.value} "
+        f"(limit now {origin.limit.value}): "
         f"{_ADVICE[kind]}"
     )
 
 
-def _table(worst: list[Gate]) -> str:
+def _table(worst: list[Origin]) -> str:
     rows = [("origin", "done", "failed", "share", "limit", "kinds")]
-    for gate in worst:
-        failed, done = gate.failures.total(), gate.limit.done
-        kinds = ", ".join(f"{count} {kind}" for kind, count in gate.failures.most_common())
+    for origin in worst:
+        failed, done = origin.failures.total(), origin.handshakes_done
+        kinds = ", ".join(f"{n} {kind.value}" for kind, n in origin.failures.most_common())
         share = f"{failed / (done + failed):.1%}"
-        limit = str(gate.limit.value) if gate.limit.is_lowered else "-"
-        rows.append((str(gate.route), str(done), str(failed), share, limit, kinds))
+        limit = str(origin.limit.value) if origin.limit.is_lowered else "-"
+        rows.append((str(origin.route), str(done), str(failed), share, limit, kinds))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(

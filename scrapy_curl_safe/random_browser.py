@@ -9,8 +9,8 @@ from typing import Any
 from scrapy import Request
 from scrapy.crawler import Crawler
 
-from .compat import foreign_options
-from .meta import PICKED
+from ._crawl.compat import foreign_options
+from ._crawl.meta import PICKED
 from .settings import Settings
 
 # A request that sets any of these has a browser already.

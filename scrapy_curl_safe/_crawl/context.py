@@ -1,0 +1,158 @@
+"""What the handlers of one crawler share, since Scrapy builds a handler for each scheme."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from scrapy import Request, signals
+from scrapy.crawler import Crawler
+
+from .._ipc.messages import Hello, encode_profile
+from .._pool.origins import OriginRegistry
+from .._pool.pool import Pool
+from .._pool.supervisor import WorkerLimits
+from ..settings import Settings
+from .event_loop import running_event_loop
+from .profile import make_profile
+from .scrapy_api import close_crawl
+from .stats import CrawlStats
+
+logger = logging.getLogger(__name__)
+
+# Curl sessions of a worker: enough for a pool of proxies, few enough that idle ones (23 kB and
+# ten wake-ups a second each) do not show.
+_MOST_SESSIONS = 64
+_LEAST_CONNECTIONS = 64
+_LONGEST_HEARTBEAT_INTERVAL_SECONDS = 1.0
+
+_contexts: WeakKeyDictionary[Crawler, CrawlContext] = WeakKeyDictionary()
+_registries: WeakKeyDictionary[Crawler, OriginRegistry] = WeakKeyDictionary()
+
+
+class CrawlContext:
+    """Settings, stats, origins and pool of a crawler.
+
+    Args:
+        crawler: whose they are.
+
+    Attributes:
+        profile: of a request that asks for nothing of its own.
+
+    Raises:
+        ValueError: a setting is wrong.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        assert crawler.stats is not None
+        self.crawler = crawler
+        self._users = 0
+        self._warned_of_dataloss = False
+        self.settings = settings = Settings.load(crawler.settings)
+        loop = running_event_loop()
+        self.stats = CrawlStats(crawler.stats, loop.call_soon)
+        self.origins = origins_of(crawler, settings)
+        self.profile = make_profile(Request("data:,"), {}, settings)
+        self.encoded_profile = encode_profile(self.profile)
+        self.pool = Pool(
+            loop,
+            self._hello(),
+            WorkerLimits(
+                count=settings.workers,
+                hang_timeout_seconds=settings.worker_hang_timeout,
+                max_requests=settings.worker_max_requests,
+                max_memory_mb=settings.worker_max_memory_mb,
+                requests_at_once=settings.concurrent_requests,
+            ),
+            self.origins,
+            adaptive=settings.adaptive,
+            active_size_bytes=settings.scraper_slot_max_active_size,
+            events=self.stats,
+            on_exhausted=self._on_exhausted,
+        )
+        # The stats are dumped before the handlers are closed.
+        crawler.signals.connect(self.stats.set_rates, signals.spider_closed)
+        # Not before: a crawl that fails on its way there closes no handler.
+        crawler.signals.connect(self._spider_opened, signals.spider_opened)
+
+    @classmethod
+    def acquire(cls, crawler: Crawler) -> CrawlContext:
+        """Return the context of a crawler, made if need be; each caller releases it once."""
+        context = _contexts.get(crawler)
+        if context is None:
+            context = _contexts[crawler] = cls(crawler)
+        context._users += 1
+        return context
+
+    async def release(self) -> None:
+        """Stop the workers if this was the last user."""
+        self._users -= 1
+        if not self._users:
+            del _contexts[self.crawler]
+            await self.pool.close()
+
+    def warn_of_dataloss(self, request: Request) -> None:
+        """Log once how to get responses whose body ended early."""
+        if self._warned_of_dataloss:
+            return
+        self._warned_of_dataloss = True
+        logger.warning(
+            "The body of %s ended early, and so its download failed. To get such responses, set "
+            "DOWNLOAD_FAIL_ON_DATALOSS = False. (Logged once.)",
+            request.url,
+        )
+
+    def _spider_opened(self) -> None:
+        self.pool.start()
+        # What is loaded by now stays, and a full round of the garbage collector need not look at
+        # it, which takes a tenth of a crawl's time. Once a process: what is there at the start of
+        # another crawl may be garbage of the first.
+        if not gc.get_freeze_count():
+            gc.freeze()
+
+    def _hello(self) -> Hello:
+        settings = self.settings
+        interval = min(_LONGEST_HEARTBEAT_INTERVAL_SECONDS, settings.worker_hang_timeout / 4)
+        return Hello(
+            profiles=self._profiles(),
+            heartbeat_interval_seconds=interval,
+            max_sessions=_MOST_SESSIONS,
+            # A worker may have all that is in flight. (By default libcurl keeps four for each
+            # transfer that runs at the moment one ends, so after a lull it would close most.)
+            max_connections=max(_LEAST_CONNECTIONS, settings.concurrent_requests),
+            max_memory_mb=settings.worker_max_memory_mb,
+        )
+
+    def _profiles(self) -> list[tuple[str, bytes]]:
+        browsers = [
+            (f"CURL_SAFE_BROWSERS has {browser!r}", self._encoded({"impersonate": browser}))
+            for browser in self.settings.browsers
+        ]
+        default = f"CURL_SAFE_IMPERSONATE is {self.settings.impersonate!r}"
+        return [(default, self.encoded_profile), *browsers]
+
+    def _encoded(self, options: dict[str, Any]) -> bytes:
+        return encode_profile(make_profile(Request("data:,"), options, self.settings))
+
+    def _on_exhausted(self, reason: str) -> None:
+        logger.error("No worker can be had (%s). The crawl is closed", reason)
+        close_crawl(self.crawler, "curl_safe_no_worker")
+
+
+def context_of(crawler: Crawler) -> CrawlContext | None:
+    """Return the context of a crawler; None if no handler of it is ours."""
+    return _contexts.get(crawler)
+
+
+def origins_of(crawler: Crawler, settings: Settings) -> OriginRegistry:
+    """Return the registry of a crawler's origins, made if need be.
+
+    The middleware has one also where another package's handler downloads.
+    """
+    registry = _registries.get(crawler)
+    if registry is None:
+        most = settings.concurrent_requests or _LEAST_CONNECTIONS
+        registry = _registries[crawler] = OriginRegistry(most, settings.adaptive_floor)
+    return registry

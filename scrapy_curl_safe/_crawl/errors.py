@@ -1,0 +1,85 @@
+"""From a failure kind, or an error of the pool, to the exception that a download raises."""
+
+from __future__ import annotations
+
+from scrapy.exceptions import (
+    CannotResolveHostError,
+    DownloadConnectionRefusedError,
+    DownloadFailedError,
+    DownloadTimeoutError,
+    ResponseDataLossError,
+    UnsupportedURLSchemeError,
+)
+
+from .._ipc.failures import CurlCode, FailureKind
+from .._ipc.messages import Failed
+from .._pool.errors import (
+    FetchTimeoutError,
+    OriginRejectedError,
+    PoolError,
+    UnsendableRequestError,
+    WorkerLostError,
+)
+from ..exceptions import (
+    ConnectionDiedError,
+    HandshakeError,
+    OriginUnavailableError,
+    WorkerCrashedError,
+)
+
+# Handshake kinds are HandshakeErrors; kinds that are in neither are DownloadFailedErrors.
+_EXCEPTIONS: dict[FailureKind, type[Exception]] = {
+    FailureKind.CONNECTION_DIED: ConnectionDiedError,
+    FailureKind.UNSUPPORTED_SCHEME: UnsupportedURLSchemeError,
+    FailureKind.UNRESOLVED: CannotResolveHostError,
+    FailureKind.REFUSED: DownloadConnectionRefusedError,
+    FailureKind.PROXY: DownloadConnectionRefusedError,
+    FailureKind.DOWNLOAD_TIMEOUT: DownloadTimeoutError,
+    FailureKind.DATALOSS: ResponseDataLossError,
+}
+
+
+def download_error(failed: Failed, origin: str) -> Exception:
+    """Return the exception of a failed transfer.
+
+    Args:
+        origin: scheme, host and port of the URL.
+    """
+    if failed.kind.is_handshake:
+        return HandshakeError(failed.kind.value, failed.code, failed.detail, origin)
+    detail = failed.detail
+    if failed.kind is FailureKind.HEADERS_TOO_LARGE:
+        if failed.code == CurlCode.TOO_LARGE and "response headers" not in detail:
+            # libcurl has no text of its own for it.
+            detail = "a response header is larger than libcurl takes"
+        # Built into libcurl: 300 kB in all, 5,000 lines.
+        detail += """; Scrapy's own handler takes more: meta["curl_safe"] = False"""
+    exception = _EXCEPTIONS.get(failed.kind, DownloadFailedError)
+    curl = f"curl: ({failed.code}) " if failed.code else ""
+    return exception(f"{origin}: {curl}{detail}")
+
+
+def pool_error(error: PoolError, origin: str) -> Exception:
+    """Return the exception of a request for which the pool has no outcome.
+
+    Args:
+        origin: scheme, host and port of the URL.
+    """
+    if isinstance(error, OriginRejectedError):
+        last = error.last_failure
+        return OriginUnavailableError(
+            last.kind.value, last.code, str(error), origin, error.open_seconds
+        )
+    if isinstance(error, WorkerLostError):
+        return WorkerCrashedError(
+            str(error),
+            worker=error.slot,
+            exit_status=error.exit_status,
+            hung=error.hung,
+            alone=error.was_alone,
+        )
+    if isinstance(error, FetchTimeoutError):
+        return DownloadTimeoutError(str(error))
+    if isinstance(error, UnsendableRequestError):
+        return ValueError(str(error))
+    return WorkerCrashedError(str(error))

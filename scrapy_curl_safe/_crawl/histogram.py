@@ -1,0 +1,63 @@
+"""A histogram of durations in bounded memory."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+_BUCKETS_PER_DECADE = 48
+# Of the exported histogram: 1 ms, 2.15 ms, 4.64 ms, 10 ms, and so on to 100 s.
+_EXPORTED_BOUNDS = range(-144, 97, 16)
+
+
+class LogHistogram:
+    """Counts durations in logarithmic buckets, each 5 % wider than the one before, so that a
+    percentile is at most 5 % too high.
+
+    Attributes:
+        max: the longest duration, in seconds.
+        total: the sum of all durations, in seconds.
+    """
+
+    _WIDTH = math.log(10) / _BUCKETS_PER_DECADE
+
+    def __init__(self) -> None:
+        self._buckets: Counter[int] = Counter()
+        self._count = 0
+        self.max = 0.0
+        self.total = 0.0
+
+    def __repr__(self) -> str:
+        return f"<LogHistogram of {self._count} durations up to {self.max:.3g} s>"
+
+    def add(self, seconds: float) -> None:
+        self._buckets[math.ceil(math.log(max(seconds, 1e-6)) / self._WIDTH)] += 1
+        self._count += 1
+        self.max = max(self.max, seconds)
+        self.total += seconds
+
+    def percentile(self, share: float) -> float:
+        """Return the duration that this share of all does not exceed; 0.0 if there is none.
+
+        Args:
+            share: from 0 to 1.
+        """
+        needed = share * self._count
+        seen = 0
+        for bucket in sorted(self._buckets):
+            seen += self._buckets[bucket]
+            if seen >= needed:
+                return min(self.max, math.exp(bucket * self._WIDTH))
+        return 0.0
+
+    def cumulative(self) -> list[tuple[float, int]]:
+        """Return bounds in seconds (of three digits), each with how many durations do not exceed
+        it; the last bound is infinite."""
+        counts = [
+            (
+                float(f"{math.exp(bound * self._WIDTH):.3g}"),
+                sum(count for bucket, count in self._buckets.items() if bucket <= bound),
+            )
+            for bound in _EXPORTED_BOUNDS
+        ]
+        return [*counts, (math.inf, self._count)]

@@ -1,0 +1,114 @@
+"""This package's keys of request.meta, and what they may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from .._ipc.messages import HeaderPairs
+from ..settings import parse_http_version, parse_impersonate
+
+# Private keys. Their values are plain, since a request may be kept on disk or in another queue.
+#: How often a request was retried because its handshake failed.
+RETRIES = "curl_safe_retries"
+#: How many workers died with the request in flight.
+CRASHES = "curl_safe_crashes"
+#: The slot of the worker that failed it last.
+AVOID = "curl_safe_avoid"
+#: Whether it needs a new connection, since a reused one died on it.
+FRESH = "curl_safe_fresh"
+#: Whether `dont_retry` was set because no more retries were left.
+GAVE_UP = "curl_safe_gave_up"
+#: Whether RandomBrowserMiddleware picked the browser in `meta["curl_safe"]`.
+PICKED = "curl_safe_picked"
+
+
+def reset_if_given_up(meta: dict[str, Any]) -> None:
+    """Give a request all its retries again that was given up once and is sent all the same, by an
+    errback, say."""
+    if meta.pop(GAVE_UP, False):
+        meta.pop("dont_retry", None)
+        meta.pop(RETRIES, None)
+        meta.pop(CRASHES, None)
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("True or False")
+    return value
+
+
+def _text(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ValueError("a string or None")
+    return value
+
+
+def _mapping(value: Any) -> dict[str, Any] | None:
+    if value is not None and not isinstance(value, dict):
+        raise ValueError("a dict or None")
+    return value
+
+
+def _pairs(value: Any) -> HeaderPairs:
+    try:
+        return [(_bytes(name), _bytes(text)) for name, text in value]
+    except (TypeError, ValueError):
+        raise ValueError("a list of (name, value) pairs of strings or bytes") from None
+
+
+def _bytes(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bytes):
+        return value
+    raise TypeError
+
+
+#: The keys of `meta["curl_safe"]`, each with what returns its checked value or raises ValueError.
+CHECKS: dict[str, Callable[[Any], Any]] = {
+    "impersonate": parse_impersonate,
+    "ja3": _text,
+    "akamai": _text,
+    "extra_fp": _mapping,
+    "http_version": parse_http_version,
+    "verify": _boolean,
+    "default_headers": _boolean,
+    "raw_headers": _pairs,
+}
+
+
+def request_options(meta: Mapping[str, Any]) -> dict[str, Any] | Literal[False]:
+    """Return what `meta["curl_safe"]` asks for, checked; False to keep the request off the pool.
+
+    Keys:
+        impersonate: as `CURL_SAFE_IMPERSONATE`
+        ja3: the ClientHello, as curl_cffi takes it
+        akamai: the HTTP/2 fingerprint, as curl_cffi takes it
+        extra_fp: what else of a fingerprint, as curl_cffi's `ExtraFingerprints` names it
+        http_version: as `CURL_SAFE_HTTP_VERSION`
+        verify: whether the certificate must be valid
+        default_headers: whether the browser's headers are sent, too; `True` unless it is there
+        raw_headers: sent as given, in this order, in place of all other headers
+
+    Raises:
+        ValueError: an unknown key or a bad value, naming it and what it takes.
+    """
+    options = meta.get("curl_safe")
+    if options is None:
+        return {}
+    if options is False:
+        return False
+    if not isinstance(options, dict):
+        raise ValueError(f'meta["curl_safe"] is {options!r}: it takes a dict or False')
+    checked = {}
+    for key, value in options.items():
+        check = CHECKS.get(key)
+        if check is None:
+            known = ", ".join(CHECKS)
+            raise ValueError(f'meta["curl_safe"] has an unknown key {key!r}: it knows {known}')
+        try:
+            checked[key] = check(value)
+        except ValueError as error:
+            raise ValueError(f'meta["curl_safe"][{key!r}] is {value!r}: it takes {error}') from None
+    return checked

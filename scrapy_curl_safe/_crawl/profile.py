@@ -1,0 +1,130 @@
+"""How a request leaves the machine: by which browser, proxy and address. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from functools import lru_cache
+from typing import Any
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
+
+from scrapy import Request
+from scrapy.http import Headers
+from scrapy.utils.httpobj import urlparse_cached
+
+from .._ipc.messages import Profile
+from .._pool.origins import Route
+from ..settings import Settings, parse_bind_address
+from .scrapy_api import add_http_if_no_scheme
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def origin_of(request: Request) -> str:
+    """Return scheme, host and port of the URL (RFC 6454), without credentials."""
+    url = urlparse_cached(request)
+    return _origin(url.scheme, url.netloc)
+
+
+@lru_cache(4096)
+def _origin(scheme: str, netloc: str) -> str:
+    url = SplitResult(scheme, netloc, "", "", "")
+    host = url.hostname or ""
+    if ":" in host:
+        host = f"[{host}]"
+    port = url.port or _DEFAULT_PORTS.get(scheme, 0)
+    return f"{scheme}://{host}:{port}"
+
+
+def route_of(request: Request) -> Route:
+    """Return how a request that says so by Scrapy's own meta keys reaches its origin."""
+    proxy = request.meta.get("proxy")
+    return Route(origin_of(request), _without_credentials(proxy) if proxy else None)
+
+
+def make_profile(request: Request, options: dict[str, Any], settings: Settings) -> Profile:
+    """Make the profile of a request.
+
+    Args:
+        options: of `meta["curl_safe"]`, checked; they win over Scrapy's own meta keys.
+
+    Raises:
+        ValueError: a bad value of one of Scrapy's own meta keys.
+    """
+    browser = options.get("impersonate", settings.impersonate)
+    bind = settings.download_bind_address
+    if "interface" in options:
+        bind = options["interface"]
+    elif request.meta.get("bindaddress") is not None:
+        try:
+            bind = parse_bind_address(request.meta["bindaddress"])
+        except (TypeError, ValueError) as error:
+            value = request.meta["bindaddress"]
+            raise ValueError(f'meta["bindaddress"] is {value!r}: it takes {error}') from None
+    proxy, user, password, proxy_headers = _proxy(request, options)
+    return Profile(
+        impersonate=browser if isinstance(browser, str) else None,
+        fingerprint=browser if isinstance(browser, dict) else None,
+        ja3=options.get("ja3"),
+        akamai=options.get("akamai"),
+        extra_fp=options.get("extra_fp"),
+        http_version=options.get("http_version", settings.http_version),
+        default_headers=options.get("default_headers", True) and "raw_headers" not in options,
+        verify=options.get("verify", settings.download_verify_certificates),
+        tls_min=settings.download_tls_min_version,
+        tls_max=settings.download_tls_max_version,
+        interface=bind[0] if bind else None,
+        local_port=bind[1] if bind else 0,
+        proxy=proxy,
+        proxy_user=user,
+        proxy_password=password,
+        proxy_headers=proxy_headers,
+    )
+
+
+def _proxy(
+    request: Request, options: dict[str, Any]
+) -> tuple[str | None, bytes | None, bytes | None, list[bytes]]:
+    """Return the proxy's URL without credentials, its user, its password, and the headers for it
+    alone."""
+    url = request.meta.get("proxy")
+    headers = request.meta.get("proxy_headers")
+    authorization = request.headers.get(b"Proxy-Authorization")
+    if "proxy" in options:
+        # The meta's headers are for the meta's proxy.
+        url, headers, authorization = options["proxy"], None, None
+    if not url:
+        return None, None, None, []
+    lines = [
+        name + b": " + value for name, values in Headers(headers or {}).items() for value in values
+    ]
+    parts = urlsplit(add_http_if_no_scheme(url))
+    userinfo, at, location = parts.netloc.rpartition("@")
+    credentials = None
+    if at:
+        name, _, secret = userinfo.partition(":")
+        credentials = unquote_to_bytes(name) + b":" + unquote_to_bytes(secret)
+    elif authorization is not None:
+        credentials = _basic_credentials(authorization)
+        if credentials is None:
+            lines.append(b"Proxy-Authorization: " + authorization)
+    user, password = None, None
+    if credentials is not None:
+        user, _, password = credentials.partition(b":")
+    return parts._replace(netloc=location).geturl(), user, password, lines
+
+
+def _basic_credentials(authorization: bytes) -> bytes | None:
+    """Decode "user:password" of HTTP's Basic scheme (RFC 7617); None for another scheme."""
+    scheme, _, token = authorization.partition(b" ")
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        return base64.b64decode(token.strip(), validate=True)
+    except binascii.Error:
+        return None
+
+
+def _without_credentials(proxy: str) -> str:
+    parts = urlsplit(add_http_if_no_scheme(proxy))
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,0 +1,46 @@
+"""Which headers of a request are sent beside the browser's. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scrapy import Request
+
+from .._ipc.messages import HeaderPairs, Profile
+from .scrapy_api import DEFAULT_HEADERS, OFFERED_ENCODINGS, SUPPORTED_ENCODINGS
+
+# Between them, all browsers ask for these.
+_DECODES_ALL = {b"gzip", b"deflate", b"br", b"zstd"} <= SUPPORTED_ENCODINGS
+
+
+def request_headers(request: Request, options: dict[str, Any], profile: Profile) -> HeaderPairs:
+    """Return what is sent, in order; None as a value keeps a header from being sent.
+
+    Where the browser's own headers are sent, too, these only add to them and replace them.
+    """
+    if "raw_headers" in options:
+        raw: HeaderPairs = options["raw_headers"]
+        return raw
+    browser = profile.impersonate is not None or profile.fingerprint is not None
+    like_browser = browser and profile.default_headers
+    headers: HeaderPairs = []
+    # Headers.items() would normalize each name once more.
+    for name, values in dict.items(request.headers):
+        lower = name.lower()
+        if lower == b"proxy-authorization":
+            continue
+        if not values:
+            headers.append((name, None))
+        elif not (like_browser and _gives_way(lower, values)):
+            headers += [(name, value) for value in values]
+    if like_browser and not dict.__contains__(request.headers, b"Accept-Encoding"):
+        # HttpCompressionMiddleware is off: nobody would decode what the browser asks for.
+        headers.append((b"Accept-Encoding", None))
+    return headers
+
+
+def _gives_way(name: bytes, values: list[bytes]) -> bool:
+    """Tell whether a header is Scrapy's default, which no browser sends."""
+    if name == b"accept-encoding":
+        return _DECODES_ALL and values == [OFFERED_ENCODINGS]
+    return values == [DEFAULT_HEADERS.get(name)]

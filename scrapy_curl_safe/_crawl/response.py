@@ -1,0 +1,237 @@
+"""From what a worker says of a download to Scrapy's Response, or the right exception."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import time
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING, Any
+
+from scrapy import Request, signals
+from scrapy.exceptions import DownloadCancelledError, StopDownload
+from scrapy.http import Headers, Response
+from scrapy.utils.httpobj import urlparse_cached
+from twisted.python.failure import Failure
+
+from .._ipc.failures import FailureKind
+from .._ipc.messages import (
+    Cancelled,
+    Chunk,
+    Completed,
+    Failed,
+    InvalidRequest,
+    ResponseHead,
+    SizeWarning,
+    TooLarge,
+    TransferStats,
+)
+from .._pool.request import Result
+from ..exceptions import ConnectionDiedError, HandshakeError
+from .errors import download_error
+from .meta import AVOID, CRASHES, FRESH, RETRIES
+from .profile import origin_of
+from .scrapy_api import make_headers, response_class
+
+if TYPE_CHECKING:
+    from .context import CrawlContext
+
+logger = logging.getLogger(__name__)
+
+# Of digits: Python reads no number of thousands of them, which an origin can send.
+_LONGEST_LENGTH = 19
+
+
+@lru_cache(1024)
+def _address(ip: str) -> IPv4Address | IPv6Address:
+    return ipaddress.ip_address(ip)
+
+
+class ResponseAssembler:
+    """Hears of one download, and makes of it what the handler returns or raises.
+
+    Args:
+        request: what is downloaded.
+        context: of the crawl.
+    """
+
+    def __init__(self, request: Request, context: CrawlContext) -> None:
+        self._request = request
+        self._context = context
+        self._sent_at = 0.0
+        self._head: ResponseHead | None = None
+        self._headers: Headers | None = None
+        self._body: list[bytes] = []
+        self._stop: StopDownload | None = None
+
+    # While the download runs (see `Listener` in `_pool.request`)
+
+    def on_sent(self) -> None:
+        self._sent_at = time.monotonic()
+
+    def on_message(self, message: ResponseHead | Chunk | SizeWarning, body: bytes) -> bool:
+        """Take what comes ahead of the outcome.
+
+        Returns:
+            False once a receiver of a signal has raised StopDownload.
+        """
+        if isinstance(message, ResponseHead):
+            self._head = message
+            self._headers = make_headers(message.headers)
+            self._request.meta["download_latency"] = time.monotonic() - self._sent_at
+            self._signal(
+                signals.headers_received, headers=self._headers, body_length=self._content_length()
+            )
+        elif isinstance(message, Chunk):
+            self._body.append(body)
+            self._signal(signals.bytes_received, data=body)
+        else:
+            logger.warning(
+                "%s %d bytes for %s, more than its download warn size (%s)",
+                "Expecting" if message.expected else "Received",
+                message.size,
+                self._request,
+                self._request.meta.get("download_warnsize", "DOWNLOAD_WARNSIZE"),
+            )
+        return self._stop is None
+
+    def _content_length(self) -> int | None:
+        assert self._headers is not None
+        length = self._headers.get("Content-Length")
+        if length is None or not length.isdigit() or len(length) > _LONGEST_LENGTH:
+            return None
+        return int(length)
+
+    def _signal(self, signal: object, **arguments: Any) -> None:
+        crawler = self._context.crawler
+        results = crawler.signals.send_catch_log(
+            signal, request=self._request, spider=crawler.spider, **arguments
+        )
+        for receiver, result in results:
+            if isinstance(result, Failure) and isinstance(result.value, StopDownload):
+                logger.debug("Download of %s stopped by %s", self._request, receiver)
+                self._stop = result.value
+
+    # At its end
+
+    def finish(self, result: Result) -> Response:
+        """Return the response.
+
+        Raises:
+            Exception: as `CurlSafeDownloadHandler.download_request` documents them.
+        """
+        outcome, request = result.outcome, self._request
+        if outcome is None:
+            transfer, response = self._stopped()
+        elif isinstance(outcome, Completed):
+            transfer, response = outcome.stats, self._completed(outcome, result.body)
+        elif isinstance(outcome, InvalidRequest):
+            raise ValueError(f"{request} cannot be sent: {outcome.detail}")
+        elif isinstance(outcome, TooLarge):
+            self._count(outcome.stats)
+            raise self._too_large(outcome)
+        else:
+            assert not isinstance(outcome, Cancelled)
+            raise self._failed(outcome, result.slot)
+        request.meta.pop(CRASHES, None)
+        self._count(transfer)
+        self._context.stats.response(transfer)
+        attempt = 1 + request.meta.get("retry_times", 0) + request.meta.get(RETRIES, 0)
+        request.meta["curl_safe_info"] = info_of(transfer, result.slot, attempt)
+        if outcome is None and self._stop is not None and self._stop.fail:
+            raise self._stop
+        return response
+
+    def _completed(self, completed: Completed, body: bytes) -> Response:
+        head = completed.head
+        if head is not None:
+            transfer = completed.stats
+            of_body = transfer.ended_at - (transfer.first_byte_at or transfer.ended_at)
+            latency = time.monotonic() - self._sent_at - of_body
+            self._request.meta["download_latency"] = max(0.0, latency)
+        else:
+            head = self._head
+        assert head is not None
+        flags = ["dataloss"] if completed.dataloss else None
+        return self._response(head, body or b"".join(self._body), flags)
+
+    def _stopped(self) -> tuple[TransferStats, Response]:
+        """Return what had come when a receiver raised StopDownload."""
+        assert self._head is not None
+        assert self._head.stats is not None
+        assert self._stop is not None
+        response = self._response(self._head, b"".join(self._body), ["download_stopped"])
+        self._stop.response = response
+        return self._head.stats, response
+
+    def _too_large(self, outcome: TooLarge) -> DownloadCancelledError:
+        message = (
+            f"{'Expected' if outcome.expected else 'Received'} {outcome.size} bytes for "
+            f"{self._request}, more than its download max size"
+        )
+        logger.warning(message)
+        return DownloadCancelledError(message)
+
+    def _failed(self, failed: Failed, slot: int) -> Exception:
+        request = self._request
+        error = download_error(failed, origin_of(request))
+        self._count(failed.stats, failed.kind if failed.kind.is_handshake else None)
+        if isinstance(error, (HandshakeError, ConnectionDiedError)):
+            request.meta[AVOID] = slot
+        if isinstance(error, ConnectionDiedError):
+            request.meta[FRESH] = True
+        if failed.kind is FailureKind.DATALOSS:
+            self._context.warn_of_dataloss(request)
+        return error
+
+    def _count(self, transfer: TransferStats, failed: FailureKind | None = None) -> None:
+        self._context.stats.transferred(transfer)
+        if self._request.url.startswith("https:"):
+            self._context.stats.handshakes(transfer, failed)
+
+    def _response(self, head: ResponseHead, body: bytes, flags: list[str] | None) -> Response:
+        headers = self._headers if self._headers is not None else make_headers(head.headers)
+        url = self._request.url
+        if head.tls is not None:
+            version, _, cipher = head.tls.partition(" / ")
+            logger.debug(
+                "TLS connection to %s: protocol %s, cipher %s",
+                urlparse_cached(self._request).hostname,
+                version,
+                cipher.partition(" / ")[0],
+            )
+        return response_class(headers, url, body)(
+            url=url,
+            status=head.status,
+            headers=headers,
+            body=body,
+            flags=flags,
+            certificate=head.certificate,
+            ip_address=_address(head.ip) if head.ip else None,
+            protocol=head.protocol,
+        )
+
+
+def info_of(transfer: TransferStats, slot: int, attempt: int) -> dict[str, Any]:
+    """Make `response.meta["curl_safe_info"]`.
+
+    Keys:
+        worker: number of the worker
+        connection_reused: whether the request found an idle connection
+        handshake_time: seconds; `None` on a reused or a plain connection
+        time_to_first_byte: seconds
+        wire_bytes_sent: as libcurl counts them, without TLS
+        wire_bytes_received: as libcurl counts them, without TLS
+        attempt: 1 for the first try
+    """
+    first_byte = transfer.first_byte_at
+    return {
+        "worker": slot,
+        "connection_reused": transfer.connects == 0,
+        "handshake_time": transfer.handshake_time,
+        "time_to_first_byte": first_byte if first_byte is not None else transfer.ended_at,
+        "wire_bytes_sent": transfer.bytes_sent,
+        "wire_bytes_received": transfer.bytes_received,
+        "attempt": attempt,
+    }

@@ -1,0 +1,84 @@
+"""What the middleware does about each failure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .._ipc.failures import FailureKind, classify
+from ..exceptions import ConnectionDiedError, HandshakeError, WorkerCrashedError
+
+
+class RetryRule(NamedTuple):
+    """What is done about a failure.
+
+    Attributes:
+        reason: in Scrapy's `retry/reason_count/{reason}`.
+        max_retries: None for as many as the settings say; 0 for never.
+    """
+
+    reason: str
+    max_retries: int | None = None
+
+
+HANDSHAKE_RULES = {
+    FailureKind.SYSCALL: RetryRule("ssl_error_syscall"),
+    FailureKind.TIMEOUT: RetryRule("tls_timeout"),
+    FailureKind.ALERT: RetryRule("tls_alert", 1),
+    FailureKind.PROTOCOL: RetryRule("tls_protocol", 0),
+    FailureKind.CERTIFICATE: RetryRule("tls_certificate", 0),
+    FailureKind.LOCAL: RetryRule("local_resources"),
+}
+_CRASHED = RetryRule("worker_crashed")
+_HUNG = RetryRule("worker_hung")
+_CONNECTION_DIED = RetryRule("connection_died")
+
+#: All reasons with which requests are retried.
+RETRY_REASONS = tuple(
+    rule.reason
+    for rule in (*HANDSHAKE_RULES.values(), _CRASHED, _HUNG, _CONNECTION_DIED)
+    if rule.max_retries != 0
+)
+
+
+class RetryDecision(NamedTuple):
+    """The rule for an exception.
+
+    Attributes:
+        kind: of a failed handshake; None for any other failure.
+        is_crash: whether a worker exited, or none can be had.
+    """
+
+    rule: RetryRule
+    kind: FailureKind | None = None
+    is_crash: bool = False
+
+
+def decide(exception: BaseException) -> RetryDecision | None:
+    """Find the rule for an exception; None if the middleware leaves it to others.
+
+    Of other curl_cffi download handlers it knows what they raise, or raise from.
+    """
+    if isinstance(exception, HandshakeError):
+        kind: FailureKind | None = FailureKind(exception.kind)
+    elif isinstance(exception, WorkerCrashedError):
+        rule = _HUNG if exception.hung else _CRASHED
+        # A request that has even ended a worker of its own would end any.
+        return RetryDecision(rule._replace(max_retries=0) if exception.alone else rule, None, True)
+    elif isinstance(exception, ConnectionDiedError):
+        return RetryDecision(_CONNECTION_DIED)
+    else:
+        kind = _kind_of_curl_error(exception)
+    if kind is FailureKind.CONNECTION_DIED:
+        return RetryDecision(_CONNECTION_DIED)
+    if kind is None or not kind.is_handshake:
+        return None
+    return RetryDecision(HANDSHAKE_RULES[kind], kind)
+
+
+def _kind_of_curl_error(exception: BaseException) -> FailureKind | None:
+    """Classify an exception of curl_cffi, or one that was raised from it."""
+    for error in (exception, exception.__cause__):
+        code = getattr(error, "code", None)
+        if isinstance(code, int) and type(error).__module__.startswith("curl_cffi"):
+            return classify(int(code), str(error))
+    return None

@@ -1,0 +1,251 @@
+"""The stats under `curl_safe/`: declared once, and counted as things happen.
+
+A count reaches Scrapy's stats with all others of the same turn of the loop: one call of `inc_value`
+costs 2 µs there, and one page has eight counts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+from scrapy.statscollectors import StatsCollector
+
+from .._ipc.failures import FailureKind
+from .._ipc.messages import TransferStats
+from .histogram import LogHistogram
+
+PREFIX = "curl_safe/"
+
+
+class Stat(NamedTuple):
+    """The declaration of a stat.
+
+    Attributes:
+        key: below `curl_safe/`; `{kind}` stands for each kind of failed handshake.
+        meaning: for the reference.
+        type: "counter" (only adds up), "max", or "rate" (set at the end of each interval).
+        metric: name of the Prometheus counter that shows it; empty if none shows it alone.
+        label: value of that metric's label; empty if the metric has none.
+    """
+
+    key: str
+    meaning: str
+    type: str = "counter"
+    metric: str = ""
+    label: str = ""
+
+
+STATS = (
+    Stat("request_count", "requests given to the pool", metric="curl_safe_requests"),
+    Stat("response_count", "responses that came out of it"),
+    Stat("in_flight_max", "most requests in flight at once", "max"),
+    Stat(
+        "wire_bytes_sent",
+        "as libcurl counts them, without TLS",
+        metric="curl_safe_wire_bytes",
+        label="sent",
+    ),
+    Stat(
+        "wire_bytes_received",
+        "as libcurl counts them, without TLS",
+        metric="curl_safe_wire_bytes",
+        label="received",
+    ),
+    Stat("connection/reused_count", "responses on a reused connection"),
+    Stat("handshake/count", "TLS handshakes tried"),
+    Stat("handshake/success_count", "those that succeeded"),
+    Stat("handshake/failure_count", "those that failed"),
+    Stat("handshake/failure_count/{kind}", "by the kind of failure"),
+    Stat("handshake/failure_rate", "`failure_count` / `count`, set at the end", "rate"),
+    Stat(
+        "handshake/resumed_count",
+        "handshakes that resumed a TLS session",
+        metric="curl_safe_handshakes_resumed",
+    ),
+    Stat(
+        "handshake/time_p50",
+        "seconds, of those that succeeded; set at the end, as the next two",
+        "rate",
+    ),
+    Stat("handshake/time_p95", "seconds", "rate"),
+    Stat("handshake/time_max", "seconds", "rate"),
+    Stat(
+        "handshake/retry_count",
+        "retries of failed handshakes",
+        metric="curl_safe_handshake_retries",
+    ),
+    Stat(
+        "handshake/recovered_count",
+        "requests that had such a retry and then a response",
+        metric="curl_safe_handshake_outcomes",
+        label="recovered",
+    ),
+    Stat(
+        "handshake/gave_up_count",
+        "requests whose handshakes failed until no retry was left",
+        metric="curl_safe_handshake_outcomes",
+        label="gave_up",
+    ),
+    Stat(
+        "throttle/decrease_count",
+        "times that the limit of an origin went down",
+        metric="curl_safe_limit_decreases",
+    ),
+    Stat(
+        "breaker/open_count",
+        "times that the circuit breaker of an origin opened",
+        metric="curl_safe_breaker_openings",
+    ),
+    Stat("worker/start_count", "workers started", metric="curl_safe_worker_starts"),
+    Stat(
+        "worker/crash_count",
+        "workers that died",
+        metric="curl_safe_worker_ends",
+        label="crash",
+    ),
+    Stat(
+        "worker/hang_count",
+        "workers that sent no heartbeat and were killed",
+        metric="curl_safe_worker_ends",
+        label="hang",
+    ),
+    Stat(
+        "worker/recycle_count",
+        "workers replaced in good order",
+        metric="curl_safe_worker_ends",
+        label="recycle",
+    ),
+    Stat(
+        "worker/lost_request_count",
+        "requests in flight in a worker that died; each is retried",
+        metric="curl_safe_lost_requests",
+    ),
+    Stat(
+        "worker/quarantine_count",
+        "requests that were in flight in two workers as they died, and got a worker of their own",
+        metric="curl_safe_quarantined_requests",
+    ),
+    Stat("loop_lag_max", "seconds that the crawler's own loop was blocked", "max"),
+)
+
+
+class CrawlStats:
+    """Counts what the pool and the handler report into Scrapy's stats; the middleware counts the
+    retries.
+
+    Args:
+        stats: of the crawler.
+        call_soon: calls a function at the end of this turn of the loop.
+
+    Attributes:
+        handshake_times: of the handshakes that succeeded.
+    """
+
+    def __init__(
+        self, stats: StatsCollector, call_soon: Callable[[Callable[[], None]], object]
+    ) -> None:
+        self._stats = stats
+        self._call_soon = call_soon
+        self._counts: Counter[str] = Counter()
+        self.handshake_times = LogHistogram()
+        self._most_in_flight = 0
+
+    def _add(self, key: str, count: int = 1) -> None:
+        if count:
+            if not self._counts:
+                self._call_soon(self.flush)
+            self._counts[key] += count
+
+    def flush(self) -> None:
+        """Pass on what was counted since the last time."""
+        counts, self._counts = self._counts, Counter()
+        for key, count in counts.items():
+            self._stats.inc_value(PREFIX + key, count)
+
+    # Requests
+
+    def request(self) -> None:
+        self._add("request_count")
+
+    def response(self, transfer: TransferStats) -> None:
+        self._add("response_count")
+        if not transfer.connects:
+            self._add("connection/reused_count")
+
+    def transferred(self, transfer: TransferStats) -> None:
+        self._add("wire_bytes_sent", transfer.bytes_sent)
+        self._add("wire_bytes_received", transfer.bytes_received)
+
+    def request_quarantined(self) -> None:
+        self._add("worker/quarantine_count")
+
+    def handshakes(self, transfer: TransferStats, failed: FailureKind | None = None) -> None:
+        """Count the handshakes of one transfer.
+
+        Args:
+            failed: why the last one failed; None if it did not.
+        """
+        done = transfer.connects
+        if failed is not None:
+            done = max(0, done - 1)
+            self._add("handshake/failure_count")
+            self._add(f"handshake/failure_count/{failed.value}")
+        elif transfer.handshake_at is None:
+            done = 0
+        self._add("handshake/count", done + (failed is not None))
+        self._add("handshake/success_count", done)
+        self._add("handshake/resumed_count", int(transfer.resumed))
+        seconds = transfer.handshake_time
+        if seconds is not None and failed is None:
+            self.handshake_times.add(seconds)
+
+    # The pool's events (see `PoolEvents`)
+
+    def in_flight(self, count: int) -> None:
+        if count > self._most_in_flight:
+            self._most_in_flight = count
+            self._stats.set_value("curl_safe/in_flight_max", count)
+
+    def limit_decreased(self) -> None:
+        self._add("throttle/decrease_count")
+
+    def breaker_opened(self) -> None:
+        self._add("breaker/open_count")
+
+    def worker_started(self) -> None:
+        self._add("worker/start_count")
+
+    def worker_crashed(self) -> None:
+        self._add("worker/crash_count")
+
+    def worker_hung(self) -> None:
+        self._add("worker/hang_count")
+
+    def worker_replaced(self) -> None:
+        self._add("worker/recycle_count")
+
+    def requests_lost(self, count: int) -> None:
+        self._add("worker/lost_request_count", count)
+
+    def loop_lag(self, seconds: float) -> None:
+        self._stats.max_value("curl_safe/loop_lag_max", round(max(0.0, seconds), 6))
+
+    # Rates
+
+    def set_rates(self) -> None:
+        """Compute the stats that do not just add up."""
+        self.flush()
+        count = self._stats.get_value("curl_safe/handshake/count", 0)
+        if not count:
+            return
+        failed = self._stats.get_value("curl_safe/handshake/failure_count", 0)
+        times = self.handshake_times
+        for key, value in (
+            ("failure_rate", failed / count),
+            ("time_p50", times.percentile(0.5)),
+            ("time_p95", times.percentile(0.95)),
+            ("time_max", times.max),
+        ):
+            self._stats.set_value(f"curl_safe/handshake/{key}", round(value, 6))

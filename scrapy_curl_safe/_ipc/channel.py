@@ -1,0 +1,187 @@
+"""A non-blocking stream socket that carries frames, used by both processes.
+
+A channel knows no event loop: its owner lends it an `FdWatcher`, whose methods have the names that
+they have on asyncio's loops. `_crawl.event_loop` gives Twisted's reactors these names, and a
+worker's own loop has them.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, Generic, Protocol, TypeVar
+
+from .framing import FrameDecoder, encode_frame
+from .messages import FromWorker, ProtocolError, ToWorker
+
+_T = TypeVar("_T")
+
+# Below malloc's threshold for mapping pages (128 kB), past which each read would cost a system
+# call and page faults.
+_READ_SIZE_BYTES = 64 * 1024
+# Keeps one busy peer from holding up everything else on the loop.
+_READS_PER_WAKE_UP = 16
+# Holds a usual page, which the default buffer (208 kB) would pass on in several wake-ups.
+_SOCKET_BUFFER_BYTES = 1024 * 1024
+_BUFFERS_PER_WRITE = 16  # far below the kernel's limit (IOV_MAX, 1024)
+# About 2 MB of a streamed body, in the pieces that libcurl gives.
+_HIGH_WATER_FRAMES = 256
+
+
+class FdWatcher(Protocol):
+    """The part of an event loop that a channel needs."""
+
+    def call_soon(self, callback: Callable[[], None]) -> Any: ...
+    def add_reader(self, fd: int, callback: Callable[[], None]) -> Any: ...
+    def remove_reader(self, fd: int) -> Any: ...
+    def add_writer(self, fd: int, callback: Callable[[], None]) -> Any: ...
+    def remove_writer(self, fd: int) -> Any: ...
+
+
+class FlowControl(Protocol):
+    """Decides when the owner of a channel takes the next frame."""
+
+    @property
+    def is_paused(self) -> bool: ...
+    def when_resumed(self, callback: Callable[[], None]) -> None: ...
+
+
+class Channel(Generic[_T]):
+    """One end of the stream between the crawler and a worker.
+
+    Args:
+        watcher: tells when the socket is readable or writable.
+        sock: connected; the channel owns it from here on.
+        decoder: decodes what the other side sends.
+        on_frame: called with each message and its body, in order.
+        on_connection_lost: called once, with None at the end of the stream, else with what broke
+            it; never called after `close`.
+        on_drained: called when everything queued has been written.
+        flow_control: holds frames back as long as it is paused; None to take all at once.
+    """
+
+    def __init__(
+        self,
+        watcher: FdWatcher,
+        sock: socket.socket,
+        decoder: FrameDecoder[_T],
+        on_frame: Callable[[_T, bytes], None],
+        on_connection_lost: Callable[[ProtocolError | OSError | None], None],
+        on_drained: Callable[[], None] = lambda: None,
+        flow_control: FlowControl | None = None,
+    ) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
+        self._watcher = watcher
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._decoder = decoder
+        self._on_frame = on_frame
+        self._on_connection_lost = on_connection_lost
+        self._on_drained = on_drained
+        self._flow_control = flow_control
+        self._arrived: deque[tuple[_T, bytes]] = deque()
+        self._unsent: deque[memoryview] = deque()
+        self._open = True
+        watcher.add_reader(self._fd, self._read)
+
+    def send(self, message: ToWorker | FromWorker, body: bytes = b"") -> None:
+        """Queue a frame, which goes out with all others of this turn of the loop: each write
+        costs a system call, and may cost the core that the peer wakes up on.
+
+        Does nothing on a channel that is closed or lost: `on_connection_lost` told the owner.
+
+        Raises:
+            ProtocolError: the frame is too large; nothing was queued.
+        """
+        head = encode_frame(message, len(body))
+        if not self._open:
+            return
+        waiting = bool(self._unsent)
+        self._unsent.append(memoryview(head))
+        if body:
+            self._unsent.append(memoryview(body))
+        if not waiting:
+            self._watcher.call_soon(self._flush)
+
+    @property
+    def is_behind(self) -> bool:
+        """True while the other side reads more slowly than this one writes."""
+        return len(self._unsent) > _HIGH_WATER_FRAMES
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._watcher.remove_reader(self._fd)
+            self._watcher.remove_writer(self._fd)
+            self._unsent.clear()
+            self._arrived.clear()
+            self._sock.close()
+
+    def _connection_lost(self, reason: ProtocolError | OSError | None) -> None:
+        if self._open:
+            self.close()
+            self._on_connection_lost(reason)
+
+    def _flush(self) -> None:
+        if self._unsent:
+            self._write()
+        if self._unsent:
+            self._watcher.add_writer(self._fd, self._write)
+
+    def _write(self) -> None:
+        try:
+            while self._unsent:
+                sent = self._sock.sendmsg(list(islice(self._unsent, _BUFFERS_PER_WRITE)))
+                while sent and sent >= len(self._unsent[0]):
+                    sent -= len(self._unsent.popleft())
+                if sent:
+                    self._unsent[0] = self._unsent[0][sent:]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            # What the peer sent before it ended is still to be read.
+            self._unsent.clear()
+            self._watcher.remove_writer(self._fd)
+            self._read_rest(error)
+            return
+        self._watcher.remove_writer(self._fd)
+        self._on_drained()
+
+    def _read_rest(self, error: OSError) -> None:
+        self._flow_control = None
+        self._hand_over()
+        self._read()
+        self._connection_lost(error)
+
+    def _read(self) -> None:
+        for _ in range(_READS_PER_WAKE_UP):
+            if self._arrived:  # flow control holds them back
+                return
+            try:
+                data = self._sock.recv(_READ_SIZE_BYTES)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._connection_lost(error)
+                return
+            if not data:
+                self._connection_lost(None)
+                return
+            try:
+                self._arrived.extend(self._decoder.feed(data))
+            except ProtocolError as error:
+                self._connection_lost(error)
+                return
+            self._hand_over()
+            if not self._open or len(data) < _READ_SIZE_BYTES:
+                return
+
+    def _hand_over(self) -> None:
+        while self._arrived:
+            if self._flow_control is not None and self._flow_control.is_paused:
+                self._flow_control.when_resumed(self._hand_over)
+                return
+            self._on_frame(*self._arrived.popleft())

@@ -1,0 +1,176 @@
+"""Why a download failed: the kinds, and the table that finds the kind of a libcurl error.
+
+A worker classifies each failure once, where libcurl's code is known; the crawler acts on the kind
+alone. The texts of the table were seen with curl_cffi 0.16.3 (libcurl 8.21, BoringSSL), and a test
+has an origin that produces each of its rows.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import re
+from typing import NamedTuple
+
+
+class CurlCode(enum.IntEnum):
+    """The CURLcode values that this package knows by name.
+
+    See https://curl.se/libcurl/c/libcurl-errors.html.
+    """
+
+    UNSUPPORTED_PROTOCOL = 1
+    URL_MALFORMAT = 3
+    COULDNT_RESOLVE_PROXY = 5
+    COULDNT_RESOLVE_HOST = 6
+    COULDNT_CONNECT = 7
+    PARTIAL_FILE = 18
+    WRITE_ERROR = 23
+    OUT_OF_MEMORY = 27
+    OPERATION_TIMEDOUT = 28
+    SSL_CONNECT_ERROR = 35
+    GOT_NOTHING = 52
+    SEND_ERROR = 55
+    RECV_ERROR = 56
+    PEER_FAILED_VERIFICATION = 60
+    FILESIZE_EXCEEDED = 63
+    PROXY = 97
+    TOO_LARGE = 100
+
+
+class FailureKind(str, enum.Enum):
+    """What went wrong with a transfer. The values of the first six are public: they are the kinds
+    of `HandshakeError` and part of the keys of stats."""
+
+    # No TLS connection to the origin came up, so no byte of the request was sent.
+    SYSCALL = "syscall"
+    TIMEOUT = "timeout"
+    ALERT = "alert"
+    PROTOCOL = "protocol"
+    CERTIFICATE = "certificate"
+    #: This machine has no descriptor, port, thread or memory left.
+    LOCAL = "local"
+
+    #: The origin closed reused connections as the request went out.
+    CONNECTION_DIED = "connection_died"
+    UNSUPPORTED_SCHEME = "unsupported_scheme"
+    UNRESOLVED = "unresolved"
+    REFUSED = "refused"
+    #: The proxy refused or failed to connect to the origin.
+    PROXY = "proxy"
+    #: The proxy answered CONNECT with an error.
+    PROXY_TUNNEL = "proxy_tunnel"
+    DOWNLOAD_TIMEOUT = "download_timeout"
+    DATALOSS = "dataloss"
+    HEADERS_TOO_LARGE = "headers_too_large"
+    OTHER = "other"
+
+    @property
+    def is_handshake(self) -> bool:
+        """Whether the failure left the TLS handshake with the origin undone."""
+        return self in HANDSHAKE_KINDS
+
+
+#: In the order in which the documentation and the metrics list them.
+HANDSHAKE_KINDS = (
+    FailureKind.SYSCALL,
+    FailureKind.TIMEOUT,
+    FailureKind.ALERT,
+    FailureKind.PROTOCOL,
+    FailureKind.CERTIFICATE,
+    FailureKind.LOCAL,
+)
+
+# What the kernel, or libcurl, says where this machine is at its limit, and with which codes.
+_LOCAL_ERRNOS = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
+)
+_LOCAL_CODES = {
+    CurlCode.COULDNT_RESOLVE_HOST,
+    CurlCode.COULDNT_CONNECT,
+    CurlCode.SEND_ERROR,
+    CurlCode.SSL_CONNECT_ERROR,
+}
+
+
+class _Rule(NamedTuple):
+    """A row of the table: a failure is of the kind if all of its columns match.
+
+    Attributes:
+        text: a pattern that libcurl's text must contain; empty for any text.
+        in_handshake: True if the failure must have come between the TCP connection and the end of
+            the TLS handshake; None if that does not matter.
+    """
+
+    kind: FailureKind
+    codes: frozenset[int]
+    text: re.Pattern[str]
+    in_handshake: bool | None = None
+
+
+def _rule(
+    kind: FailureKind, codes: set[CurlCode], text: str = "", in_handshake: bool | None = None
+) -> _Rule:
+    return _Rule(kind, frozenset(codes), re.compile(text, re.IGNORECASE), in_handshake)
+
+
+# The first rule that matches decides.
+_RULES = (
+    _rule(FailureKind.LOCAL, {CurlCode.OUT_OF_MEMORY}),
+    _rule(
+        FailureKind.LOCAL,
+        _LOCAL_CODES,
+        "too many open files|cannot assign requested address|thread failed to start"
+        "|no buffer space available|cannot allocate memory|malloc failure",
+    ),
+    _rule(FailureKind.CONNECTION_DIED, {CurlCode.RECV_ERROR}, "connection died"),
+    _rule(FailureKind.CERTIFICATE, {CurlCode.PEER_FAILED_VERIFICATION}),
+    # BoringSSL has no name for some alerts: its reason is then 1000 + the alert's number.
+    _rule(FailureKind.ALERT, {CurlCode.SSL_CONNECT_ERROR}, r"alert|reason\(1\d{3}\)"),
+    _rule(
+        FailureKind.SYSCALL,
+        {CurlCode.SSL_CONNECT_ERROR},
+        "SSL_ERROR_SYSCALL|SSL_ERROR_ZERO_RETURN|connection reset|connection was reset"
+        "|connection closed|broken pipe|unexpected eof|error:00000000",
+    ),
+    _rule(FailureKind.PROTOCOL, {CurlCode.SSL_CONNECT_ERROR}),
+    _rule(FailureKind.TIMEOUT, {CurlCode.OPERATION_TIMEDOUT}, in_handshake=True),
+    # Some versions report the peer's reset or close as a failed read or write.
+    _rule(
+        FailureKind.SYSCALL,
+        {CurlCode.GOT_NOTHING, CurlCode.SEND_ERROR, CurlCode.RECV_ERROR},
+        in_handshake=True,
+    ),
+    _rule(FailureKind.HEADERS_TOO_LARGE, {CurlCode.TOO_LARGE}),
+    _rule(FailureKind.HEADERS_TOO_LARGE, {CurlCode.RECV_ERROR}, "response headers"),
+    _rule(FailureKind.PROXY_TUNNEL, {CurlCode.RECV_ERROR}, "CONNECT tunnel failed"),
+    _rule(FailureKind.PROXY, {CurlCode.PROXY}),
+    _rule(FailureKind.UNSUPPORTED_SCHEME, {CurlCode.UNSUPPORTED_PROTOCOL}),
+    _rule(FailureKind.UNRESOLVED, {CurlCode.COULDNT_RESOLVE_PROXY, CurlCode.COULDNT_RESOLVE_HOST}),
+    _rule(FailureKind.REFUSED, {CurlCode.COULDNT_CONNECT}),
+    _rule(FailureKind.DOWNLOAD_TIMEOUT, {CurlCode.OPERATION_TIMEDOUT}),
+    _rule(FailureKind.DATALOSS, {CurlCode.PARTIAL_FILE}),
+)
+
+
+def classify(
+    code: int, detail: str, *, in_handshake: bool = False, system_error: int = 0
+) -> FailureKind:
+    """Find the kind of a failed transfer.
+
+    Args:
+        code: libcurl's error code.
+        detail: libcurl's text.
+        in_handshake: whether the origin was reached and no TLS handshake with it completed.
+        system_error: the errno of a failed connect (CURLINFO_OS_ERRNO); 0 for none.
+    """
+    if system_error in _LOCAL_ERRNOS and code in _LOCAL_CODES:
+        return FailureKind.LOCAL
+    for rule in _RULES:
+        if (
+            code in rule.codes
+            and (rule.in_handshake is None or rule.in_handshake == in_handshake)
+            and rule.text.search(detail)
+        ):
+            return rule.kind
+    return FailureKind.OTHER

@@ -1,0 +1,279 @@
+"""The messages that the crawler and a worker exchange.
+
+Each is a typed MessagePack array (https://msgpack.org) and travels in the header of a frame (see
+`framing`), ahead of an optional raw body. The receiver checks every message against its type, and
+none can make it run code.
+
+    crawler -> worker    Hello, then Fetch, Cancel, SliceReleased
+    worker -> crawler    Ready, then Heartbeat, and for each Fetch: ResponseHead, Chunk, SizeWarning
+                         (each optional) and exactly one Outcome
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .failures import FailureKind
+
+HeaderPairs = list[tuple[bytes, "bytes | None"]]
+
+
+class ProtocolError(Exception):
+    """The other side sent what it may not send."""
+
+
+class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All that two requests must have in common to share connections and TLS session tickets.
+
+    A worker keeps one curl session per profile, so that nothing that identifies one visitor
+    crosses to another.
+    """
+
+    impersonate: str | None = None
+    fingerprint: dict[str, Any] | None = None
+    ja3: str | None = None
+    akamai: str | None = None
+    extra_fp: dict[str, Any] | None = None
+    http_version: str | None = None
+    default_headers: bool = True
+    verify: bool = False
+    tls_min: str | None = None
+    tls_max: str | None = None
+    interface: str | None = None
+    local_port: int = 0
+    proxy: str | None = None
+    proxy_user: bytes | None = None
+    proxy_password: bytes | None = None
+    proxy_headers: list[bytes] = []
+    #: True closes a connection after one request, and resumes no TLS session.
+    once: bool = False
+
+
+class TransferStats(msgspec.Struct, array_like=True, kw_only=True):
+    """Network figures of one transfer, as curl_easy_getinfo(3) reports them.
+
+    Times are seconds since the transfer began.
+    """
+
+    #: TCP connections that the transfer opened: 0 on a reused one, 2 if the first one died.
+    connects: int = 0
+    #: None if the transfer opened no connection.
+    connected_at: float | None = None
+    #: None if the transfer completed no TLS handshake.
+    handshake_at: float | None = None
+    first_byte_at: float | None = None
+    ended_at: float = 0.0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    #: Whether the TLS handshake resumed a session.
+    resumed: bool = False
+
+    @property
+    def handshake_time(self) -> float | None:
+        """Seconds from the TCP connection to the end of the TLS handshake; None without one."""
+        if self.handshake_at is None or self.connected_at is None:
+            return None
+        return self.handshake_at - self.connected_at
+
+
+# From the crawler
+
+
+class Hello(msgspec.Struct, array_like=True, tag=0, kw_only=True):
+    """The crawler's first message: how the worker runs, and what it must be able to impersonate."""
+
+    #: Encoded profiles, each with the setting that asks for it; most requests use the first one.
+    profiles: list[tuple[str, bytes]]
+    heartbeat_interval_seconds: float = 1.0
+    max_sessions: int = 8
+    #: Idle connections that one session keeps (CURLMOPT_MAXCONNECTS).
+    max_connections: int = 64
+    #: Resident memory above which the worker returns spare memory to the system; 0 for no bound.
+    max_memory_mb: int = 0
+
+
+class Fetch(msgspec.Struct, array_like=True, tag=1, kw_only=True):
+    """A request to download. The frame's body is the request's body."""
+
+    url: str
+    #: An encoded Profile: the key of the worker's session.
+    profile: bytes
+    #: Set by the connection that sends the message.
+    id: int = 0
+    method: str = "GET"
+    #: None as a value keeps libcurl from sending that header of its own accord.
+    headers: HeaderPairs = []
+    #: For the whole download; 0 for no bound.
+    timeout_seconds: float = 0.0
+    #: Size of the body at which the download is cut off; 0 for no bound.
+    maxsize_bytes: int = 0
+    #: Size of the body at which the worker sends a SizeWarning; 0 for never.
+    warnsize_bytes: int = 0
+    #: Whether a body that ends early is a response with data loss, and not a failure.
+    keep_partial: bool = False
+    #: Whether the worker sends head and body as they arrive, and not all at the end.
+    stream: bool = False
+    #: Whether the worker reports TLS version and cipher.
+    report_tls: bool = False
+    #: Whether the request gets a new connection, which is closed after it.
+    fresh_connection: bool = False
+
+
+class Cancel(msgspec.Struct, array_like=True, tag=2):
+    """Nobody waits for this download any more. The worker ignores an id that it does not have."""
+
+    id: int
+
+
+class SliceReleased(msgspec.Struct, array_like=True, tag=3):
+    """The crawler has copied the oldest body in shared memory, whose slot is free again."""
+
+
+# From a worker
+
+
+class Ready(msgspec.Struct, array_like=True, tag=0, kw_only=True):
+    """The worker has tried the profiles of the Hello and takes requests."""
+
+    #: Versions of libcurl and its libraries, as curl_version(3) gives them.
+    curl: str
+    max_descriptors: int
+    #: Why one of the profiles cannot be used; None if all can.
+    problem: str | None = None
+
+
+class Heartbeat(msgspec.Struct, array_like=True, tag=1, kw_only=True):
+    """A sign that the worker's loop runs, and what the worker uses."""
+
+    #: Resident memory; 0 where the system does not tell.
+    memory_mb: int = 0
+    #: Open descriptors; 0 where the system does not tell.
+    descriptors: int = 0
+    #: Whether the system's resolver configuration changed since the worker started. A sandboxed
+    #: worker may be unable to read the new one.
+    resolver_changed: bool = False
+
+
+class ResponseHead(msgspec.Struct, array_like=True, tag=2, kw_only=True):
+    """Status and headers of a response."""
+
+    id: int
+    status: int
+    protocol: str
+    headers: list[tuple[bytes, bytes]]
+    ip: str = ""
+    #: The origin's certificate as DER; None on a plain connection.
+    certificate: bytes | None = None
+    #: TLS version and cipher, if the Fetch asked for them and this transfer made a handshake.
+    tls: str | None = None
+    #: Figures so far, if the head goes ahead of the body.
+    stats: TransferStats | None = None
+
+
+class Chunk(msgspec.Struct, array_like=True, tag=3):
+    """A piece of a streamed body: the frame's body."""
+
+    id: int
+
+
+class SharedSlice(msgspec.Struct, array_like=True):
+    """A range of the memory that a worker shares with the crawler."""
+
+    offset: int
+    size: int
+
+
+class Completed(msgspec.Struct, array_like=True, tag=4, kw_only=True):
+    """The whole response is there.
+
+    The frame's body is the response's body, unless that was streamed or lies in shared memory.
+    """
+
+    id: int
+    stats: TransferStats
+    #: None if it went ahead in a message of its own.
+    head: ResponseHead | None = None
+    #: Whether the body ended before its announced end.
+    dataloss: bool = False
+    #: Where the body lies in shared memory. The range is the crawler's until SliceReleased.
+    shared: SharedSlice | None = None
+
+
+class Failed(msgspec.Struct, array_like=True, tag=5, kw_only=True):
+    """The transfer failed."""
+
+    id: int
+    stats: TransferStats
+    kind: FailureKind
+    #: libcurl's error code; 0 if libcurl did not report the failure.
+    code: int = 0
+    #: What libcurl, or else the worker, says about it.
+    detail: str = ""
+
+
+class InvalidRequest(msgspec.Struct, array_like=True, tag=6, kw_only=True):
+    """The request cannot be sent as it stands; not a byte of it was."""
+
+    id: int
+    detail: str
+
+
+class SizeWarning(msgspec.Struct, array_like=True, tag=7, kw_only=True):
+    """The body passes the request's warnsize (by its Content-Length if ``expected``)."""
+
+    id: int
+    size: int
+    expected: bool
+
+
+class TooLarge(msgspec.Struct, array_like=True, tag=8, kw_only=True):
+    """The body passes the request's maxsize; the worker cut the transfer off."""
+
+    id: int
+    stats: TransferStats
+    size: int
+    expected: bool
+
+
+class Cancelled(msgspec.Struct, array_like=True, tag=9):
+    """The download ended as a Cancel asked."""
+
+    id: int
+
+
+ToWorker = Hello | Fetch | Cancel | SliceReleased
+FromWorker = (
+    Ready
+    | Heartbeat
+    | ResponseHead
+    | Chunk
+    | Completed
+    | Failed
+    | InvalidRequest
+    | SizeWarning
+    | TooLarge
+    | Cancelled
+)
+#: Exactly one of these ends each Fetch; no message about it follows.
+Outcome = Completed | Failed | InvalidRequest | TooLarge | Cancelled
+
+_profile_encoder = msgspec.msgpack.Encoder()
+_profile_decoder = msgspec.msgpack.Decoder(Profile)
+
+
+def encode_profile(profile: Profile) -> bytes:
+    return _profile_encoder.encode(profile)
+
+
+def decode_profile(data: bytes) -> Profile:
+    """Decode what `encode_profile` returned.
+
+    Raises:
+        ProtocolError: the bytes are no encoded Profile.
+    """
+    try:
+        return _profile_decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ProtocolError(f"not a profile: {error}") from error

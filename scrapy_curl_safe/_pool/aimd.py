@@ -1,0 +1,150 @@
+"""How many new TLS connections to an origin may be under way at once. Pure: the clock comes as an
+argument.
+
+The limit follows additive increase, multiplicative decrease, with three additions:
+
+- A failed handshake takes a tenth off the limit, but leaves as many as were under way when it
+  began; one that succeeds adds one to a limit that is in use. Handshakes that fail together, at an
+  origin that takes so many and no more, so lower the limit to what the origin takes, and a random
+  loss of up to a third hardly lowers it at all, where a limit that halves would sink to 5.
+- The first handshake above a limit that has grown is a probe. An origin that takes so many and no
+  more fails most of them: from the third failed probe on, twice as many handshakes have to succeed
+  before the next one, so that the origin is not asked for too many all the time.
+- The place of a failed handshake stays empty until another one succeeds: an origin that has no
+  place left refuses at once, and would refuse many while it completes one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_DECREASE = 0.9
+# Random loss fails probes, too: at 30 %, three in a row are one in 37.
+_PROBES_LOST_BY_CHANCE = 2
+_MOST_BETWEEN_PROBES = 64
+# How long the place of a failed handshake stays empty if no other one succeeds.
+_LOST_PLACE_SECONDS = 1.0
+
+
+@dataclass(eq=False)
+class Slot:
+    """One of the handshakes that the limit allows.
+
+    Attributes:
+        rank: how many were under way when it began, itself included.
+    """
+
+    rank: int
+
+
+class AimdLimit:
+    """Limits the handshakes under way with one origin.
+
+    Args:
+        most: the initial limit, and the highest one.
+        floor: the lowest limit.
+    """
+
+    def __init__(self, most: int, floor: int) -> None:
+        self._most = float(most)
+        self._floor = float(min(floor, most))
+        self._limit = self._most
+        self._successes_since_raise = 0
+        self._is_untested = False
+        self._probe: Slot | None = None
+        self._failed_probes = 0
+        self._failures_since_success = 0
+        self._last_failure = 0.0
+        #: Handshakes that are, or may be, under way.
+        self.in_use = 0
+
+    def __repr__(self) -> str:
+        return f"<AimdLimit {self.in_use} of {self.value} in use>"
+
+    @property
+    def value(self) -> int:
+        return int(self._limit)
+
+    @property
+    def floor(self) -> float:
+        return self._floor
+
+    @property
+    def is_lowered(self) -> bool:
+        return self._limit < self._most
+
+    def has_place(self, now: float) -> bool:
+        """Tell whether one more handshake may begin."""
+        return not self.in_use or self.in_use + self._lost_places(now) < self.value
+
+    def next_place_in(self, now: float) -> float | None:
+        """Return the seconds until a lost place comes back; None if none is lost."""
+        if not self._lost_places(now):
+            return None
+        return self._last_failure + _LOST_PLACE_SECONDS - now
+
+    def _lost_places(self, now: float) -> int:
+        """Count the places of handshakes that failed: what took them is still there."""
+        if now < self._last_failure + _LOST_PLACE_SECONDS:
+            return self._failures_since_success
+        return 0
+
+    def acquire(self) -> Slot:
+        self.in_use += 1
+        slot = Slot(self.in_use)
+        if self._is_untested and self._probe is None and slot.rank == self.value:
+            self._is_untested = False
+            self._probe = slot
+        return slot
+
+    def release(self, slot: Slot) -> None:
+        """End a handshake, after its `success` or `failure` if it had one."""
+        self.in_use -= 1
+        if slot is self._probe:
+            self._probe = None
+
+    def success(self, slot: Slot | None) -> None:
+        """Count a handshake that succeeded.
+
+        Args:
+            slot: None if the handshake was not expected, and so had none.
+        """
+        self._failures_since_success = 0
+        if slot is not None and slot is self._probe:
+            self._failed_probes = max(0, self._failed_probes - 2)
+        if 2 * self.in_use >= self._limit:
+            self._successes_since_raise += 1
+            if self._may_raise():
+                self._raise()
+
+    def _may_raise(self) -> bool:
+        if self._failed_probes and (self._is_untested or self._probe is not None):
+            return False  # the result of the probe is worth waiting for
+        excess = max(0, self._failed_probes - _PROBES_LOST_BY_CHANCE)
+        return self._successes_since_raise >= min(_MOST_BETWEEN_PROBES, 1 << excess)
+
+    def _raise(self) -> None:
+        self._successes_since_raise = 0
+        if self._limit < self._most:
+            self._limit = min(self._most, self._limit + 1.0)
+            self._is_untested = True
+
+    def failure(self, slot: Slot | None, now: float) -> None:
+        """Count a handshake that failed.
+
+        Args:
+            slot: None if the handshake was not expected, and so had none.
+        """
+        if slot is not None:
+            self._failed_probes += slot is self._probe
+            # The failure says nothing against fewer handshakes than there were.
+            lowered = max(_DECREASE * self._limit, slot.rank - 1.0)
+            self._limit = max(self._floor, min(self._limit, lowered))
+        self._successes_since_raise = 0
+        self._failures_since_success += 1
+        self._last_failure = now
+
+    def reset_to_floor(self) -> None:
+        """Start again from the lowest limit, after the origin was unavailable."""
+        self._failures_since_success = 0
+        self._limit = self._floor

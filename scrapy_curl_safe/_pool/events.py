@@ -1,0 +1,29 @@
+"""What the pool reports to whoever counts."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class PoolEvents(Protocol):
+    def in_flight(self, count: int) -> None:
+        """The pool has so many requests, queued ones included."""
+
+    def limit_decreased(self) -> None: ...
+
+    def breaker_opened(self) -> None: ...
+
+    def worker_started(self) -> None: ...
+
+    def worker_crashed(self) -> None: ...
+
+    def worker_hung(self) -> None: ...
+
+    def worker_replaced(self) -> None:
+        """A worker is about to be replaced in good order."""
+
+    def requests_lost(self, count: int) -> None:
+        """A worker exited with so many requests in flight."""
+
+    def loop_lag(self, seconds: float) -> None:
+        """A timer of the crawler's loop fired so much too late."""

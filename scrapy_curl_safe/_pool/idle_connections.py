@@ -1,0 +1,122 @@
+"""An estimate of a worker's idle connections. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from .._ipc.failures import HANDSHAKE_KINDS, FailureKind
+from .._ipc.messages import Completed, Failed, Outcome, ResponseHead
+
+_MOST_KEYS = 4096
+_MOST_PENALTY = 63
+# A penalty of this much or more means that the origin closes each connection after one response.
+_CLOSES_EACH = 7
+# Failures of a request whose idle connection turned out to be gone.
+_CONNECTION_GONE = {*HANDSHAKE_KINDS, FailureKind.CONNECTION_DIED} - {FailureKind.LOCAL}
+
+
+class IdleConnections:
+    """Estimates how many requests a worker can serve without a new connection, for each key (origin
+    and profile).
+
+    An origin may close a connection at any time, and tells the worker alone. A wrong guess costs a
+    handshake, and its penalty makes the next guesses more careful. After a few of them in a row the
+    origin is taken to close each connection after one response.
+    """
+
+    def __init__(self) -> None:
+        self._idle: dict[Hashable, int] = {}
+        # By key: on how many new connections not to count after a wrong guess, and how many of
+        # these are left.
+        self._penalties: dict[Hashable, tuple[int, int]] = {}
+
+    def __repr__(self) -> str:
+        return f"<IdleConnections {sum(self._idle.values())} idle, {len(self._idle)} keys>"
+
+    def has(self, key: Hashable) -> bool:
+        return self._idle.get(key, 0) > 0
+
+    def acquire(self, key: Hashable) -> bool:
+        """Count a request that goes to the worker.
+
+        Returns:
+            Whether the request should get a new connection. Otherwise libcurl (8.23) would try
+            closed connections for a second, five for each request, before it makes a new one.
+        """
+        idle = self._idle.pop(key, 0)
+        if idle:
+            if idle > 1:
+                self._idle[key] = idle - 1
+            return False
+        penalty, left = self._penalties.get(key, (0, 0))
+        if penalty < _CLOSES_EACH:
+            return False
+        # Now and then the connection is kept, to find out whether it lasts by now.
+        self._penalties[key] = penalty, left - 1 if left else penalty
+        return left > 0
+
+    def learn(self, key: Hashable, outcome: Outcome, *, expected: bool, is_closed: bool) -> None:
+        """Count a request by its outcome.
+
+        Args:
+            expected: whether an idle connection was expected for it.
+            is_closed: whether its connection is closed after it in any case.
+        """
+        if isinstance(outcome, Completed):
+            capacity = 0 if is_closed else capacity_after(outcome.head)
+            reused = not outcome.stats.connects
+            self.release(key, reused=reused, expected=expected, capacity=capacity)
+        elif expected and isinstance(outcome, Failed) and outcome.kind in _CONNECTION_GONE:
+            self.release(key, reused=False, expected=True, capacity=0)
+
+    def release(self, key: Hashable, *, reused: bool, expected: bool, capacity: int) -> None:
+        """Count a request that has ended.
+
+        Args:
+            reused: whether it made no connection.
+            expected: whether an idle connection was expected for it.
+            capacity: how many requests its connection takes now: 0 if it is closed. A shared
+                connection, as in HTTP/2, takes one more each time, as long as it holds.
+        """
+        penalty, left = self._penalties.pop(key, (0, 0))
+        if reused:
+            self._put(key, capacity)
+            return
+        closes_each = penalty >= _CLOSES_EACH
+        if expected:
+            # Connections that were closed at one time are one wrong guess.
+            if closes_each or not left:
+                penalty = left = min(_MOST_PENALTY, 2 * penalty + 1)
+        elif left and not closes_each:
+            left -= 1
+        else:
+            self._put(key, min(capacity, 1))
+        if penalty:
+            self._penalties[key] = penalty, left
+            if len(self._penalties) > _MOST_KEYS:
+                del self._penalties[next(iter(self._penalties))]
+
+    def _put(self, key: Hashable, count: int) -> None:
+        if not count:
+            return
+        # Taken out and put back, a key moves behind those that were not used since.
+        idle = self._idle.pop(key, 0)
+        self._idle[key] = idle + count
+        if len(self._idle) > _MOST_KEYS:
+            del self._idle[next(iter(self._idle))]
+
+
+def capacity_after(head: ResponseHead | None) -> int:
+    """Return how many more requests the connection of a response takes (RFC 9112, section 9.3).
+
+    Args:
+        head: None if it went ahead of the body.
+    """
+    if head is None:
+        return 1
+    if not head.protocol.startswith("HTTP/1"):
+        return 2
+    options = [value.lower() for name, value in head.headers if name.lower() == b"connection"]
+    if head.protocol == "HTTP/1.0":
+        return int(any(b"keep-alive" in value for value in options))
+    return int(not any(b"close" in value for value in options))

@@ -1,0 +1,253 @@
+"""What a crawl knows about each origin, in one registry keyed by origin and proxy."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+from .._ipc.failures import FailureKind
+from .aimd import AimdLimit, Slot
+from .circuit_breaker import Admission, CircuitBreaker
+from .token_bucket import TokenBucket
+
+if TYPE_CHECKING:
+    from .request import PoolRequest
+
+# Of those that nobody uses, the registry forgets the longest unused ones.
+_MOST_ORIGINS = 16_384
+_MOST_PROVEN = 65_536
+
+# Spread the retries of an origin over time once they outnumber its responses, each of which
+# refunds one. At 30 % random loss 43 % of all requests are retries, and each of them is a page: up
+# to 50 % loss nothing waits, beyond that the retries go out at a steady rate.
+_RETRY_BURST = 100.0
+_RETRIES_PER_SECOND = 10.0
+
+
+class Route(NamedTuple):
+    """The way to an origin. Behind a proxy an origin counts as another one."""
+
+    #: Scheme, host and port (RFC 6454).
+    origin: str
+    #: URL of the proxy without credentials; None for no proxy.
+    proxy: str | None
+
+    def __str__(self) -> str:
+        return f"{self.origin} by {self.proxy}" if self.proxy else self.origin
+
+
+class HandshakeFailure(NamedTuple):
+    """The last failure of an origin's handshakes, which stands for those that were not tried."""
+
+    kind: FailureKind
+    code: int
+    detail: str
+
+
+class WaitQueue:
+    """Requests that wait for a permit. Requests that failed before come first, so that none fails
+    again and again while later ones are what overloads the origin."""
+
+    def __init__(self) -> None:
+        self._retries: deque[PoolRequest] = deque()
+        self._first_tries: deque[PoolRequest] = deque()
+
+    def __len__(self) -> int:
+        return len(self._retries) + len(self._first_tries)
+
+    def __iter__(self) -> Iterator[PoolRequest]:
+        return chain(self._retries, self._first_tries)
+
+    def append(self, request: PoolRequest) -> None:
+        self._queue_of(request).append(request)
+
+    def popleft(self) -> PoolRequest:
+        return (self._retries or self._first_tries).popleft()
+
+    def remove(self, request: PoolRequest) -> None:
+        """Remove a request.
+
+        Raises:
+            ValueError: the request does not wait here.
+        """
+        self._queue_of(request).remove(request)
+
+    def extend(self, others: WaitQueue) -> None:
+        self._retries += others._retries
+        self._first_tries += others._first_tries
+
+    def _queue_of(self, request: PoolRequest) -> deque[PoolRequest]:
+        return self._first_tries if request.avoid is None else self._retries
+
+
+class Origin:
+    """The state of one origin by one route.
+
+    Args:
+        route: how it is reached.
+        most: initial limit on the handshakes at once.
+        floor: lowest such limit.
+
+    Attributes:
+        limit: how many handshakes may be under way at once.
+        breaker: whether any may be.
+        queue: requests that wait for a permit.
+        handshakes_done: how many succeeded.
+        failures: how many failed, by kind.
+        last_failure: the last one of a kind that the limiter acts on.
+        retry_budget: spreads retries over time.
+        retries_in_a_row: retries since the last response.
+    """
+
+    def __init__(self, route: Route, most: int, floor: int) -> None:
+        self.route = route
+        self.limit = AimdLimit(most, floor)
+        self.breaker = CircuitBreaker()
+        self.queue = WaitQueue()
+        self.handshakes_done = 0
+        self.failures: Counter[FailureKind] = Counter()
+        self.last_failure = HandshakeFailure(FailureKind.SYSCALL, 0, "")
+        self.retry_budget = TokenBucket(_RETRY_BURST, _RETRIES_PER_SECOND)
+        self.retries_in_a_row = 0
+
+    def __repr__(self) -> str:
+        return f"<Origin {self.route}: {self.limit}, {self.breaker}, {len(self.queue)} queued>"
+
+    @property
+    def is_in_use(self) -> bool:
+        return bool(self.queue or self.limit.in_use or self.breaker.is_open)
+
+    def admission(self, now: float) -> Admission:
+        """Decide about a request that needs a new connection."""
+        if self.breaker.is_open:
+            return self.breaker.admission(now)
+        return Admission.PERMITTED if self.limit.has_place(now) else Admission.QUEUED
+
+    def retry_admission_in(self, now: float) -> float | None:
+        """Return the seconds until a queued request may ask again though no handshake ended; None
+        if only the end of one can help."""
+        if self.breaker.is_open:
+            return self.breaker.open_for(now)
+        return self.limit.next_place_in(now)
+
+    def acquire(self, now: float) -> Permit:
+        """Let a handshake begin, after `admission` said so."""
+        slot = self.limit.acquire()
+        self.breaker.begin(slot, now)
+        return Permit(self, slot)
+
+
+class Permit:
+    """Ties a request to the limit and the breaker of its origin.
+
+    Args:
+        origin: of the request.
+        slot: of the handshake; None for a request that was expected to find an idle connection,
+            whose handshake, if it makes one after all, counts but was not limited.
+    """
+
+    __slots__ = ("_slot", "origin")
+
+    def __init__(self, origin: Origin, slot: Slot | None = None) -> None:
+        self.origin = origin
+        self._slot = slot
+
+    def success(self) -> None:
+        """Report that the handshake succeeded."""
+        origin = self.origin
+        origin.handshakes_done += 1
+        if origin.breaker.success():
+            origin.limit.reset_to_floor()
+        else:
+            origin.limit.success(self._slot)
+
+    def failure(self, failure: HandshakeFailure, now: float) -> bool:
+        """Report that the handshake failed in a way that fewer at once may prevent.
+
+        Returns:
+            Whether this opened the origin's breaker, or left it open.
+        """
+        origin, slot = self.origin, self._slot
+        origin.last_failure = failure
+        origin.limit.failure(slot, now)
+        # Above the floor, the limit is what has to act.
+        counts = slot is not None and not (
+            origin.breaker.has_succeeded and slot.rank > origin.limit.floor
+        )
+        return origin.breaker.failure(slot, now, counts=counts)
+
+    def release(self) -> None:
+        """End the handshake, after its `success` or `failure` if it had one. Does nothing a second
+        time."""
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            self.origin.limit.release(slot)
+            self.origin.breaker.end(slot)
+
+
+class OriginRegistry:
+    """Remembers origins, the longest unused ones forgotten first.
+
+    Args:
+        most: requests that can be in flight at once: the initial limit of each origin.
+        floor: lowest limit of each origin.
+    """
+
+    def __init__(self, most: int, floor: int) -> None:
+        self._most = most
+        self._floor = floor
+        self._by_route: OrderedDict[Route, Origin] = OrderedDict()
+        # By origin alone: a proxy that is used for the first time does not make it doubtful.
+        self._proven: OrderedDict[str, None] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<OriginRegistry of {len(self._by_route)} origins>"
+
+    def get(self, route: Route) -> Origin:
+        """Return the state of an origin, made if need be."""
+        origin = self._by_route.get(route)
+        if origin is None:
+            origin = self._by_route[route] = Origin(route, self._most, self._floor)
+            if len(self._by_route) > _MOST_ORIGINS:
+                self._forget_one()
+        else:
+            self._by_route.move_to_end(route)
+        return origin
+
+    def _forget_one(self) -> None:
+        unused = next((r for r, origin in self._by_route.items() if not origin.is_in_use), None)
+        if unused is not None:
+            del self._by_route[unused]
+
+    def response_received(self, route: Route) -> None:
+        """Note that a request by this route got a response."""
+        origin = self.get(route)
+        origin.retries_in_a_row = 0
+        origin.retry_budget.refund()
+        if route.origin not in self._proven:
+            self._proven[route.origin] = None
+            if len(self._proven) > _MOST_PROVEN:
+                self._proven.popitem(last=False)
+
+    def is_proven(self, route: Route) -> bool:
+        """Tell whether the origin ever answered, by whatever proxy."""
+        return route.origin in self._proven
+
+    def take_queued(self) -> list[PoolRequest]:
+        """Empty the queues of all origins and return what was in them."""
+        taken = [request for origin in self._by_route.values() for request in origin.queue]
+        for origin in self._by_route.values():
+            origin.queue = WaitQueue()
+        return taken
+
+    def worst(self, count: int) -> list[Origin]:
+        """Return the origins with the most failed handshakes, none without any."""
+        failed = [origin for origin in self._by_route.values() if origin.failures]
+        return sorted(failed, key=lambda origin: -origin.failures.total())[:count]
+
+    def limited(self) -> list[Origin]:
+        """Return the origins whose limit is below the initial one, the lowest first."""
+        origins = [origin for origin in self._by_route.values() if origin.limit.is_lowered]
+        return sorted(origins, key=lambda origin: origin.limit.value)

@@ -1,0 +1,259 @@
+"""The pool: a request goes in, and what a worker made of it comes out.
+
+    fetch --> _dispatch --> Scheduler.checkout --> OriginLimiter.acquire --> _send
+                  ^              | no worker yet         | no permit yet        |
+                  |              v                       v                      v
+                  +--------- a worker is up,       a handshake ends,     WorkerConnection
+                             or has one less       or a timer fires             |
+                                                                                v
+    fetch <------- PoolRequest.resolve <----- _on_done <------- PoolRequest.on_outcome
+
+The states of a request, and what moves it on:
+
+    state                 held by             until
+    NEW                   the pool            it is dispatched, in the same turn of the loop
+    WAITING_FOR_WORKER    Scheduler           a worker is ready, or has one request less
+    QUARANTINED           Scheduler           a worker of its own is ready
+    WAITING_FOR_ORIGIN    OriginLimiter       its origin permits one more handshake
+    SENT                  WorkerConnection    its outcome arrives, or its worker exits
+    CANCELLING            WorkerConnection    likewise; nobody waits for the request any more
+    DONE                  nobody
+
+A slot is free, and the limiter has learned, as soon as an outcome arrives: the caller's `await`
+only collects it, since each turn of the loop that a slot stays empty costs throughput.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from .._ipc.failures import FailureKind
+from .._ipc.messages import Failed, Hello, Outcome, ProtocolError
+from .batching import ResponseBatcher
+from .errors import (
+    OriginRejectedError,
+    UnsendableRequestError,
+    WorkerLostError,
+    WorkersExhaustedError,
+)
+from .event_loop import EventLoop
+from .events import PoolEvents
+from .limiter import OriginLimiter
+from .origins import OriginRegistry, Permit
+from .request import PoolRequest, RequestState, Result
+from .scheduler import Scheduler
+from .supervisor import Supervisor, WorkerLimits
+from .worker import Cause, Worker
+
+logger = logging.getLogger(__name__)
+
+
+class Pool:
+    """The one object that handlers talk to. Each crawler has one, whatever its number of handlers.
+
+    Args:
+        loop: of the crawl.
+        hello: first message to each worker; a worker that cannot use its profiles is of no use.
+        limits: of the workers.
+        origins: what is known about each origin.
+        adaptive: whether new connections to an origin are limited (CURL_SAFE_ADAPTIVE).
+        active_size_bytes: how much Scrapy may hold (SCRAPER_SLOT_MAX_ACTIVE_SIZE).
+        events: hears what happens.
+        on_exhausted: called with a reason when no worker can be had, now or ever.
+    """
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        hello: Hello,
+        limits: WorkerLimits,
+        origins: OriginRegistry,
+        *,
+        adaptive: bool,
+        active_size_bytes: int,
+        events: PoolEvents,
+        on_exhausted: Callable[[str], None],
+    ) -> None:
+        self._loop = loop
+        self._origins = origins
+        self._events = events
+        self._exhausted_callback = on_exhausted
+        self._exhausted: str | None = None
+        self._in_flight = 0
+        self._batcher = ResponseBatcher(loop.call_soon, active_size_bytes)
+        self._supervisor = Supervisor(loop, limits, hello, events, self, self._batcher)
+        self._scheduler = Scheduler(self._supervisor)
+        self._limiter = OriginLimiter(loop, origins, adaptive, self._dispatch, events)
+        self._supervisor.prewarm()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Pool {self._in_flight} in flight, {self._scheduler}, {self._limiter}, "
+            f"{self._supervisor}>"
+        )
+
+    def start(self) -> None:
+        """Start the workers. Requests that come before one is up wait for it."""
+        self._supervisor.start()
+
+    @property
+    def workers_alive(self) -> int:
+        return len(self._supervisor.ready)
+
+    @property
+    def in_flight(self) -> int:
+        """The requests that the pool has, queued ones included."""
+        return self._in_flight
+
+    @property
+    def is_exhausted(self) -> bool:
+        """True once no worker can be had any more."""
+        return self._exhausted is not None
+
+    async def close(self) -> None:
+        self._limiter.close()
+        await self._supervisor.close()
+
+    async def fetch(self, request: PoolRequest) -> Result:
+        """Have a worker download a request.
+
+        Raises:
+            OriginRejectedError: the origin is unavailable.
+            WorkerLostError: the worker exited with the request in flight.
+            WorkersExhaustedError: no worker can be had.
+            FetchTimeoutError: the worker did not end the download in time.
+            UnsendableRequestError: the request does not fit into a frame.
+        """
+        request.future = self._loop.create_future()
+        request.on_done = self._on_done
+        self._in_flight += 1
+        self._events.in_flight(self._in_flight)
+        try:
+            self._dispatch(request)
+            return await request.future
+        finally:
+            self._in_flight -= 1
+            self._forget(request)
+
+    def _dispatch(self, request: PoolRequest) -> None:
+        """Send a request, or queue it where it has to wait."""
+        if request.future.done():  # cancelled by its caller
+            return
+        request.state = RequestState.NEW
+        if self._exhausted is not None:
+            request.fail(WorkersExhaustedError(self._exhausted))
+            return
+        worker = self._scheduler.checkout(request)
+        if worker is None:
+            return
+        request.expects_idle = worker.idle.has(request.key)
+        if request.needs_tls:
+            if request.expects_idle or request.in_quarantine:
+                request.permit = Permit(request.origin)
+            else:
+                try:
+                    request.permit = self._limiter.acquire(request)
+                except OriginRejectedError as error:
+                    request.fail(error)
+                    return
+                if request.permit is None:
+                    return
+        self._send(request, worker)
+
+    def _send(self, request: PoolRequest, worker: Worker) -> None:
+        request.state = RequestState.SENT
+        request.worker = worker
+        request.listener.on_sent()
+        if worker.idle.acquire(request.key):
+            request.fetch.fresh_connection = True
+        worker.served += 1
+        try:
+            worker.connection.fetch(request.fetch, request.body, request)
+        except ProtocolError as error:
+            request.state = RequestState.DONE
+            request.fail(UnsendableRequestError(str(error)))
+            self._release_permit(request)
+            return
+        logger.debug("Request %d (%s) goes to %r", request.fetch.id, request.fetch.url, worker)
+
+    def _on_done(self, request: PoolRequest, outcome: Outcome, size: int) -> None:
+        """Free what a request had, and give it to those that wait."""
+        worker = request.worker
+        self._batcher.handed_over(size)
+        worker.idle.learn(
+            request.key,
+            outcome,
+            expected=request.expects_idle,
+            is_closed=request.fetch.fresh_connection,
+        )
+        if isinstance(outcome, Failed) and outcome.kind is FailureKind.LOCAL:
+            self._supervisor.replace(worker, outcome.detail, drain_now=True)
+        if request.permit is not None:
+            self._limiter.report(request.permit, outcome)
+            self._release_permit(request)
+        self._serve(worker)
+
+    def _release_permit(self, request: PoolRequest) -> None:
+        permit, request.permit = request.permit, None
+        if permit is not None:
+            self._limiter.release(permit)
+
+    def _serve(self, worker: Worker) -> None:
+        """Give a worker, which has one request less, what waits for it."""
+        if worker.in_quarantine:
+            self._dispatch_all(self._scheduler.take_quarantined())
+        self._supervisor.request_finished(worker)
+        if not worker.in_quarantine:
+            self._dispatch_all(self._scheduler.take_waiting())
+
+    def _dispatch_all(self, requests: Iterable[PoolRequest]) -> None:
+        for request in requests:
+            self._dispatch(request)
+
+    def _forget(self, request: PoolRequest) -> None:
+        """Leave nothing behind of a request whose caller has its result, or was cancelled."""
+        if request.state in (RequestState.WAITING_FOR_WORKER, RequestState.QUARANTINED):
+            self._scheduler.cancel(request)
+        elif request.state is RequestState.WAITING_FOR_ORIGIN:
+            self._limiter.cancel(request)
+        elif request.state is RequestState.SENT:
+            request.state = RequestState.CANCELLING
+            request.worker.connection.cancel(request.fetch)
+
+    # From the supervisor
+
+    def on_worker_ready(self, worker: Worker) -> None:
+        logger.debug("%r takes requests", worker)
+        if worker.in_quarantine:
+            self._serve(worker)
+        else:
+            self._dispatch_all(self._scheduler.take_waiting())
+
+    def on_worker_lost(self, worker: Worker, exit_status: int) -> None:
+        requests = [r for r in worker.connection.abandon() if isinstance(r, PoolRequest)]
+        lost = [request for request in requests if not request.future.done()]
+        self._events.requests_lost(len(lost))
+        hung = worker.cause is Cause.HUNG
+        for request in requests:
+            request.state = RequestState.DONE
+            alone = request.in_quarantine
+            request.fail(WorkerLostError(worker.slot, exit_status, hung=hung, was_alone=alone))
+        for request in requests:
+            self._release_permit(request)
+        self._dispatch_all(self._scheduler.take_quarantined())
+        self._dispatch_all(self._scheduler.take_waiting())
+
+    def on_exhausted(self, reason: str) -> None:
+        if self._exhausted is not None:
+            return
+        self._exhausted = reason
+        waiting = [
+            *self._scheduler.take_waiting(),
+            *self._scheduler.take_quarantined(),
+            *self._origins.take_queued(),
+        ]
+        for request in waiting:
+            request.state = RequestState.DONE
+            request.fail(WorkersExhaustedError(reason))
+        self._exhausted_callback(reason)

@@ -1,0 +1,136 @@
+"""Which worker gets a request, and who waits for one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Hashable, Iterable
+from typing import Protocol, TypeVar
+
+from .idle_connections import IdleConnections
+from .request import PoolRequest, RequestState
+from .worker import Worker
+
+# How much busier than the least busy worker one may be and still be preferred for its idle
+# connection: a handshake costs about as much as serving a few small pages.
+_BUSIER_FOR_IDLE = 4
+
+
+class Candidate(Protocol):
+    @property
+    def slot(self) -> int: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def idle(self) -> IdleConnections: ...
+
+
+_C = TypeVar("_C", bound=Candidate)
+
+
+def choose_worker(candidates: Iterable[_C], key: Hashable, avoid: int | None = None) -> _C | None:
+    """Choose the worker for a request: one with an idle connection for it, unless it is much
+    busier than the least busy one.
+
+    Args:
+        candidates: workers that take requests.
+        key: what a connection must match to serve the request.
+        avoid: slot of the worker that failed the request; taken only if it is the only one.
+
+    Returns:
+        None if there is no worker.
+    """
+    workers = list(candidates)
+    if avoid is not None and len(workers) > 1:
+        workers = [w for w in workers if w.slot != avoid]
+    if not workers:
+        return None
+    least_busy = min(workers, key=_load)
+    most = 2 * least_busy.in_flight + _BUSIER_FOR_IDLE
+    idle = [w for w in workers if w.idle.has(key) and w.in_flight <= most]
+    return min(idle, key=_load) if idle else least_busy
+
+
+def _load(worker: Candidate) -> int:
+    return worker.in_flight
+
+
+class Workers(Protocol):
+    """The workers, as the supervisor keeps them."""
+
+    @property
+    def ready(self) -> list[Worker]:
+        """Workers that take any request."""
+
+    @property
+    def quarantine(self) -> list[Worker]:
+        """Workers that take one request at a time."""
+
+    @property
+    def is_starting(self) -> bool:
+        """True while one of the first workers is neither up nor known to have failed."""
+
+    def extend_quarantine(self, wanted: int) -> None:
+        """Start workers for quarantined requests, as far as so many are wanted and allowed."""
+
+
+class Scheduler:
+    """Chooses workers, and queues the requests for which there is none yet.
+
+    Args:
+        workers: to choose from.
+    """
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._waiting: deque[PoolRequest] = deque()
+        self._quarantined: deque[PoolRequest] = deque()
+
+    def __repr__(self) -> str:
+        return f"<Scheduler {len(self._waiting)} waiting, {len(self._quarantined)} quarantined>"
+
+    def checkout(self, request: PoolRequest) -> Worker | None:
+        """Choose the worker for a request.
+
+        Returns:
+            None if the request was queued.
+        """
+        if request.in_quarantine:
+            return self._checkout_quarantined(request)
+        worker = choose_worker(self._workers.ready, request.key, request.avoid)
+        if worker is None or self._must_wait(worker):
+            request.state = RequestState.WAITING_FOR_WORKER
+            self._waiting.append(request)
+            return None
+        return worker
+
+    def _must_wait(self, worker: Worker) -> bool:
+        """Hold requests at the start of a crawl: the first worker that is up would get the work,
+        and the connections, of all. And Scrapy takes a third less time a request once
+        CONCURRENT_REQUESTS have been in flight, since it then has all of `start()` in its queue;
+        this makes sure of that where an origin is fast."""
+        return self._workers.is_starting and worker.in_flight > 0
+
+    def _checkout_quarantined(self, request: PoolRequest) -> Worker | None:
+        free = next((w for w in self._workers.quarantine if not w.in_flight), None)
+        if free is None:
+            request.state = RequestState.QUARANTINED
+            self._quarantined.append(request)
+            self._workers.extend_quarantine(len(self._quarantined))
+        return free
+
+    def take_waiting(self) -> deque[PoolRequest]:
+        """Return the requests that wait for a worker, which are queued no longer."""
+        waiting, self._waiting = self._waiting, deque()
+        return waiting
+
+    def take_quarantined(self) -> deque[PoolRequest]:
+        """Return the quarantined requests, which are queued no longer."""
+        quarantined, self._quarantined = self._quarantined, deque()
+        return quarantined
+
+    def cancel(self, request: PoolRequest) -> None:
+        """Remove a request, if it is queued."""
+        queue = self._quarantined if request.in_quarantine else self._waiting
+        with contextlib.suppress(ValueError):  # taken out, to be dispatched in this turn
+            queue.remove(request)

@@ -1,0 +1,379 @@
+"""Starts the workers, watches them, replaces them and stops them.
+
+The supervisor knows nothing of what the workers do. `worker.TRANSITIONS` is the life of each; what
+happens at its end depends on the cause:
+
+    released               the process exits, and that is all
+    crashed, hung, or      another worker takes the slot, as soon as `RestartPolicy` allows;
+    broke the protocol     the owner hears of the requests that were in flight
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from .._ipc.channel import FlowControl
+from .._ipc.messages import Heartbeat, Hello, ProtocolError, Ready
+from .._platform.affinity import WorkerAffinity
+from .event_loop import EventLoop, Future, TimerHandle
+from .events import PoolEvents
+from .restart_policy import RestartPolicy
+from .worker import Cause, Event, State, Worker
+from .worker_connection import WorkerConnection
+from .worker_process import WorkerProcess, describe_exit
+
+logger = logging.getLogger(__name__)
+
+_TICK_SECONDS = 1.0
+_MOST_QUARANTINE_WORKERS = 2
+
+# Descriptors of a worker beside those of its requests in flight: what connections to peers that
+# never close theirs may add up to.
+_SPARE_DESCRIPTORS = 4096
+# Two connections, and c-ares (libcurl 8.23) has two while it looks up a host's HTTPS record.
+_DESCRIPTORS_PER_REQUEST = 4
+_SHARE_OF_DESCRIPTORS = 0.8
+
+
+@dataclass(frozen=True)
+class WorkerLimits:
+    """How many workers there are, and when one is replaced.
+
+    Attributes:
+        count: of workers, those in quarantine aside.
+        hang_timeout_seconds: without a message, until a worker is killed.
+        max_requests: that a worker serves; 0 for no bound.
+        max_memory_mb: resident memory of a worker; 0 for no bound.
+        requests_at_once: that a worker may have in flight.
+    """
+
+    count: int
+    hang_timeout_seconds: float
+    max_requests: int
+    max_memory_mb: int
+    requests_at_once: int
+
+    def max_descriptors(self, allowed: int) -> int:
+        """Return how many descriptors a worker may have open and stay.
+
+        Args:
+            allowed: by the system.
+        """
+        usual = _SPARE_DESCRIPTORS + _DESCRIPTORS_PER_REQUEST * self.requests_at_once
+        return min(usual, int(_SHARE_OF_DESCRIPTORS * allowed))
+
+
+class Owner(Protocol):
+    """Who uses the workers, and hears of them."""
+
+    def on_worker_ready(self, worker: Worker) -> None:
+        """Note that a worker takes requests from now on."""
+
+    def on_worker_lost(self, worker: Worker, exit_status: int) -> None:
+        """Note that a worker exited before its time; its `cause` says why."""
+
+    def on_exhausted(self, reason: str) -> None:
+        """Note that no worker comes up, and that the supervisor has stopped trying."""
+
+
+class Supervisor:
+    """Keeps the workers of a pool.
+
+    Args:
+        loop: of the crawl.
+        limits: how many workers, and when one is replaced.
+        hello: first message to each of them.
+        events: hears of starts, crashes, hangs and replacements.
+        owner: hears what concerns its requests.
+        flow_control: holds the workers' messages back as long as it is paused.
+    """
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        limits: WorkerLimits,
+        hello: Hello,
+        events: PoolEvents,
+        owner: Owner,
+        flow_control: FlowControl,
+    ) -> None:
+        self._loop = loop
+        self._limits = limits
+        self._hello = hello
+        self._events = events
+        self._owner = owner
+        self._flow_control = flow_control
+        self._workers: list[Worker] = []
+        self._restarts = RestartPolicy()
+        # By slot: starts that are due later.
+        self._start_timers: dict[int, TimerHandle] = {}
+        self._tick_timer: TimerHandle | None = None
+        self._tick_due = 0.0
+        self._slot_in_replacement: int | None = None
+        # Slots whose first worker is neither up nor known to have failed.
+        self._first_starts: set[int] = set()
+        self._closed: Future[None] | None = None
+        self._prewarmed: WorkerProcess | None = None
+        self._affinity = WorkerAffinity()
+
+    def __repr__(self) -> str:
+        return f"<Supervisor of {self._workers}>"
+
+    @property
+    def ready(self) -> list[Worker]:
+        """Workers that take any request."""
+        return [w for w in self._workers if w.state is State.READY and not w.in_quarantine]
+
+    @property
+    def quarantine(self) -> list[Worker]:
+        """Workers that take one request at a time."""
+        return [w for w in self._workers if w.state is State.READY and w.in_quarantine]
+
+    @property
+    def is_starting(self) -> bool:
+        """True while one of the first workers is neither up nor known to have failed."""
+        return bool(self._first_starts)
+
+    def prewarm(self) -> None:
+        """Start the first worker's process, whose imports take as long as the crawl's own.
+
+        One is enough for the first request, and more would slow it down.
+        """
+        with contextlib.suppress(OSError):  # `start` tries again
+            self._prewarmed = WorkerProcess.start()
+
+    def start(self) -> None:
+        self._first_starts = set(range(self._limits.count))
+        for slot in range(self._limits.count):
+            self._start(slot)
+        self._schedule_tick()
+
+    def replace(self, worker: Worker, reason: str, *, drain_now: bool = False) -> None:
+        """Replace a worker without losing a request: its successor comes up first, then the worker
+        drains, and stops when its last request in flight is done.
+
+        Does nothing while another worker is being replaced.
+
+        Args:
+            drain_now: whether the worker gets no more requests from now on, since they would fail.
+        """
+        if self._slot_in_replacement is not None or worker.state is not State.READY:
+            return
+        self._slot_in_replacement = worker.slot
+        self._events.worker_replaced()
+        logger.info(
+            "Replacing worker %d (pid %d): %s. It finishes its %d requests in flight",
+            worker.slot,
+            worker.process.pid,
+            reason,
+            worker.in_flight,
+        )
+        self._start_later(worker.slot)
+        if drain_now:
+            self._drain(worker)
+
+    def extend_quarantine(self, wanted: int) -> None:
+        """Start workers for one request at a time, as far as so many are wanted and allowed. Each
+        stays until it is released, or exits."""
+        slots = range(self._limits.count, self._limits.count + _MOST_QUARANTINE_WORKERS)
+        # One that was released may take its time to exit, and frees its slot at once.
+        taken = {
+            w.slot
+            for w in self._workers
+            if w.state is not State.STOPPING or w.cause is not Cause.RELEASED
+        }
+        starting = {w.slot for w in self._workers if w.state is State.STARTING}
+        wanted -= sum(slot in starting or slot in self._start_timers for slot in slots)
+        for slot in slots:
+            if wanted > 0 and slot not in taken and slot not in self._start_timers:
+                wanted -= 1
+                self._start_later(slot)
+
+    def request_finished(self, worker: Worker) -> None:
+        """Let a worker go that has nothing more to do, or has served enough."""
+        if worker.state is State.DRAINING or worker.in_quarantine:
+            if not worker.in_flight:
+                self._release(worker)
+        elif 0 < self._limits.max_requests <= worker.served:
+            self.replace(worker, f"it has served {worker.served} requests")
+
+    async def close(self) -> None:
+        """Stop all workers, and return when their processes have exited."""
+        for timer in self._start_timers.values():
+            timer.cancel()
+        self._start_timers.clear()
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+        prewarmed = self._take_prewarmed()
+        if prewarmed is not None:
+            prewarmed.stop()
+        self._closed = self._loop.create_future()
+        for worker in list(self._workers):
+            self._release(worker)
+        if self._workers:
+            await self._closed
+
+    # Start
+
+    def _start(self, slot: int) -> None:
+        self._start_timers.pop(slot, None)
+        try:
+            process = self._take_prewarmed() or WorkerProcess.start()
+        except OSError as error:
+            self._start_failed(slot, f"cannot start a worker: {error}")
+            return
+        self._affinity.apply(process.pid)
+        worker = Worker(slot, process, in_quarantine=slot >= self._limits.count)
+        worker.connection = WorkerConnection(
+            self._loop,
+            process,
+            self._hello,
+            on_ready=lambda ready: self._on_ready(worker, ready),
+            on_heartbeat=lambda heartbeat: self._on_heartbeat(worker, heartbeat),
+            on_lost=lambda error: self._on_connection_lost(worker, error),
+            flow_control=self._flow_control,
+        )
+        self._workers.append(worker)
+        self._events.worker_started()
+
+    def _take_prewarmed(self) -> WorkerProcess | None:
+        prewarmed, self._prewarmed = self._prewarmed, None
+        if prewarmed is not None and prewarmed.exit_status == 0:
+            # It has waited for long enough. One that died is taken, to be seen as dead.
+            prewarmed.stop()
+            return None
+        return prewarmed
+
+    def _start_failed(self, slot: int, reason: str) -> None:
+        self._first_starts.discard(slot)
+        if self._slot_in_replacement == slot:
+            self._slot_in_replacement = None
+            if any(w.slot == slot for w in self.ready):
+                return
+        self._restarts.start_failed()
+        if self._restarts.exhausted and not self.ready:
+            self._owner.on_exhausted(reason)
+        else:
+            self._start_later(slot)
+
+    def _start_later(self, slot: int) -> None:
+        if slot in self._start_timers:
+            return
+        wait = self._restarts.reserve(time.monotonic())
+        self._start_timers[slot] = self._loop.call_later(wait, lambda: self._start(slot))
+
+    def _on_ready(self, worker: Worker, ready: Ready) -> None:
+        if ready.problem is not None:
+            self._owner.on_exhausted(ready.problem)
+            return
+        if worker.state is not State.STARTING:
+            return
+        self._restarts.start_succeeded()
+        self._first_starts.discard(worker.slot)
+        worker.transition(Event.BECOME_READY)
+        worker.max_descriptors = self._limits.max_descriptors(ready.max_descriptors)
+        logger.debug("Worker %d (pid %d) is up: %s", worker.slot, worker.process.pid, ready.curl)
+        if self._slot_in_replacement == worker.slot:
+            self._slot_in_replacement = None
+            for other in self.ready:
+                if other.slot == worker.slot and other is not worker:
+                    self._drain(other)
+        self._owner.on_worker_ready(worker)
+
+    # End
+
+    def _drain(self, worker: Worker) -> None:
+        worker.transition(Event.DRAIN)
+        if not worker.in_flight:
+            self._release(worker)
+
+    def _release(self, worker: Worker) -> None:
+        """Stop a worker that is not needed any more, unless it stops already."""
+        if worker.state is not State.STOPPING:
+            worker.transition(Event.STOP, Cause.RELEASED)
+            worker.connection.close()
+            self._reap(worker)
+
+    def _on_connection_lost(self, worker: Worker, error: ProtocolError | OSError | None) -> None:
+        if isinstance(error, ProtocolError):
+            logger.error(
+                "Worker %d (pid %d) broke the protocol (%s). It is killed and replaced",
+                worker.slot,
+                worker.process.pid,
+                error,
+            )
+            worker.process.kill()
+        if worker.state is not State.STOPPING:
+            is_protocol = isinstance(error, ProtocolError)
+            worker.transition(Event.STOP, Cause.BROKE_PROTOCOL if is_protocol else Cause.CRASHED)
+        self._reap(worker)
+
+    def _reap(self, worker: Worker) -> None:
+        worker.process.reap(self._loop, lambda status: self._on_exit(worker, status))
+
+    def _on_exit(self, worker: Worker, status: int) -> None:
+        worker.transition(Event.EXIT)
+        self._workers.remove(worker)
+        if self._closed is not None:
+            if not self._workers and not self._closed.done():
+                self._closed.set_result(None)
+        elif worker.cause is not Cause.RELEASED:
+            self._on_lost(worker, status)
+
+    def _on_lost(self, worker: Worker, status: int) -> None:
+        if worker.cause is not Cause.HUNG:
+            self._events.worker_crashed()
+        logger.warning(
+            "Worker %d (pid %d) %s (%s) with %d requests in flight. It is replaced",
+            worker.slot,
+            worker.process.pid,
+            "hung and was killed" if worker.cause is Cause.HUNG else "died",
+            describe_exit(status),
+            worker.in_flight,
+        )
+        if not worker.was_ready:
+            self._start_failed(worker.slot, f"a new worker ended with {describe_exit(status)}")
+        elif not worker.in_quarantine and not any(w.slot == worker.slot for w in self._workers):
+            self._start_later(worker.slot)
+        self._owner.on_worker_lost(worker, status)
+
+    # Watch
+
+    def _on_heartbeat(self, worker: Worker, heartbeat: Heartbeat) -> None:
+        if 0 < self._limits.max_memory_mb < heartbeat.memory_mb:
+            self.replace(worker, f"it uses {heartbeat.memory_mb} MB")
+        elif heartbeat.descriptors > worker.max_descriptors:
+            self.replace(worker, f"it has {heartbeat.descriptors} descriptors open")
+        elif heartbeat.resolver_changed:
+            self.replace(worker, "the system's name resolution has changed")
+
+    def _schedule_tick(self) -> None:
+        self._tick_due = time.monotonic() + _TICK_SECONDS
+        self._tick_timer = self._loop.call_later(_TICK_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        lag = now - self._tick_due
+        self._events.loop_lag(lag)
+        for worker in list(self._workers):
+            if worker.state is State.STOPPING:
+                continue
+            if lag > _TICK_SECONDS:
+                # The crawler itself was blocked: what the worker sent since is unread.
+                worker.connection.last_heard = now
+            elif now - worker.connection.last_heard > self._limits.hang_timeout_seconds:
+                self._kill_hung(worker)
+            else:
+                worker.connection.check_deadlines(now)
+        self._affinity.review(worker.process.pid for worker in self._workers)
+        self._schedule_tick()
+
+    def _kill_hung(self, worker: Worker) -> None:
+        """Kill a worker; what it sent before is still read, up to the end of its stream."""
+        self._events.worker_hung()
+        worker.transition(Event.STOP, Cause.HUNG)
+        worker.process.kill()

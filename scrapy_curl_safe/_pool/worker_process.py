@@ -1,0 +1,184 @@
+"""A worker's operating-system process: its start, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import _worker
+from .._ipc.shared_memory import SharedMemoryReader, create_shared_memory
+from .event_loop import EventLoop
+
+_MAIN = str(Path(_worker.__file__).with_name("__main__.py"))
+
+# All that a worker gets of the crawler's environment: what finds the system's libraries and
+# certificate authorities. No proxies, no credentials, nothing else.
+_ENVIRONMENT = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "SSLKEYLOGFILE",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+)
+
+# How long a process whose socket is closed may take to exit by itself.
+_EXIT_GRACE_SECONDS = 2.0
+_POLL_INTERVAL_SECONDS = 0.01
+
+
+class WorkerProcess:
+    """A subprocess, the crawler's end of the socket to it, and the memory that both share.
+
+    The process waits for its Hello and exits by itself if none comes, so it can be started ahead of
+    its use (prewarmed).
+
+    Attributes:
+        memory: where the worker puts large bodies; None if the system has no such memory.
+    """
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        sock: socket.socket,
+        memory: SharedMemoryReader | None,
+    ) -> None:
+        self._process = process
+        self._socket = sock
+        self.memory = memory
+
+    @classmethod
+    def start(cls) -> WorkerProcess:
+        """Start a fresh interpreter, not a fork: the process inherits no thread, no socket, no TLS
+        state and, in a session of its own, no Ctrl-C.
+
+        Raises:
+            OSError: no process or no descriptor can be had.
+        """
+        ours, theirs = socket.socketpair()
+        memory = None
+        try:
+            memory = create_shared_memory()
+            inherited = [theirs.fileno()] + ([memory] if memory is not None else [])
+            process = subprocess.Popen(
+                [sys.executable, "-I", _MAIN, *map(str, inherited)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=inherited,
+                env=_environment(),
+                start_new_session=True,
+            )
+            reader = SharedMemoryReader(memory) if memory is not None else None
+            return cls(process, ours, reader)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            if memory is not None:
+                os.close(memory)
+
+    def __repr__(self) -> str:
+        status = self._process.returncode
+        state = "running" if status is None else describe_exit(status)
+        return f"<WorkerProcess {self.pid} {state}>"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """The status as `subprocess.Popen.returncode` has it; None while the process runs."""
+        return self._process.poll()
+
+    def take_socket(self) -> socket.socket:
+        """Return the socket, which the caller owns from here on."""
+        return self._socket
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def stop(self) -> int:
+        """Kill the process, wait for its end and free what belongs to it.
+
+        Returns:
+            The exit status.
+        """
+        self._socket.close()
+        self._process.kill()
+        status = self._process.wait()
+        self._free()
+        return status
+
+    def wait(self, seconds: float) -> int | None:
+        """Wait for the process to exit; return its status, or None if it still runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(seconds)
+        return None
+
+    def reap(self, loop: EventLoop, on_exit: Callable[[int], None]) -> None:
+        """Wait for a process whose socket is closed, kill it if it takes long, and free what
+        belongs to it.
+
+        Args:
+            on_exit: called with the exit status.
+        """
+        deadline = time.monotonic() + _EXIT_GRACE_SECONDS
+
+        def poll() -> None:
+            status = self.exit_status
+            if status is not None:
+                self._free()
+                on_exit(status)
+                return
+            if time.monotonic() > deadline:
+                self.kill()
+            loop.call_later(_POLL_INTERVAL_SECONDS, poll)
+
+        poll()
+
+    def _free(self) -> None:
+        if self.memory is not None:
+            self.memory.close()
+
+
+def _environment() -> dict[str, str]:
+    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    environment["CURL_SAFE_PATH"] = os.pathsep.join(_import_path())
+    return environment
+
+
+def _import_path() -> list[str]:
+    """Return where the crawler imports from; the directory that it was started in, where a crawl
+    keeps files of any name, comes last."""
+    here = os.getcwd()
+    entries = [os.path.abspath(entry) for entry in sys.path]
+    return [e for e in entries if e != here] + [e for e in entries if e == here]
+
+
+def describe_exit(status: int) -> str:
+    """Describe how a process ended.
+
+    Args:
+        status: as `subprocess.Popen.returncode` has it: negative for a signal.
+    """
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"

@@ -1,0 +1,39 @@
+"""Starts a worker, given the descriptors of the socket to its crawler and of the shared memory.
+
+The crawler runs this file by its path and with ``-I``, so that nothing in the directory of the
+crawl (a ``socket.py``, say) can shadow a standard module; CURL_SAFE_PATH says where else to import
+from. The package is loaded from where this file is: another copy of it, on that path, may speak
+another protocol.
+"""
+
+import os
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+
+PACKAGE = "scrapy_curl_safe"
+
+
+def main() -> None:
+    # Behind the interpreter's own path, which wins over what the crawler could import.
+    for entry in os.environ.pop("CURL_SAFE_PATH", "").split(os.pathsep):
+        if entry and entry not in sys.path:
+            sys.path.append(entry)
+    if PACKAGE not in sys.modules:
+        _load_package(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    from scrapy_curl_safe._worker.server import serve  # noqa: PLC0415
+
+    serve(*map(int, sys.argv[1:3]))
+
+
+def _load_package(directory: str) -> None:
+    spec = spec_from_file_location(
+        PACKAGE, os.path.join(directory, "__init__.py"), submodule_search_locations=[directory]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[PACKAGE] = module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[PACKAGE])
+
+
+if __name__ == "__main__":
+    main()

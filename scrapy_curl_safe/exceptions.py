@@ -1,0 +1,77 @@
+"""The exceptions that downloads raise beside Scrapy's own."""
+
+from __future__ import annotations
+
+from scrapy.exceptions import DownloadFailedError
+
+
+class HandshakeError(DownloadFailedError):
+    """No TLS connection to the origin came up, so no byte of the request was sent.
+
+    Attributes:
+        kind: "syscall", "timeout", "alert", "protocol", "certificate" or "local".
+        curl_code: libcurl's error code; 0 if libcurl did not report the failure.
+        detail: libcurl's text.
+        origin: scheme, host and port of the URL.
+    """
+
+    def __init__(self, kind: str, curl_code: int, detail: str, origin: str) -> None:
+        what = "Connection to" if kind == "local" else "TLS handshake with"
+        curl = f"curl: ({curl_code}) " if curl_code else ""
+        super().__init__(f"{what} {origin} failed ({kind}): {curl}{detail}")
+        self.kind = kind
+        self.curl_code = curl_code
+        self.detail = detail
+        self.origin = origin
+
+    def __reduce__(self) -> tuple[type[HandshakeError], tuple[str, int, str, str]]:
+        return type(self), (self.kind, self.curl_code, self.detail, self.origin)
+
+
+class OriginUnavailableError(HandshakeError):
+    """No handshake was tried: the origin's circuit breaker is open, since too many failed in a row.
+
+    Attributes:
+        seconds: until a trial request may go out.
+    """
+
+    def __init__(self, kind: str, curl_code: int, detail: str, origin: str, seconds: float) -> None:
+        super().__init__(kind, curl_code, detail, origin)
+        self.seconds = seconds
+
+    def __reduce__(  # type: ignore[override]
+        self,
+    ) -> tuple[type[OriginUnavailableError], tuple[str, int, str, str, float]]:
+        return type(self), (self.kind, self.curl_code, self.detail, self.origin, self.seconds)
+
+
+class ConnectionDiedError(DownloadFailedError):
+    """The origin closed reused connections as the request went out, again and again."""
+
+
+class WorkerCrashedError(DownloadFailedError):
+    """The worker process that had the request exited before the response was complete.
+
+    Attributes:
+        worker: its slot number; None if no worker could be had at all.
+        exit_status: as `subprocess.Popen.returncode`: negative for a signal.
+        hung: whether the worker sent no heartbeat and was killed for that.
+        alone: whether the request had the worker for itself, since two others had died with it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        worker: int | None = None,
+        exit_status: int | None = None,
+        hung: bool = False,
+        alone: bool = False,
+    ) -> None:
+        super().__init__(
+            message if worker is None else f"{message} (worker {worker}, exit status {exit_status})"
+        )
+        self.worker = worker
+        self.exit_status = exit_status
+        self.hung = hung
+        self.alone = alone

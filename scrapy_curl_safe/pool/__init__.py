@@ -1,1 +1,0 @@
-"""The crawler's side: worker processes, who gets which request, and what if one dies."""
