@@ -322,20 +322,42 @@ def test_every_stat_is_in_the_reference():
     }
 
 
-@pytest.mark.parametrize("title", ["Settings", "Stats", '`request.meta["curl_safe"]`'])
-def test_the_readme_has_the_names_of_the_reference(title):
+def rows_of_the_reference(title):
     section = (ROOT / "docs/reference.md").read_text().partition(f"## {title}\n")[2]
     names = re.findall(r"^\| `([^`]+)`", section.partition("\n## ")[0], re.MULTILINE)
-    readme = (ROOT / "README.md").read_text()
     assert len(names) > 5
-    assert [n for n in names if f"`{n}`" not in readme and n.rpartition("/")[2] not in readme] == []
+    return names
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/diagnose.md"])
-def test_every_verdict_of_the_probe_is_explained(page):
-    named = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", (ROOT / page).read_text(), re.MULTILINE)
-    verdicts = {verdict.value for verdict in Verdict}
-    assert verdicts <= {name.strip("`") for names in named for name in names.split(", ")}
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_setting_and_stat_that_a_page_names_exists(page):
+    text = page.read_text()
+    settings = set(re.findall(r"\bCURL_SAFE_[A-Z_]+\b", text))
+    assert settings - set(rows_of_the_reference("Settings")) == set()
+    stats = "|".join(re.escape(name) for name in rows_of_the_reference("Stats"))
+    known = re.compile(stats.replace(re.escape("{kind}"), r"(\{kind\}|\w+)"))
+    named = re.findall(r"\bcurl_safe/([\w/{}]+)", text)
+    assert [name for name in named if not known.fullmatch(name)] == []
+
+
+def test_the_metrics_of_the_guide_are_those_of_the_dashboard():
+    """And those are what a crawl serves: see `test_prometheus.py`."""
+    guide = (ROOT / "docs/monitoring.md").read_text()
+    documented = re.findall(r"^\| `(curl_safe_\w+)` \|", guide, re.MULTILINE)
+    shown = re.findall(r"\bcurl_safe_\w+", (ROOT / "docs/grafana.json").read_text())
+    assert {re.sub("_(bucket|sum|count)$", "", name) for name in shown} == set(documented)
+    assert len(documented) == len(set(documented))
+
+
+def test_the_glossary_is_sorted_and_defines_each_term_once():
+    terms = re.findall(r"^## (.+)", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)
+    assert terms == sorted(set(terms), key=str.lower)
+
+
+def test_every_verdict_of_the_probe_is_explained():
+    page = (ROOT / "docs/diagnose.md").read_text()
+    named = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert {verdict.value for verdict in Verdict} == set(named)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
