@@ -66,7 +66,6 @@ class CrawlContext:
                 max_memory_mb=settings.worker_max_memory_mb,
                 requests_at_once=settings.concurrent_requests,
             ),
-            self.origins,
             adaptive=settings.adaptive,
             active_size_bytes=settings.scraper_slot_max_active_size,
             events=self.stats,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .origins import HandshakeFailure
+from .origins import HandshakeFailure
 
 
 class PoolError(Exception):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 from .._ipc.failures import FailureKind
 from .._ipc.messages import Completed, Failed, Outcome, TooLarge
@@ -13,7 +15,7 @@ from .circuit_breaker import Admission
 from .errors import OriginRejectedError
 from .event_loop import EventLoop, TimerHandle
 from .events import PoolEvents
-from .origins import HandshakeFailure, Origin, OriginRegistry, Permit, WaitQueue
+from .origins import HandshakeFailure, Origin, Permit
 from .request import PoolRequest, RequestState
 
 logger = logging.getLogger(__name__)
@@ -22,12 +24,47 @@ logger = logging.getLogger(__name__)
 _LOAD_KINDS = (FailureKind.SYSCALL, FailureKind.TIMEOUT)
 
 
+class WaitQueue:
+    """Requests that wait for a permit. Requests that failed before come first, so that none fails
+    again and again while later ones are what overloads the origin."""
+
+    def __init__(self) -> None:
+        self._retries: deque[PoolRequest] = deque()
+        self._first_tries: deque[PoolRequest] = deque()
+
+    def __len__(self) -> int:
+        return len(self._retries) + len(self._first_tries)
+
+    def __iter__(self) -> Iterator[PoolRequest]:
+        return chain(self._retries, self._first_tries)
+
+    def append(self, request: PoolRequest) -> None:
+        self._queue_of(request).append(request)
+
+    def popleft(self) -> PoolRequest:
+        return (self._retries or self._first_tries).popleft()
+
+    def remove(self, request: PoolRequest) -> None:
+        """Remove a request.
+
+        Raises:
+            ValueError: the request does not wait here.
+        """
+        self._queue_of(request).remove(request)
+
+    def extend(self, others: WaitQueue) -> None:
+        self._retries += others._retries
+        self._first_tries += others._first_tries
+
+    def _queue_of(self, request: PoolRequest) -> deque[PoolRequest]:
+        return self._first_tries if request.avoid is None else self._retries
+
+
 class OriginLimiter:
     """Issues permits for new TLS connections, and queues the requests that get none yet.
 
     Args:
         loop: runs the timers of queued requests.
-        origins: what is known about each origin.
         enabled: whether requests are limited (CURL_SAFE_ADAPTIVE). Failures are always counted.
         dispatch: called with each request whose turn has come; it asks for a permit again.
         events: hears of limits and breakers.
@@ -36,42 +73,49 @@ class OriginLimiter:
     def __init__(
         self,
         loop: EventLoop,
-        origins: OriginRegistry,
         enabled: bool,
         dispatch: Callable[[PoolRequest], None],
         events: PoolEvents,
     ) -> None:
         self._loop = loop
-        self._origins = origins
         self._enabled = enabled
         self._dispatch = dispatch
         self._events = events
+        self._queues: dict[Origin, WaitQueue] = {}
         # When to serve an origin's queue if nothing ends before.
         self._timers: dict[Origin, tuple[float, TimerHandle]] = {}
 
     def __repr__(self) -> str:
-        return f"<OriginLimiter of {self._origins}, {len(self._timers)} timers>"
+        queued = sum(map(len, self._queues.values()))
+        return f"<OriginLimiter {queued} queued for {len(self._queues)} origins>"
 
-    def acquire(self, request: PoolRequest) -> Permit | None:
-        """Issue a permit for a new connection.
+    def admit(self, request: PoolRequest) -> bool:
+        """Give a request its permit, or queue it. Requests that are expected to find an idle
+        connection, and those in quarantine, are not limited.
 
         Returns:
-            None if the request was queued.
+            False if the request was queued.
 
         Raises:
             OriginRejectedError: the origin is unavailable.
         """
+        if not request.needs_tls:
+            return True
         origin = request.origin
+        if not self._enabled or request.expects_idle or request.in_quarantine:
+            request.permit = Permit(origin)
+            return True
         now = time.monotonic()
-        admission = origin.admission(now) if self._enabled else Admission.PERMITTED
+        admission = origin.admission(now)
         if admission is Admission.PERMITTED:
-            return origin.acquire(now) if self._enabled else Permit(origin)
-        if admission is Admission.QUEUED:
-            request.state = RequestState.WAITING_FOR_ORIGIN
-            origin.queue.append(request)
-            self._set_timer(origin, now)
-            return None
-        raise OriginRejectedError(origin.last_failure, origin.breaker.open_for(now))
+            request.permit = origin.acquire(now)
+            return True
+        if admission is Admission.REJECTED:
+            raise OriginRejectedError(origin.last_failure, origin.breaker.open_for(now))
+        request.state = RequestState.WAITING_FOR_ORIGIN
+        self._queues.setdefault(origin, WaitQueue()).append(request)
+        self._set_timer(origin, now)
+        return False
 
     def report(self, permit: Permit, outcome: Outcome) -> None:
         """Learn from the outcome of a request."""
@@ -106,8 +150,13 @@ class OriginLimiter:
 
     def cancel(self, request: PoolRequest) -> None:
         """Remove a request, if it is queued."""
-        with contextlib.suppress(ValueError):  # taken out, to be dispatched in this turn
-            request.origin.queue.remove(request)
+        with contextlib.suppress(KeyError, ValueError):  # taken out, to be dispatched now
+            self._queues[request.origin].remove(request)
+
+    def take_queued(self) -> list[PoolRequest]:
+        """Return all queued requests, which are queued no longer."""
+        queues, self._queues = self._queues, {}
+        return [request for queue in queues.values() for request in queue]
 
     def close(self) -> None:
         for _, timer in self._timers.values():
@@ -115,13 +164,12 @@ class OriginLimiter:
         self._timers.clear()
 
     def _serve(self, origin: Origin) -> None:
-        if not origin.queue:
-            return
-        waiting, origin.queue = origin.queue, WaitQueue()
+        waiting = self._queues.pop(origin, None)
         while waiting:
             self._dispatch(waiting.popleft())
-            if origin.queue:  # that one has to wait, and so have those behind it
-                origin.queue.extend(waiting)
+            queue = self._queues.get(origin)
+            if queue:  # that one has to wait, and so have those behind it
+                queue.extend(waiting)
                 break
 
     def _set_timer(self, origin: Origin, now: float) -> None:

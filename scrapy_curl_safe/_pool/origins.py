@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator
-from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from collections import Counter, OrderedDict
+from typing import NamedTuple
 
 from .._ipc.failures import FailureKind
 from .aimd import AimdLimit, Slot
 from .circuit_breaker import Admission, CircuitBreaker
 from .token_bucket import TokenBucket
-
-if TYPE_CHECKING:
-    from .request import PoolRequest
 
 # Of those that nobody uses, the registry forgets the longest unused ones.
 _MOST_ORIGINS = 16_384
@@ -46,42 +41,6 @@ class HandshakeFailure(NamedTuple):
     detail: str
 
 
-class WaitQueue:
-    """Requests that wait for a permit. Requests that failed before come first, so that none fails
-    again and again while later ones are what overloads the origin."""
-
-    def __init__(self) -> None:
-        self._retries: deque[PoolRequest] = deque()
-        self._first_tries: deque[PoolRequest] = deque()
-
-    def __len__(self) -> int:
-        return len(self._retries) + len(self._first_tries)
-
-    def __iter__(self) -> Iterator[PoolRequest]:
-        return chain(self._retries, self._first_tries)
-
-    def append(self, request: PoolRequest) -> None:
-        self._queue_of(request).append(request)
-
-    def popleft(self) -> PoolRequest:
-        return (self._retries or self._first_tries).popleft()
-
-    def remove(self, request: PoolRequest) -> None:
-        """Remove a request.
-
-        Raises:
-            ValueError: the request does not wait here.
-        """
-        self._queue_of(request).remove(request)
-
-    def extend(self, others: WaitQueue) -> None:
-        self._retries += others._retries
-        self._first_tries += others._first_tries
-
-    def _queue_of(self, request: PoolRequest) -> deque[PoolRequest]:
-        return self._first_tries if request.avoid is None else self._retries
-
-
 class Origin:
     """The state of one origin by one route.
 
@@ -93,7 +52,6 @@ class Origin:
     Attributes:
         limit: how many handshakes may be under way at once.
         breaker: whether any may be.
-        queue: requests that wait for a permit.
         handshakes_done: how many succeeded.
         failures: how many failed, by kind.
         last_failure: the last one of a kind that the limiter acts on.
@@ -105,7 +63,6 @@ class Origin:
         self.route = route
         self.limit = AimdLimit(most, floor)
         self.breaker = CircuitBreaker()
-        self.queue = WaitQueue()
         self.handshakes_done = 0
         self.failures: Counter[FailureKind] = Counter()
         self.last_failure = HandshakeFailure(FailureKind.SYSCALL, 0, "")
@@ -113,11 +70,11 @@ class Origin:
         self.retries_in_a_row = 0
 
     def __repr__(self) -> str:
-        return f"<Origin {self.route}: {self.limit}, {self.breaker}, {len(self.queue)} queued>"
+        return f"<Origin {self.route}: {self.limit}, {self.breaker}>"
 
     @property
     def is_in_use(self) -> bool:
-        return bool(self.queue or self.limit.in_use or self.breaker.is_open)
+        return bool(self.limit.in_use or self.breaker.is_open)
 
     def admission(self, now: float) -> Admission:
         """Decide about a request that needs a new connection."""
@@ -234,13 +191,6 @@ class OriginRegistry:
     def is_proven(self, route: Route) -> bool:
         """Tell whether the origin ever answered, by whatever proxy."""
         return route.origin in self._proven
-
-    def take_queued(self) -> list[PoolRequest]:
-        """Empty the queues of all origins and return what was in them."""
-        taken = [request for origin in self._by_route.values() for request in origin.queue]
-        for origin in self._by_route.values():
-            origin.queue = WaitQueue()
-        return taken
 
     def worst(self, count: int) -> list[Origin]:
         """Return the origins with the most failed handshakes, none without any."""

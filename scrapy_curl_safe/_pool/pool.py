@@ -1,12 +1,12 @@
 """The pool: a request goes in, and what a worker made of it comes out.
 
-    fetch --> _dispatch --> Scheduler.checkout --> OriginLimiter.acquire --> _send
-                  ^              | no worker yet         | no permit yet        |
-                  |              v                       v                      v
-                  +--------- a worker is up,       a handshake ends,     WorkerConnection
-                             or has one less       or a timer fires             |
-                                                                                v
-    fetch <------- PoolRequest.resolve <----- _on_done <------- PoolRequest.on_outcome
+    fetch --> _dispatch --> Scheduler.checkout --> OriginLimiter.admit --> _send
+                  ^              | no worker yet         | no permit yet     |
+                  |              v                       v                   v
+                  +--------- a worker is up,       a handshake ends,  WorkerConnection
+                             or has one less       or a timer fires          |
+                                                                             v
+    fetch <------- PoolRequest.resolve <----- _on_done <---- PoolRequest.on_outcome
 
 The states of a request, and what moves it on:
 
@@ -40,7 +40,6 @@ from .errors import (
 from .event_loop import EventLoop
 from .events import PoolEvents
 from .limiter import OriginLimiter
-from .origins import OriginRegistry, Permit
 from .request import PoolRequest, RequestState, Result
 from .scheduler import Scheduler
 from .supervisor import Supervisor, WorkerLimits
@@ -56,7 +55,6 @@ class Pool:
         loop: of the crawl.
         hello: first message to each worker; a worker that cannot use its profiles is of no use.
         limits: of the workers.
-        origins: what is known about each origin.
         adaptive: whether new connections to an origin are limited (CURL_SAFE_ADAPTIVE).
         active_size_bytes: how much Scrapy may hold (SCRAPER_SLOT_MAX_ACTIVE_SIZE).
         events: hears what happens.
@@ -68,7 +66,6 @@ class Pool:
         loop: EventLoop,
         hello: Hello,
         limits: WorkerLimits,
-        origins: OriginRegistry,
         *,
         adaptive: bool,
         active_size_bytes: int,
@@ -76,15 +73,15 @@ class Pool:
         on_exhausted: Callable[[str], None],
     ) -> None:
         self._loop = loop
-        self._origins = origins
         self._events = events
-        self._exhausted_callback = on_exhausted
-        self._exhausted: str | None = None
+        self._on_exhausted = on_exhausted
+        #: Why no worker can be had any more; None as long as one can.
+        self.exhausted: str | None = None
         self._in_flight = 0
         self._batcher = ResponseBatcher(loop.call_soon, active_size_bytes)
         self._supervisor = Supervisor(loop, limits, hello, events, self, self._batcher)
         self._scheduler = Scheduler(self._supervisor)
-        self._limiter = OriginLimiter(loop, origins, adaptive, self._dispatch, events)
+        self._limiter = OriginLimiter(loop, adaptive, self._dispatch, events)
         self._supervisor.prewarm()
 
     def __repr__(self) -> str:
@@ -105,11 +102,6 @@ class Pool:
     def in_flight(self) -> int:
         """The requests that the pool has, queued ones included."""
         return self._in_flight
-
-    @property
-    def is_exhausted(self) -> bool:
-        """True once no worker can be had any more."""
-        return self._exhausted is not None
 
     async def close(self) -> None:
         self._limiter.close()
@@ -141,25 +133,18 @@ class Pool:
         if request.future.done():  # cancelled by its caller
             return
         request.state = RequestState.NEW
-        if self._exhausted is not None:
-            request.fail(WorkersExhaustedError(self._exhausted))
+        if self.exhausted is not None:
+            request.fail(WorkersExhaustedError(self.exhausted))
             return
         worker = self._scheduler.checkout(request)
         if worker is None:
             return
         request.expects_idle = worker.idle.has(request.key)
-        if request.needs_tls:
-            if request.expects_idle or request.in_quarantine:
-                request.permit = Permit(request.origin)
-            else:
-                try:
-                    request.permit = self._limiter.acquire(request)
-                except OriginRejectedError as error:
-                    request.fail(error)
-                    return
-                if request.permit is None:
-                    return
-        self._send(request, worker)
+        try:
+            if self._limiter.admit(request):
+                self._send(request, worker)
+        except OriginRejectedError as error:
+            request.fail(error)
 
     def _send(self, request: PoolRequest, worker: Worker) -> None:
         request.state = RequestState.SENT
@@ -245,15 +230,15 @@ class Pool:
         self._dispatch_all(self._scheduler.take_waiting())
 
     def on_exhausted(self, reason: str) -> None:
-        if self._exhausted is not None:
+        if self.exhausted is not None:
             return
-        self._exhausted = reason
+        self.exhausted = reason
         waiting = [
             *self._scheduler.take_waiting(),
             *self._scheduler.take_quarantined(),
-            *self._origins.take_queued(),
+            *self._limiter.take_queued(),
         ]
         for request in waiting:
             request.state = RequestState.DONE
             request.fail(WorkersExhaustedError(reason))
-        self._exhausted_callback(reason)
+        self._on_exhausted(reason)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from .._ipc.messages import Chunk, Fetch, Outcome, ResponseHead, SizeWarning
 from .errors import FetchTimeoutError
 from .event_loop import Future
-
-if TYPE_CHECKING:
-    from .origins import Origin, Permit
-    from .worker import Worker
+from .origins import Origin, Permit
+from .worker import Worker
 
 
 class RequestState(enum.Enum):
