@@ -11,24 +11,30 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent / "scrapy_curl_safe"
 
-# Used by most others.
-_TABLES = {"errors", "settings", "meta"}
-_GROUPS = {
-    "": "the crawler: Scrapy's side",
-    "pool": "the crawler: the pool",
-    "worker": "a worker",
-    "both": "both sides",
+# Used by most others, which would hide the other arrows.
+_TABLES = {
+    "settings",
+    "exceptions",
+    "_crawl.meta",
+    "_crawl.scrapy_api",
+    "_ipc.failures",
+    "_ipc.messages",
+    "_pool.event_loop",
+    "_pool.events",
+    "_worker.curl_api",
 }
-_COLOURS = {
-    "": "#dbeafe",
-    "pool": "#dcfce7",
-    "worker": "#ffedd5",
-    "both": "#fef9c3",
+_GROUPS = {
+    "": ("what users name", "#dbeafe"),
+    "_crawl": ("_crawl: from Request to Response", "#e0e7ff"),
+    "_pool": ("_pool: processes, dispatch, limits", "#dcfce7"),
+    "_ipc": ("_ipc: what both processes share", "#fef9c3"),
+    "_worker": ("_worker: the subprocess", "#ffedd5"),
+    "_platform": ("_platform: the operating system", "#f1f5f9"),
 }
 
 
 def drawing() -> str:
-    """In Graphviz's language."""
+    """Return the picture in Graphviz's language."""
     uses = {module: set(_imports(path, module)) for path, module in _modules()}
     lines = [
         "digraph modules {",
@@ -39,13 +45,13 @@ def drawing() -> str:
     ]
     groups: dict[str, list[str]] = {group: [] for group in _GROUPS}
     for module in sorted(uses):
-        groups[_group(module, uses)].append(module)
-    for group, title in _GROUPS.items():
+        groups[module.rpartition(".")[0]].append(module)
+    for group, (title, colour) in _GROUPS.items():
         lines.append(f'  subgraph "cluster_{group}" {{')
         lines.append(f'    label="{title}"; style=rounded; color="#94a3b8";')
         for module in groups[group]:
             label = module.removeprefix(f"{group}.")
-            lines.append(f'    "{module}" [label="{label}", fillcolor="{_COLOURS[group]}"];')
+            lines.append(f'    "{module}" [label="{label}", fillcolor="{colour}"];')
         lines.append("  }")
     for module in sorted(uses):
         for used in sorted(uses[module] - _TABLES - {module}):
@@ -62,15 +68,8 @@ def _modules() -> Iterator[tuple[Path, str]]:
             yield path, ".".join(module.parts)
 
 
-def _group(module: str, uses: dict[str, set[str]]) -> str:
-    if "." in module:
-        return module.partition(".")[0]
-    of_worker = any(module in used for user, used in uses.items() if user.startswith("worker."))
-    return "both" if of_worker else ""
-
-
 def _imports(path: Path, module: str) -> Iterator[str]:
-    """Of the package's own modules, those for type checks apart."""
+    """Yield the package's own modules that a module imports, those for type checks aside."""
     for node in _running(ast.parse(path.read_text())):
         if not isinstance(node, ast.ImportFrom):
             continue
