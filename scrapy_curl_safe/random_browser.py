@@ -1,4 +1,4 @@
-"""A browser for each session: one visitor never changes it, another may have another."""
+"""Picks a browser for each session, which keeps it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ._crawl.compat import foreign_options
 from ._crawl.meta import PICKED
 from .settings import Settings
 
-# A request that sets any of these has a browser already.
+# Keys with which a request says itself what it looks like.
 _IDENTITY = ("impersonate", "ja3", "akamai", "extra_fp", "raw_headers", "default_headers")
 
 
 class RandomBrowserMiddleware:
-    """Picks one of CURL_SAFE_BROWSERS for each session key: the same for the same key, as
-    long as the crawl runs. A request that says itself what it is to look like is left alone.
+    """Picks one of CURL_SAFE_BROWSERS for each session key: the same for the same key, as long as
+    the crawl runs. A request that says itself what it looks like keeps that.
 
-    Its order is to be above that of HttpProxyMiddleware (750), which sets the proxy:
+    Its order must be above that of HttpProxyMiddleware (750), which sets the proxy:
     ``DOWNLOADER_MIDDLEWARES = {"scrapy_curl_safe.RandomBrowserMiddleware": 760}``.
 
-    Headers that name another browser (User-Agent and Sec-CH-UA) are dropped: they would
-    contradict the handshake.
+    Headers that name another browser (User-Agent and Sec-CH-UA) are removed: they would contradict
+    the handshake.
 
     Raises:
         ValueError: a setting is wrong.
@@ -44,8 +44,8 @@ class RandomBrowserMiddleware:
         return cls(crawler)
 
     def session_key(self, request: Request) -> Any:
-        """What tells one session from another: by default the proxy with its credentials,
-        and the cookiejar. For other sessions override it.
+        """Return what tells one session from another: by default the proxy with its credentials,
+        and the cookiejar. Override it to define sessions in another way.
 
         Returns:
             A value whose ``repr`` is the same for requests of the same session.

@@ -1,4 +1,4 @@
-"""Every setting, read once and checked at the start of the crawl."""
+"""Reads every setting once, and checks it at the start of the crawl."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 from scrapy.settings import BaseSettings
 
 HTTP_VERSIONS = ("v1", "v2", "v2tls", "v2_prior_knowledge", "v3", "v3only")
-# Aliases: each is the newest of its kind that the installed curl_cffi has.
+# Aliases: each stands for the newest browser of its kind that the installed curl_cffi has.
 _BROWSERS = ("chrome", "firefox", "safari")
 _TLS_VERSIONS = ("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
 
 def default_workers() -> int:
-    """min(4, max(2, CPUs)), of the CPUs that this process may use."""
+    """Return min(4, max(2, CPUs)), where CPUs are those that this process may use."""
     try:
         cpus = len(os.sched_getaffinity(0))
     except AttributeError:  # no such call on macOS
@@ -29,31 +29,32 @@ def default_workers() -> int:
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one crawl: those of this package, and those of Scrapy that it follows.
+    """The settings of one crawl: this package's own, and Scrapy's settings that it follows.
 
-    Each has the name of its setting, without `CURL_SAFE_`. Seconds are floats, sizes are bytes
-    unless the name says MB. Those of Scrapy mean what Scrapy says.
+    Each attribute has the name of its setting, without `CURL_SAFE_`. Durations are seconds, sizes
+    are bytes unless the name says MB. Scrapy's settings mean what Scrapy documents.
 
     Attributes:
         workers: worker processes; by default `min(4, max(2, CPUs))`
-        impersonate: what to look like: a curl_cffi target, a fingerprint, or `None` for plain curl
-        browsers: what `RandomBrowserMiddleware` picks from
+        impersonate: the browser to impersonate: a curl_cffi target, a fingerprint, or `None` for
+            plain curl
+        browsers: the browsers that `RandomBrowserMiddleware` picks from
         http_version: `None` to let the TLS negotiation decide, or one of curl_cffi's names
-        worker_max_requests: a worker is recycled after so many requests; 0 for never
-        worker_max_memory_mb: a worker is recycled whose resident memory passes this; 0 for never
-        worker_hang_timeout: seconds without a sign of life before a worker is killed
-        handshake_retry_times: retries of a request whose handshake failed: no byte of it was
-            sent, so that is safe for every method
+        worker_max_requests: replace a worker after so many requests; 0 for never
+        worker_max_memory_mb: replace a worker whose resident memory passes this; 0 for never
+        worker_hang_timeout: seconds without a heartbeat before a worker is killed
+        handshake_retry_times: retries of a request whose handshake failed; they are safe for every
+            method, since no byte of the request was sent
         handshake_backoff: longest first wait before such a retry, in seconds; it doubles, with
             full jitter, as long as the origin's handshakes fail
         handshake_backoff_max: longest wait, in seconds
-        adaptive: whether to limit the new connections to an origin where they fail
-        adaptive_floor: such a limit is never lower
+        adaptive: whether to limit the new connections to an origin whose handshakes fail
+        adaptive_floor: the lowest such limit
         monitor_interval: seconds between health lines; 0 for only the one at the end
-        failure_rate_warning: a WARNING above this share of failed handshakes in an interval
-        failure_rate_close: the spider is closed above this share, with the reason
+        failure_rate_warning: log a WARNING above this share of failed handshakes in an interval
+        failure_rate_close: close the spider above this share, with the reason
             `curl_safe_handshake_failures`; 0 for never
-        prometheus_port: of 127.0.0.1, on which the monitor serves its figures to Prometheus
+        prometheus_port: the port of 127.0.0.1 on which the monitor serves metrics to Prometheus
         compat: whether to understand the meta keys of four other handlers, too
     """
 
@@ -91,9 +92,10 @@ class Settings:
 
     @classmethod
     def load(cls, settings: BaseSettings) -> Settings:
-        """
+        """Read the settings.
+
         Raises:
-            ValueError: naming the first setting that is wrong, its value and what it takes.
+            ValueError: a setting is wrong. The message names it, its value and what it takes.
         """
         read = _Reader(settings)
         backoff = read.number("CURL_SAFE_HANDSHAKE_BACKOFF", 0.1)
@@ -135,7 +137,7 @@ class Settings:
 
 
 class _Reader:
-    """Values of any source: a command line gives strings, a settings module what it likes."""
+    """Reads values of any source: a command line gives strings, a settings module anything."""
 
     def __init__(self, settings: BaseSettings) -> None:
         self._settings = settings
@@ -189,10 +191,11 @@ def _range(least: float, most: float | None) -> str:
 
 
 def parse_impersonate(value: Any) -> str | dict[str, Any] | None:
-    """Whether curl_cffi knows a target is for a worker to say: the crawler never loads it.
+    """Check a browser. Only a worker can tell whether curl_cffi knows a target: the crawler never
+    loads it.
 
     Raises:
-        ValueError: what it takes.
+        ValueError: says what the setting takes.
     """
     if value in (None, "", "None"):
         return None
@@ -213,9 +216,10 @@ def _parse_browsers(value: Any) -> tuple[str | dict[str, Any], ...]:
 
 
 def parse_http_version(value: Any) -> str | None:
-    """
+    """Check an HTTP version by curl_cffi's names.
+
     Raises:
-        ValueError: what it takes.
+        ValueError: says what the setting takes.
     """
     if value in (None, "", "None"):
         return None
@@ -225,9 +229,10 @@ def parse_http_version(value: Any) -> str | None:
 
 
 def parse_bind_address(value: Any) -> tuple[str, int] | None:
-    """
+    """Check a local address, with or without a port.
+
     Raises:
-        ValueError: what it takes.
+        ValueError: says what the setting takes.
     """
     if value in (None, ""):
         return None

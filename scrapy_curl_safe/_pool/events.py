@@ -1,4 +1,4 @@
-"""What the pool reports to whoever counts."""
+"""The events that the pool reports, to be counted."""
 
 from __future__ import annotations
 

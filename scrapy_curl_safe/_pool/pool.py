@@ -16,7 +16,7 @@ The states of a request, and what moves it on:
     QUARANTINED           Scheduler           a worker of its own is ready
     WAITING_FOR_ORIGIN    OriginLimiter       its origin permits one more handshake
     SENT                  WorkerConnection    its outcome arrives, or its worker exits
-    CANCELLING            WorkerConnection    likewise; nobody waits for the request any more
+    CANCELLING            WorkerConnection    likewise; its caller has gone
     DONE                  nobody
 
 A slot is free, and the limiter has learned, as soon as an outcome arrives: the caller's `await`
