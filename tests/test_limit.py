@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from scrapy_curl_safe.pool.gate import Gates, Line, Route
 from scrapy_curl_safe.pool.limit import Answer, Limit
-
-from .origins.holding import HoldingOrigin, SlowOnce
-from .origins.limited import LimitedOrigin
-from .origins.tls import TlsOrigin
+from testkit.origins.holding import HoldingOrigin, SlowOnce
+from testkit.origins.limited import LimitedOrigin
+from testkit.origins.tls import TlsOrigin
 
 # The policy
 
