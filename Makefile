@@ -1,6 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+# The first pip that knows dependency groups.
+PIP := pip>=25.1
 PYTEST_ARGS ?=
 # Tests wait more than they compute.
 JOBS := $(shell echo $$((2 * $$(nproc))))
@@ -34,8 +36,8 @@ help:
 
 $(INSTALLED): pyproject.toml scrapy_curl_safe/__init__.py
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)/bin/python -m pip install --quiet --editable '.[test]'
+	$(VENV)/bin/python -m pip install --quiet --upgrade '$(PIP)'
+	$(VENV)/bin/python -m pip install --quiet --group test --group lint --editable .
 	touch $@
 
 demo: $(INSTALLED)
@@ -53,8 +55,8 @@ test: $(INSTALLED)
 # Without their own dependencies: some ask for a curl_cffi newer than others take.
 $(CONFORMANCE_VENV)/.installed: pyproject.toml scrapy_curl_safe/__init__.py
 	$(PYTHON) -m venv $(CONFORMANCE_VENV)
-	$(CONFORMANCE_VENV)/bin/python -m pip install --quiet --upgrade pip
-	$(CONFORMANCE_VENV)/bin/python -m pip install --quiet --editable '.[test,bench]' \
+	$(CONFORMANCE_VENV)/bin/python -m pip install --quiet --upgrade '$(PIP)'
+	$(CONFORMANCE_VENV)/bin/python -m pip install --quiet --group test --group bench --editable . \
 		colorama nodriver wreq
 	$(CONFORMANCE_VENV)/bin/python -m pip install --quiet --no-deps \
 		scrapy-download-handlers-incubator==0.7.0 scrapy-impersonate==1.10.1 \
@@ -68,7 +70,7 @@ bench: $(CONFORMANCE_VENV)/.installed
 	$(CONFORMANCE_VENV)/bin/python -m benchmarks.speed $(BENCH_ARGS)
 
 matrix: $(INSTALLED)
-	$(VENV)/bin/python -m pip install --quiet --editable '.[matrix]'
+	$(VENV)/bin/python -m pip install --quiet --group matrix
 	$(VENV)/bin/nox --report $(VENV)/matrix.json; $(VENV)/bin/python docs/versions.py $(VENV)/matrix.json
 
 pictures: $(INSTALLED)
@@ -79,11 +81,11 @@ reference: $(INSTALLED)
 	$(VENV)/bin/python docs/architecture.py
 
 docs: $(INSTALLED)
-	$(VENV)/bin/python -m pip install --quiet --editable '.[docs]'
+	$(VENV)/bin/python -m pip install --quiet --group docs
 	$(VENV)/bin/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build
 
 package: $(INSTALLED)
-	$(VENV)/bin/python -m pip install --quiet --editable '.[package]'
+	$(VENV)/bin/python -m pip install --quiet --group package
 	rm -rf dist
 	$(VENV)/bin/python -m build
 	$(VENV)/bin/twine check --strict dist/*

@@ -16,6 +16,8 @@ SCRAPY = {
     "newest": ["Scrapy>=2.19"],
 }
 CURL_CFFI = {"oldest": "curl_cffi==0.15.0", "newest": "curl_cffi>=0.16"}
+# Read by nox: the pip that comes with Python 3.10 to 3.12 knows no dependency groups.
+TEST_GROUP = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "test")
 # Whole crawls in the three ways that Scrapy runs, and each kind of failure as each curl says it.
 TESTS = ["tests/test_crawl.py", "tests/test_failures.py", "tests/test_worker.py"]
 
@@ -24,6 +26,8 @@ TESTS = ["tests/test_crawl.py", "tests/test_failures.py", "tests/test_worker.py"
 @nox.parametrize("curl_cffi", list(CURL_CFFI))
 @nox.parametrize("scrapy", list(SCRAPY))
 def matrix(session: nox.Session, scrapy: str, curl_cffi: str) -> None:
-    session.install("--quiet", *SCRAPY[scrapy], CURL_CFFI[curl_cffi], "--editable", ".[test]")
+    session.install(
+        "--quiet", *SCRAPY[scrapy], CURL_CFFI[curl_cffi], *TEST_GROUP, "--editable", "."
+    )
     jobs = str(2 * (os.cpu_count() or 1))
     session.run("python", "-m", "pytest", "--quiet", "-n", jobs, "-m", "not slow", *TESTS)
