@@ -13,13 +13,14 @@ BENCH_ARGS ?= --write
 CHAOS_ARGS ?=
 FUZZ_ARGS ?=
 
-.PHONY: help demo demo-distributed demo-scrapyd matrix package pictures reference docs test conformance bench chaos fuzz soak lint format clean
+.PHONY: help demo demo-distributed demo-scrapyd matrix package pictures reference docs test test-fast conformance bench chaos fuzz soak lint format clean
 
 help:
 	@echo "make demo    crawl the example's flaky origin, with a live log, stats and a summary"
 	@echo "make demo-distributed  two crawls on one queue in Redis (needs redis-server)"
 	@echo "make demo-scrapyd  a Scrapyd runs the crawl"
 	@echo "make test    the test suite (some minutes)"
+	@echo "make test-fast  the tests that start no crawl and no worker"
 	@echo "make conformance  the table in docs/conformance.md: every handler, the same probes"
 	@echo "make bench   how fast every handler is (BENCH_ARGS=--quick; needs nginx)"
 	@echo "make matrix  each Python, Scrapy and curl_cffi with each other (half an hour)"
@@ -51,6 +52,9 @@ demo-scrapyd: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -n $(JOBS) -m "not slow" $(PYTEST_ARGS)
+
+test-fast: $(INSTALLED)
+	$(VENV)/bin/python -m pytest -n $(JOBS) -m "not slow and not processes" $(PYTEST_ARGS)
 
 # Without their own dependencies: some ask for a curl_cffi newer than others take.
 $(CONFORMANCE_VENV)/.installed: pyproject.toml scrapy_curl_safe/__init__.py
