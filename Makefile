@@ -31,7 +31,7 @@ help:
 	@echo "make chaos   20,000 requests while workers are killed (CHAOS_ARGS='--seed 1')"
 	@echo "make fuzz    ten million broken frames for the wire's decoder"
 	@echo "make soak    the slow tests: hundreds of thousands of requests"
-	@echo "make lint    ruff and mypy --strict"
+	@echo "make lint    ruff, mypy --strict and codespell"
 	@echo "make format  let ruff format the code"
 	@echo "make clean   remove what the others made"
 
@@ -109,6 +109,7 @@ lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/codespell
 
 format: $(INSTALLED)
 	$(VENV)/bin/ruff check --fix .
