@@ -7,13 +7,14 @@ PYTEST_ARGS ?=
 # Tests wait more than they compute.
 JOBS := $(shell echo $$((2 * $$(nproc))))
 
+COVERAGE_VENV := .venv-coverage
 CONFORMANCE_VENV := .venv-conformance
 CONFORMANCE_ARGS ?=
 BENCH_ARGS ?= --write
 CHAOS_ARGS ?=
 FUZZ_ARGS ?=
 
-.PHONY: help demo demo-distributed demo-scrapyd matrix package pictures reference docs test test-fast conformance bench chaos fuzz soak lint format clean
+.PHONY: help demo demo-distributed demo-scrapyd matrix package pictures reference docs test test-fast coverage conformance bench chaos fuzz soak lint format clean
 
 help:
 	@echo "make demo    crawl the example's flaky origin, with a live log, stats and a summary"
@@ -21,6 +22,7 @@ help:
 	@echo "make demo-scrapyd  a Scrapyd runs the crawl"
 	@echo "make test    the test suite (some minutes)"
 	@echo "make test-fast  the tests that start no crawl and no worker"
+	@echo "make coverage  the test suite with branch coverage, that of crawls and workers, too"
 	@echo "make conformance  the table in docs/conformance.md: every handler, the same probes"
 	@echo "make bench   how fast every handler is (BENCH_ARGS=--quick; needs nginx)"
 	@echo "make matrix  each Python, Scrapy and curl_cffi with each other (half an hour)"
@@ -55,6 +57,24 @@ test: $(INSTALLED)
 
 test-fast: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -n $(JOBS) -m "not slow and not processes" $(PYTEST_ARGS)
+
+# A virtual environment of its own: each worker that it starts measures itself.
+$(COVERAGE_VENV)/.installed: pyproject.toml scrapy_curl_safe/__init__.py tests/worker_coverage.py
+	$(PYTHON) -m venv $(COVERAGE_VENV)
+	$(COVERAGE_VENV)/bin/python -m pip install --quiet --upgrade '$(PIP)'
+	$(COVERAGE_VENV)/bin/python -m pip install --quiet --group test --editable .
+	$(COVERAGE_VENV)/bin/python tests/worker_coverage.py install
+	touch $@
+
+# The report comes also after tests that failed, but the failure is that of make.
+coverage: $(COVERAGE_VENV)/.installed
+	rm -f .coverage .coverage.*
+	$(COVERAGE_VENV)/bin/coverage run -m pytest -n $(JOBS) -m "not slow" $(PYTEST_ARGS); \
+	status=$$?; \
+	$(COVERAGE_VENV)/bin/python tests/worker_coverage.py collect && \
+	$(COVERAGE_VENV)/bin/coverage combine --quiet && \
+	$(COVERAGE_VENV)/bin/coverage report && \
+	exit $$status
 
 # Without their own dependencies: some ask for a curl_cffi newer than others take.
 $(CONFORMANCE_VENV)/.installed: pyproject.toml scrapy_curl_safe/__init__.py
@@ -116,4 +136,4 @@ format: $(INSTALLED)
 	$(VENV)/bin/ruff format .
 
 clean:
-	rm -rf $(VENV) $(CONFORMANCE_VENV) dist docs/_build .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CONFORMANCE_VENV) $(COVERAGE_VENV) .coverage* dist docs/_build .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis
