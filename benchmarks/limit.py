@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.crawling import Crawl
-from tests.origins.limited import LimitedOrigin
-from tests.origins.messages import Reply, SeenRequest
-from tests.origins.tls import TlsOrigin
+from testkit.crawling import Crawl
+from testkit.origins.limited import LimitedOrigin
+from testkit.origins.messages import Reply, SeenRequest
+from testkit.origins.tls import TlsOrigin
 
 # So that a crawl ends with all its pages, with the limit and without.
 _ALL_PAGES = {"CURL_SAFE_HANDSHAKE_RETRY_TIMES": 1000, "RETRY_TIMES": 1000}

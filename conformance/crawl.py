@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests import runner
+from testkit import runner
 
 if __name__ == "__main__":
     if "CONFORMANCE_STEALTH" in os.environ:

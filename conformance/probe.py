@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.contenders import Contender
-from tests.crawling import Crawl, Crawled
-from tests.origins.certs import certs
+from testkit.crawling import Crawl, Crawled
+from testkit.origins.certs import certs
 
 # Seconds until a crawl of a handful of requests to this machine counts as hung.
 _HUNG = 45

@@ -18,7 +18,7 @@ from scrapy.utils.project import get_project_settings
 from scrapy_curl_safe.commands import doctor, report
 from scrapy_curl_safe.commands.checks import examine
 from scrapy_curl_safe.commands.probe import Options, Watcher, probe
-from tests.origins.limited import LimitedOrigin
+from testkit.origins.limited import LimitedOrigin
 
 HERE = Path(__file__).resolve().parent
 # The SVG would fetch a font from elsewhere; any font of one width will do.

@@ -21,8 +21,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.crawling import Crawl
-from tests.origins.process import OriginProcess
+from testkit.crawling import Crawl
+from testkit.origins.process import OriginProcess
 
 SIGNALS = (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV)
 INTERVAL = 0.5

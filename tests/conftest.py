@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.crawling import Crawl, Crawled, worker_pids
-from tests.origins.tls import TlsOrigin
-from tests.waiting import wait_until
+from testkit.crawling import Crawl, Crawled, worker_pids
+from testkit.origins.tls import TlsOrigin
+from testkit.waiting import wait_until
 
 WAYS = ("asyncio", "epoll", "select", "none")
 

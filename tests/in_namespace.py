@@ -18,9 +18,9 @@ from pathlib import Path
 
 from curl_cffi import Curl
 
-from tests.crawling import Crawl, Crawled
-from tests.origins.raw import HOLD, RawOrigin
-from tests.origins.tls import Reply, SeenRequest, TlsOrigin
+from testkit.crawling import Crawl, Crawled
+from testkit.origins.raw import HOLD, RawOrigin
+from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 
 
 def raise_loopback() -> None:

@@ -15,8 +15,8 @@ from scrapy_curl_safe import (
     HandshakeMonitor,
     HandshakeRetryMiddleware,
 )
-from tests.origins import faults
-from tests.origins.tls import TlsOrigin
+from testkit.origins import faults
+from testkit.origins.tls import TlsOrigin
 
 HANDLER = "scrapy_curl_safe.CurlSafeDownloadHandler"
 SCRAPYS = "scrapy.core.downloader.handlers.http11.HTTP11DownloadHandler"
@@ -108,7 +108,7 @@ def test_the_middleware_alone_knows_other_curl_cffi_handlers(crawl, wrapped):
             dead.url,
             ADDONS={},
             DOWNLOADER_MIDDLEWARES={"scrapy_curl_safe.HandshakeRetryMiddleware": 560},
-            DOWNLOAD_HANDLERS={"https": "tests.runner.InProcessHandler"},
+            DOWNLOAD_HANDLERS={"https": "testkit.runner.InProcessHandler"},
             RUNNER_WRAPS=wrapped,
         )
         assert dead.accepted == 3

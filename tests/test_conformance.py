@@ -6,7 +6,7 @@ import pytest
 
 from conformance.handlers import HANDLERS
 from conformance.probes import PROBES
-from tests.crawling import ROOT
+from testkit.crawling import ROOT
 
 OURS = "scrapy-curl-safe"
 # Built into libcurl; docs/conformance.md says so.

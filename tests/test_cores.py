@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from scrapy_curl_safe.pool.cores import Cores, choose
-from tests.origins.tls import TlsOrigin
-from tests.waiting import burn, wait_until
+from testkit.origins.tls import TlsOrigin
+from testkit.waiting import burn, wait_until
 
 ALL = os.sched_getaffinity(0)
 needs_cores = pytest.mark.skipif(len(ALL) < 2, reason="there is one core")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 from tests.conftest import WAYS
-from tests.origins.tls import Reply, SeenRequest, TlsOrigin
 
 
 def echo(request: SeenRequest) -> Reply:

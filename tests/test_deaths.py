@@ -9,10 +9,10 @@ import threading
 
 import pytest
 
-from tests.origins.raw import RawOrigin
-from tests.origins.tls import Reply, SeenRequest, TlsOrigin
-from tests.processes import worker_of
-from tests.waiting import until, wait_until
+from testkit.origins.raw import RawOrigin
+from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
+from testkit.processes import worker_of
+from testkit.waiting import until, wait_until
 
 SIGNALS = [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT]
 anyhow = pytest.mark.parametrize("how", SIGNALS, ids=lambda how: how.name)

@@ -10,8 +10,8 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests.crawling import ROOT, worker_pids
-from tests.origins.tls import TlsOrigin
+from testkit.crawling import ROOT, worker_pids
+from testkit.origins.tls import TlsOrigin
 
 PROJECT = ROOT / "example_project"
 

@@ -17,10 +17,10 @@ import pytest
 
 from scrapy_curl_safe.commands.verdict import Verdict
 from scrapy_curl_safe.figures import Figures
-from tests.crawling import ROOT, worker_pids
-from tests.origins.messages import Reply
-from tests.origins.proxies import Proxy
-from tests.origins.tls import TlsOrigin
+from testkit.crawling import ROOT, worker_pids
+from testkit.origins.messages import Reply
+from testkit.origins.proxies import Proxy
+from testkit.origins.tls import TlsOrigin
 
 PAGES = [
     ROOT / "README.md",

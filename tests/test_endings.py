@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
+from testkit.origins.tls import TlsOrigin
+from testkit.processes import worker_of
+from testkit.waiting import wait_until
 from tests.conftest import WAYS
-from tests.origins.tls import TlsOrigin
-from tests.processes import worker_of
-from tests.waiting import wait_until
 
 in_each_way = pytest.mark.parametrize("way", WAYS)
 
@@ -151,7 +151,7 @@ def test_where_no_worker_can_start_jobdir_keeps_the_requests(crawl, tmp_path, sc
 
 def test_no_descriptor_for_a_worker(crawl):
     with TlsOrigin() as origin:
-        crawled = crawl(origin.url, EXTENSIONS={"tests.runner.LeavesNoDescriptor": 0})
+        crawled = crawl(origin.url, EXTENSIONS={"testkit.runner.LeavesNoDescriptor": 0})
     assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
     assert "cannot start a worker: [Errno 24] Too many open files" in crawled.log
     assert crawled.stat("worker/start_count") == 0

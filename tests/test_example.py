@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crawling import ROOT, worker_pids
+from testkit.crawling import ROOT, worker_pids
 
 PROJECT = ROOT / "example_project"
 

@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
-from tests.origins import faults
-from tests.origins.certs import certs
-from tests.origins.tls import TlsOrigin
+from testkit.origins import faults
+from testkit.origins.certs import certs
+from testkit.origins.tls import TlsOrigin
 
 TRIES_OF_A_DEAD_ORIGIN = 3  # RETRY_TIMES is 2
 
@@ -109,7 +109,7 @@ def test_an_origin_that_once_completed_a_handshake_gets_all_retries(crawl):
 
 
 def test_handshake_retries_leave_scrapys_own_untouched(crawl):
-    from tests.origins.tls import Reply  # noqa: PLC0415
+    from testkit.origins.tls import Reply  # noqa: PLC0415
 
     drops = [False, True, True, True, True, False, False, False]
     replies = iter([200, 503, 503, 200])

@@ -11,11 +11,11 @@ from collections import Counter
 
 import pytest
 
-from tests.origins.certs import certs
-from tests.origins.loop import Origin, reset_on_close
-from tests.origins.raw import HOLD, RawOrigin
-from tests.origins.streams import PlainStream, TlsStream
-from tests.origins.tls import Reply, TlsOrigin
+from testkit.origins.certs import certs
+from testkit.origins.loop import Origin, reset_on_close
+from testkit.origins.raw import HOLD, RawOrigin
+from testkit.origins.streams import PlainStream, TlsStream
+from testkit.origins.tls import Reply, TlsOrigin
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

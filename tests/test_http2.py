@@ -6,9 +6,9 @@ import pytest
 from h2.errors import ErrorCodes
 from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame
 
-from tests.origins.scripted_http2 import CLOSE, RESET, ScriptedHttp2, data, headers
-from tests.origins.tls import Reply, SeenRequest, TlsOrigin
-from tests.waiting import wait_until
+from testkit.origins.scripted_http2 import CLOSE, RESET, ScriptedHttp2, data, headers
+from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
+from testkit.waiting import wait_until
 
 
 def good(stream):

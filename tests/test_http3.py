@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from curl_cffi import Curl
 
-from tests.origins.http3 import RESET, Http3Origin
-from tests.origins.tls import Reply, SeenRequest, TlsOrigin
+from testkit.origins.http3 import RESET, Http3Origin
+from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 
 pytestmark = pytest.mark.skipif(
     b"nghttp3" not in Curl().version(), reason="this libcurl speaks no HTTP/3"

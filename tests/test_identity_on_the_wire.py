@@ -7,8 +7,8 @@ import typing
 import curl_cffi.requests
 import pytest
 
-from tests.origins.hello import ja3, parse_client_hello, parse_h2_opening
-from tests.origins.tls import TlsOrigin
+from testkit.origins.hello import ja3, parse_client_hello, parse_h2_opening
+from testkit.origins.tls import TlsOrigin
 
 BROWSERS = ("chrome", "firefox", "safari")
 
@@ -116,7 +116,7 @@ def test_no_encoding_is_offered_that_nobody_would_decode(crawl):
 
 
 def test_no_cookie_passes_from_one_request_to_another(crawl):
-    from tests.origins.tls import Reply  # noqa: PLC0415
+    from testkit.origins.tls import Reply  # noqa: PLC0415
 
     def app(request):
         return Reply(headers=[(b"Set-Cookie", b"visitor=1")])

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.crawling import ROOT
+from testkit.crawling import ROOT
+from testkit.origins.tls import TlsOrigin
 from tests.liar import ENDS, LIES
-from tests.origins.tls import TlsOrigin
 
 
 def liar(tmp_path: Path, kind: str) -> dict[str, str]:

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from testkit.origins import faults
+from testkit.origins.tls import TlsOrigin
 from tests.conftest import WAYS
-from tests.origins import faults
-from tests.origins.tls import TlsOrigin
 
 LINE = re.compile(
     r"\[scrapy_curl_safe.monitor\] INFO: Handshakes: (\d+) done \(\+(\d+)\), (\d+) failed .*"

@@ -14,11 +14,11 @@ from scrapy.utils.test import get_crawler
 
 from scrapy_curl_safe import RandomBrowserMiddleware
 from scrapy_curl_safe.compat import all_options, foreign_options
-from tests.crawling import ROOT, worker_pids
-from tests.origins.hello import PADDING, PRE_SHARED_KEY, ja3, parse_client_hello
-from tests.origins.proxies import Proxy
-from tests.origins.tls import TlsOrigin
-from tests.waiting import wait_until
+from testkit.crawling import ROOT, worker_pids
+from testkit.origins.hello import PADDING, PRE_SHARED_KEY, ja3, parse_client_hello
+from testkit.origins.proxies import Proxy
+from testkit.origins.tls import TlsOrigin
+from testkit.waiting import wait_until
 
 
 @pytest.fixture

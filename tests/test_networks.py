@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.crawling import ROOT
+from testkit.crawling import ROOT
 
 
 def can(*command: str) -> bool:

@@ -16,7 +16,7 @@ import pytest
 from curl_cffi import requests
 from curl_cffi.requests.exceptions import RequestException
 
-from tests.waiting import wait_until
+from testkit.waiting import wait_until
 
 from .origins import faults
 from .origins.certs import certs

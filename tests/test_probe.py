@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.crawling import worker_pids
-from tests.origins import faults
-from tests.origins.certs import certs
-from tests.origins.hello import ja3, parse_client_hello
-from tests.origins.limited import LimitedOrigin
-from tests.origins.proxies import Proxy
-from tests.origins.tls import TlsOrigin
-from tests.waiting import wait_until
+from testkit.crawling import worker_pids
+from testkit.origins import faults
+from testkit.origins.certs import certs
+from testkit.origins.hello import ja3, parse_client_hello
+from testkit.origins.limited import LimitedOrigin
+from testkit.origins.proxies import Proxy
+from testkit.origins.tls import TlsOrigin
+from testkit.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent
 SCRAPY = [sys.executable, "-m", "scrapy", "curlsafe", "probe"]

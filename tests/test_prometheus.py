@@ -16,10 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from scrapy_curl_safe.pool.gate import Gate, Route
 from scrapy_curl_safe.pool.limit import Limit
 from scrapy_curl_safe.prometheus import limit_metrics
+from testkit.crawling import ROOT
+from testkit.origins.holding import HoldingOrigin
+from testkit.origins.tls import TlsOrigin
 from tests.conftest import WAYS
-from tests.crawling import ROOT
-from tests.origins.holding import HoldingOrigin
-from tests.origins.tls import TlsOrigin
 
 needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="there is no promtool")
 

@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.origins.hello import parse_client_hello
-from tests.origins.proxies import Proxy
-from tests.origins.tls import Reply, SeenRequest, TlsOrigin
+from testkit.origins.hello import parse_client_hello
+from testkit.origins.proxies import Proxy
+from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 from tests.test_tls import certificate_of, fingerprint_of
 
 USER, PASSWORD = "us er", "p@ss:w/ö%rd?#"

@@ -9,9 +9,9 @@ from scrapy import Request
 from scrapy.utils.test import get_crawler
 
 from scrapy_curl_safe import RandomBrowserMiddleware
-from tests.origins.hello import ja3, parse_client_hello
-from tests.origins.proxies import Proxy
-from tests.origins.tls import Reply, SeenRequest, TlsOrigin
+from testkit.origins.hello import ja3, parse_client_hello
+from testkit.origins.proxies import Proxy
+from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 
 BROWSERS = ("chrome", "firefox", "safari")
 ON = {"DOWNLOADER_MIDDLEWARES": {"scrapy_curl_safe.RandomBrowserMiddleware": 760}}
@@ -175,7 +175,7 @@ def test_a_crawl_that_fails_while_it_starts_is_closed_all_the_same(crawl):
     crawled = crawl(
         "https://127.0.0.1:9/",
         CURL_SAFE_BROWSERS=["chrome", "netscape4"],
-        EXTENSIONS={"tests.runner.StartsLate": 0},
+        EXTENSIONS={"testkit.runner.StartsLate": 0},
         **ON,
     )
     assert crawled.stats["finish_reason"] == "curl_safe_no_worker"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import scrapy
 
+from testkit.origins.tls import Reply, SeenRequest
 from tests.conftest import in_every_way
-from tests.origins.tls import Reply, SeenRequest
 
 pytestmark = in_every_way
 

@@ -11,10 +11,10 @@ import pytest
 
 from scrapy_curl_safe import wire
 from scrapy_curl_safe.pool.process import start_process
+from testkit.origins.raw import RawOrigin
+from testkit.origins.streams import TlsStream
+from testkit.origins.tls import TlsOrigin
 from tests.conftest import WAYS
-from tests.origins.raw import RawOrigin
-from tests.origins.streams import TlsStream
-from tests.origins.tls import TlsOrigin
 from tests.test_worker import talking
 
 

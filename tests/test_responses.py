@@ -9,9 +9,9 @@ import brotli
 import pytest
 from curl_cffi import Curl
 
+from testkit.origins.raw import HOLD, RESET, RawOrigin
+from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 from tests.conftest import in_every_way
-from tests.origins.raw import HOLD, RESET, RawOrigin
-from tests.origins.tls import Reply, SeenRequest, TlsOrigin
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from scrapy_curl_safe.worker.sandbox import landlock_version
-from tests.crawling import ROOT
-from tests.origins.certs import certs
+from testkit.crawling import ROOT
+from testkit.origins.certs import certs
 
 # In a process of its own: nobody leaves a sandbox again.
 INSIDE = """

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from tests.crawling import ROOT, worker_pids
-from tests.origins.tls import Reply, SeenRequest, TlsOrigin
+from testkit.crawling import ROOT, worker_pids
+from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 
 PROJECT = """
 ADDONS = {"scrapy_curl_safe.Addon": 500}

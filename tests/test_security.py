@@ -12,9 +12,9 @@ from urllib.parse import quote
 import pytest
 
 from scrapy_curl_safe.worker.sandbox import landlock_version
-from tests.crawling import ROOT
-from tests.origins.proxies import Proxy
-from tests.origins.tls import Reply, TlsOrigin
+from testkit.crawling import ROOT
+from testkit.origins.proxies import Proxy
+from testkit.origins.tls import Reply, TlsOrigin
 
 SECRET = "hunter2-planted"
 

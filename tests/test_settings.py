@@ -8,7 +8,7 @@ import pytest
 from scrapy.settings import Settings as ScrapySettings
 
 from scrapy_curl_safe.settings import Settings, default_workers
-from tests.origins.tls import TlsOrigin
+from testkit.origins.tls import TlsOrigin
 
 DEFAULTS = {
     "CURL_SAFE_WORKERS": default_workers(),

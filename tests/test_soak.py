@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from tests.origins.process import OriginProcess
-from tests.origins.raw import HOLD, RawOrigin
+from testkit.origins.process import OriginProcess
+from testkit.origins.raw import HOLD, RawOrigin
 from tests.test_resources import descriptors, resident
 
 TOTAL = 200_000

@@ -19,9 +19,9 @@ from scrapy_curl_safe.pool.supervisor import Supervisor
 from scrapy_curl_safe.pool.valve import Valve
 from scrapy_curl_safe.settings import Settings
 from scrapy_curl_safe.wire import Hello, Profile, encode_profile
+from testkit.origins.tls import TlsOrigin
+from testkit.waiting import wait_until
 from tests.conftest import WAYS
-from tests.origins.tls import TlsOrigin
-from tests.waiting import wait_until
 
 # So many at once that each worker has some in flight at any time.
 BUSY = {"CONCURRENT_REQUESTS": 32, "CONCURRENT_REQUESTS_PER_DOMAIN": 32}
@@ -139,7 +139,7 @@ def test_a_worker_whose_memory_runs_out_is_replaced(start_crawl):
 
 
 def test_a_crawl_that_fails_before_it_starts_leaves_no_worker(start_crawl):
-    crawl = start_crawl(ITEM_PIPELINES={"tests.runner.BrokenPipeline": 1}, RUNNER_LINGERS=True)
+    crawl = start_crawl(ITEM_PIPELINES={"testkit.runner.BrokenPipeline": 1}, RUNNER_LINGERS=True)
     crawl.wait_for(lambda: "lingering" in crawl.log)
     assert "Spider opened" not in crawl.log
     # The first one was being prepared, and nothing was said to it.

@@ -8,10 +8,10 @@ import ssl
 
 import pytest
 
-from tests.origins.certs import certs
-from tests.origins.hello import parse_client_hello
-from tests.origins.holding import SlowOnce
-from tests.origins.tls import TlsOrigin
+from testkit.origins.certs import certs
+from testkit.origins.hello import parse_client_hello
+from testkit.origins.holding import SlowOnce
+from testkit.origins.tls import TlsOrigin
 
 
 def fingerprint_of(origin):

@@ -11,8 +11,8 @@ import pytest
 from scrapy_curl_safe.link import Link
 from scrapy_curl_safe.pool.valve import Valve
 from scrapy_curl_safe.wire import Chunk, encode, from_worker_decoder
+from testkit.origins.tls import Reply, TlsOrigin
 from tests.conftest import in_every_way
-from tests.origins.tls import Reply, TlsOrigin
 
 
 class Turns:
@@ -164,7 +164,7 @@ def test_scrapy_is_never_given_more_than_it_can_take(crawl, size):
             CONCURRENT_REQUESTS=60,
             CONCURRENT_REQUESTS_PER_DOMAIN=60,
             SCRAPER_SLOT_MAX_ACTIVE_SIZE=most,
-            EXTENSIONS={"tests.runner.SeesBodiesInHand": 0},
+            EXTENSIONS={"testkit.runner.SeesBodiesInHand": 0},
         )
     assert crawled.errors == []
     assert len(crawled.responses) == 60

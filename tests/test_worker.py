@@ -16,10 +16,10 @@ import pytest
 from scrapy_curl_safe import wire
 from scrapy_curl_safe.arena import SLAB, SLABS, Source
 from scrapy_curl_safe.pool.process import start_process
-from tests.crawling import ROOT
-from tests.origins.raw import HOLD, RawOrigin
-from tests.origins.tls import TlsOrigin
-from tests.waiting import wait_until
+from testkit.crawling import ROOT
+from testkit.origins.raw import HOLD, RawOrigin
+from testkit.origins.tls import TlsOrigin
+from testkit.waiting import wait_until
 
 PLAIN = wire.encode_profile(wire.Profile())
 

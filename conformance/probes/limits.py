@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.probe import Run, must, probe
-from tests.origins.raw import HOLD, RawOrigin
+from testkit.origins.raw import HOLD, RawOrigin
 
 LIMITS = "Limits"
 SIGNALS = "Signals"

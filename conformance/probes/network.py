@@ -7,12 +7,12 @@ import ssl
 from urllib.parse import quote
 
 from conformance.probe import Run, must, probe
-from tests.origins import faults
-from tests.origins.certs import certs
-from tests.origins.hello import is_grease, parse_client_hello
-from tests.origins.http3 import Http3Origin
-from tests.origins.proxies import Proxy
-from tests.origins.tls import TlsOrigin
+from testkit.origins import faults
+from testkit.origins.certs import certs
+from testkit.origins.hello import is_grease, parse_client_hello
+from testkit.origins.http3 import Http3Origin
+from testkit.origins.proxies import Proxy
+from testkit.origins.tls import TlsOrigin
 
 TLS, HTTP2, BROWSER = "TLS", "HTTP/2", "A browser's identity"
 PROXIES, BINDING = "Proxies", "Local address"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.probe import Run, must, probe
-from tests.origins.tls import Reply, SeenRequest, TlsOrigin
+from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 
 SECTION = "Requests"
 

@@ -8,8 +8,8 @@ import ssl
 import brotli
 
 from conformance.probe import Run, must, probe
-from tests.origins.raw import RawOrigin
-from tests.origins.tls import Reply, TlsOrigin
+from testkit.origins.raw import RawOrigin
+from testkit.origins.tls import Reply, TlsOrigin
 
 SECTION = "Responses"
 TEXT = b"some text " * 20

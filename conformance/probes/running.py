@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from conformance.probe import Run, must, probe
-from tests.origins.hello import parse_client_hello
-from tests.origins.tls import TlsOrigin
+from testkit.origins.hello import parse_client_hello
+from testkit.origins.tls import TlsOrigin
 
 SECTION = "Running"
 

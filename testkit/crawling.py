@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.origins.certs import certs
+from testkit.origins.certs import certs
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,7 +45,7 @@ class Crawl:
         marker: Path,
         env: dict[str, str],
         limit: tuple[str, str] | None = None,
-        module: str = "tests.runner",
+        module: str = "testkit.runner",
     ) -> None:
         plan = {
             "requests": [{"url": r} if isinstance(r, str) else r for r in requests],

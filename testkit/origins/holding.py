@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from tests.waiting import until
+from testkit.waiting import until
 
 from .messages import Reply, SeenRequest
 from .tls import TlsOrigin

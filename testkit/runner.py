@@ -1,4 +1,4 @@
-"""A real crawl in a process of its own: ``python -m tests.runner`` with a plan on stdin.
+"""A real crawl in a process of its own: ``python -m testkit.runner`` with a plan on stdin.
 
 The plan and the result are JSON; bytes are written as latin-1 text in them. A spider
 requests what the plan lists, and the result says what came back, and the stats.
@@ -25,7 +25,7 @@ from scrapy.crawler import AsyncCrawlerProcess, CrawlerProcess
 from scrapy.exceptions import CloseSpider, DownloadFailedError, StopDownload
 
 from scrapy_curl_safe.shared import shared_by
-from tests.waiting import burn, until
+from testkit.waiting import burn, until
 
 REACTORS = {
     "asyncio": "twisted.internet.asyncioreactor.AsyncioSelectorReactor",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.crawling import Crawl
+from testkit.crawling import Crawl
 
 
 def worker_of(crawl: Crawl, port: int) -> int | None:
