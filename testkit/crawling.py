@@ -126,6 +126,6 @@ def worker_pids(marker: Path) -> list[int]:
         except OSError:
             continue
         mine = b"TMPDIR=" + os.fsencode(marker) in environment
-        if mine and b"scrapy_curl_safe/worker" in command and state != "Z":
+        if mine and b"scrapy_curl_safe/_worker" in command and state != "Z":
             found.append(int(entry.name))
     return sorted(found)

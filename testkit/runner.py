@@ -24,7 +24,7 @@ from scrapy import signals
 from scrapy.crawler import AsyncCrawlerProcess, CrawlerProcess
 from scrapy.exceptions import CloseSpider, DownloadFailedError, StopDownload
 
-from scrapy_curl_safe.shared import shared_by
+from scrapy_curl_safe._crawl.context import context_of
 from testkit.waiting import burn, until
 
 REACTORS = {
@@ -191,7 +191,7 @@ class StartsLate:
         return cls(crawler)
 
     async def started(self):
-        await until(lambda: shared_by(self.crawler).pool._hopeless is not None)
+        await until(lambda: context_of(self.crawler).pool.is_exhausted)
 
 
 class BrokenPipeline:
