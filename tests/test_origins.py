@@ -16,11 +16,9 @@ import pytest
 from curl_cffi import requests
 from curl_cffi.requests.exceptions import RequestException
 
-from testkit.waiting import wait_until
-
-from .origins import faults
-from .origins.certs import certs
-from .origins.hello import (
+from testkit.origins import faults
+from testkit.origins.certs import certs
+from testkit.origins.hello import (
     PADDING,
     PRE_SHARED_KEY,
     ClientHello,
@@ -30,12 +28,13 @@ from .origins.hello import (
     parse_client_hello,
     parse_h2_opening,
 )
-from .origins.tls import Reply, SeenRequest, TlsOrigin
+from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
+from testkit.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .origins.loop import Origin
+    from testkit.origins.loop import Origin
 
 TIMEOUT = 30
 COMES_AND_GOES = (PADDING, PRE_SHARED_KEY)
