@@ -33,7 +33,7 @@ help:
 	@echo "make chaos   20,000 requests while workers are killed (CHAOS_ARGS='--seed 1')"
 	@echo "make fuzz    ten million broken frames for the frame decoder"
 	@echo "make soak    the slow tests: hundreds of thousands of requests"
-	@echo "make lint    ruff, mypy --strict and codespell"
+	@echo "make lint    ruff, mypy --strict, import-linter and codespell"
 	@echo "make format  let ruff format the code"
 	@echo "make clean   remove everything that the other targets made"
 
@@ -129,6 +129,7 @@ lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
 	$(VENV)/bin/codespell
 
 format: $(INSTALLED)
