@@ -1,56 +1,53 @@
-"""Collects what the doctor looks at, and draws what it found."""
+"""Collects what the doctor wants to know of a project and of this machine."""
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 from collections.abc import Mapping
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 from scrapy import Spider
-from scrapy.addons import AddonManager
 from scrapy.crawler import Crawler
 from scrapy.settings import BaseSettings
 from scrapy.settings import Settings as ScrapySettings
 from scrapy.utils.misc import load_object
 
-from ..handler import CurlSafeDownloadHandler
-from ..settings import Settings
-from .checks import OURS, Facts, Finding, Status
-from .trial import Trial, try_worker
+from ..._crawl.scrapy_api import load_addons
+from ...handler import CurlSafeDownloadHandler
+from ...settings import Settings
+from .checks import OUR_HANDLER
+from .facts import Facts
+from .worker_trial import WorkerTrial, try_worker
 
 _PROC = Path("/proc/sys/net")
-_STYLES = {Status.OK: "green", Status.WARNING: "yellow", Status.PROBLEM: "red"}
+_NO_LIMIT = 2**31
 
 
-def collect(project: ScrapySettings) -> Facts:
-    """
+def collect_facts(project: ScrapySettings) -> Facts:
+    """Look at everything. This starts a worker and stops it.
+
     Args:
-        project: the settings of a project, or Scrapy's own outside of one.
+        project: settings of a project, or Scrapy's own outside of one.
     """
     crawler = Crawler(Spider, project.copy())
     error = None
     try:
-        AddonManager(crawler).load_settings(crawler.settings)
+        load_addons(crawler)
         settings = Settings.load(crawler.settings)
         trial = try_worker(settings)
         workers, adaptive = settings.workers, settings.adaptive
     except ValueError as wrong:
-        error, trial, workers, adaptive = str(wrong), Trial(), 0, False
-    found = crawler.settings
+        error, trial, workers, adaptive = str(wrong), WorkerTrial(), 0, False
+    loaded = crawler.settings
     return Facts(
-        concurrent_requests=found.getint("CONCURRENT_REQUESTS"),
-        concurrent_items=found.getint("CONCURRENT_ITEMS"),
+        concurrent_requests=loaded.getint("CONCURRENT_REQUESTS"),
+        concurrent_items=loaded.getint("CONCURRENT_ITEMS"),
         workers=workers,
-        reactor=str(found.get("TWISTED_REACTOR") or ""),
-        autothrottle=found.getbool("AUTOTHROTTLE_ENABLED"),
+        reactor=str(loaded.get("TWISTED_REACTOR") or ""),
+        autothrottle=loaded.getbool("AUTOTHROTTLE_ENABLED"),
         adaptive=adaptive,
         settings_error=error,
         open_files=_open_files(),
@@ -58,35 +55,16 @@ def collect(project: ScrapySettings) -> Facts:
         tw_reuse=_number("ipv4/tcp_tw_reuse"),
         fin_timeout=_number("ipv4/tcp_fin_timeout"),
         conntrack=_conntrack(),
-        memory=_memory(),
+        memory=_memory_mb(),
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         versions=_versions(trial.libcurl),
-        handlers=_handlers(found),
-        middlewares=_components(found, "DOWNLOADER_MIDDLEWARES"),
-        extensions=_components(found, "EXTENSIONS"),
+        handlers=_handlers(loaded),
+        middlewares=_components(loaded, "DOWNLOADER_MIDDLEWARES"),
+        extensions=_components(loaded, "EXTENSIONS"),
         worker_error=trial.worker_error,
         target_error=trial.target_error,
         handshake_error=trial.handshake_error,
     )
-
-
-def draw(findings: list[Finding], console: Console) -> None:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "check", "found", "why it matters, and what to do"):
-        table.add_column(heading, overflow="fold")
-    for finding in findings:
-        style = _STYLES[finding.status]
-        advice = Text(finding.why, style="dim" if finding.status is Status.OK else "")
-        if finding.fix:
-            advice.append(f"\n{finding.fix}", style="bold")
-        table.add_row(Text(finding.status.value, style), finding.check, finding.value, advice)
-    console.print(table)
-    counts = {status: sum(f.status is status for f in findings) for status in Status}
-    console.print(f"{counts[Status.PROBLEM]} problems, {counts[Status.WARNING]} warnings")
-
-
-def as_json(findings: list[Finding]) -> str:
-    return json.dumps({"checks": [asdict(finding) for finding in findings]}, indent=2)
 
 
 # The project
@@ -94,17 +72,21 @@ def as_json(findings: list[Finding]) -> str:
 
 def _handlers(settings: BaseSettings) -> dict[str, str | None]:
     handlers = settings.getwithbase("DOWNLOAD_HANDLERS")
-    return {scheme: _name(handlers.get(scheme)) for scheme in ("http", "https")}
+    return {scheme: _handler_path(handlers.get(scheme)) for scheme in ("http", "https")}
 
 
-def _name(component: Any) -> str | None:
-    """Of a class, or of its path: one that is derived from ours goes by our name."""
+def _handler_path(component: Any) -> str | None:
+    """Return the path of a handler's class; that of ours for a class that is derived from it.
+
+    Args:
+        component: the class, or its path.
+    """
     if component is None:
         return None
-    loaded = load_object(component)
-    if isinstance(loaded, type) and issubclass(loaded, CurlSafeDownloadHandler):
-        return f"{OURS}.{CurlSafeDownloadHandler.__name__}"
-    return f"{loaded.__module__}.{loaded.__qualname__}"
+    handler = load_object(component)
+    if isinstance(handler, type) and issubclass(handler, CurlSafeDownloadHandler):
+        return OUR_HANDLER
+    return f"{handler.__module__}.{handler.__qualname__}"
 
 
 def _components(settings: BaseSettings, name: str) -> dict[str, int]:
@@ -132,10 +114,11 @@ def _versions(libcurl: str | None) -> dict[str, str]:
 
 def _open_files() -> int:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return 2**31 if hard == resource.RLIM_INFINITY else hard
+    return _NO_LIMIT if hard == resource.RLIM_INFINITY else hard
 
 
 def _numbers(path: str, count: int) -> Any:
+    """Read a file of so many numbers; return None if there is no such file."""
     try:
         numbers = tuple(map(int, (_PROC / path).read_text().split()))
     except (OSError, ValueError):
@@ -154,7 +137,7 @@ def _conntrack() -> tuple[int, int] | None:
     return None if count is None or most is None else (count, most)
 
 
-def _memory() -> int | None:
+def _memory_mb() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

@@ -1,0 +1,57 @@
+"""What the doctor knows of a machine and a project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found. A number is None if this system does not tell it.
+
+    Attributes:
+        concurrent_requests: CONCURRENT_REQUESTS.
+        concurrent_items: CONCURRENT_ITEMS.
+        workers: CURL_SAFE_WORKERS.
+        reactor: path of Twisted's reactor; empty for none.
+        autothrottle: AUTOTHROTTLE_ENABLED.
+        adaptive: CURL_SAFE_ADAPTIVE.
+        settings_error: why the settings cannot be loaded; None if they can.
+        open_files: how many this process may have open at most (the hard limit, up to which the
+            workers raise theirs).
+        ports: lowest and highest local port of outgoing connections.
+        tw_reuse: net.ipv4.tcp_tw_reuse.
+        fin_timeout: net.ipv4.tcp_fin_timeout, in seconds.
+        conntrack: entries in the firewall's connection table, and its capacity.
+        memory: available, in MB.
+        cpus: how many this process may use.
+        versions: of the packages, and of libcurl if a worker reported it.
+        handlers: path of the download handler's class for http and https; None for none.
+        middlewares: path and order of those that are on.
+        extensions: path and order of those that are on.
+        worker_error: why a worker did not start and answer; None if it did.
+        target_error: why a worker cannot impersonate the browser of the settings; None if it can.
+        handshake_error: why a handshake with a local origin failed; None if it did not.
+    """
+
+    concurrent_requests: int = 16
+    concurrent_items: int = 100
+    workers: int = 2
+    reactor: str = ""
+    autothrottle: bool = False
+    adaptive: bool = True
+    settings_error: str | None = None
+    open_files: int | None = None
+    ports: tuple[int, int] | None = None
+    tw_reuse: int | None = None
+    fin_timeout: int | None = None
+    conntrack: tuple[int, int] | None = None
+    memory: int | None = None
+    cpus: int | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    handlers: dict[str, str | None] = field(default_factory=dict)
+    middlewares: dict[str, int] = field(default_factory=dict)
+    extensions: dict[str, int] = field(default_factory=dict)
+    worker_error: str | None = None
+    target_error: str | None = None
+    handshake_error: str | None = None
