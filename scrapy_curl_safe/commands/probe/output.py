@@ -1,4 +1,4 @@
-"""Draws what the probe found: for people, and for machines."""
+"""Prints how a probe goes and what it found: for people, and for machines."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from .probe import Report, Watcher
-from .steps import Route, Step, Wanted, by_concurrency, merged
+from .run import ProbeObserver, ProbeReport
+from .steps import PlannedStep, ProbeVariant, Step, by_concurrency, merged
 from .verdict import Verdict
 
-# Columns of the terminal.
-_WIDTH_OF_SHARE = 30
-_WIDTH_OF_TIME = 20
+_SHARE_BAR_COLUMNS = 30
+_TIME_BAR_COLUMNS = 20
 
 
-class ProgressBar(Watcher):
-    """On this console, if that is a terminal. A context manager.
+class ProgressBar(ProbeObserver):
+    """A progress bar on a console, if that is a terminal. A context manager.
 
     Args:
-        most: as many handshakes as there can be.
+        console: where to draw it.
+        most: the most handshakes that there can be.
     """
 
     def __init__(self, console: Console, most: int) -> None:
@@ -35,7 +35,7 @@ class ProgressBar(Watcher):
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task("the workers start", total=most)
+        self._task = self._progress.add_task("starting workers", total=most)
 
     def __enter__(self) -> ProgressBar:
         self._progress.start()
@@ -44,35 +44,38 @@ class ProgressBar(Watcher):
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def on_step(self, wanted: Wanted) -> None:
-        self._progress.update(self._task, description=_label(wanted.route, wanted.concurrency))
+    def on_step(self, planned: PlannedStep) -> None:
+        label = f"{planned.concurrency} at once"
+        if planned.variant is not ProbeVariant.GIVEN:
+            label += f", {planned.variant.value}"
+        self._progress.update(self._task, description=label)
 
-    def on_made(self) -> None:
+    def on_handshake(self) -> None:
         self._progress.advance(self._task)
 
 
-def draw(report: Report, console: Console) -> None:
-    by = f" by {report.proxy}" if report.proxy else ""
-    name = report.browsers.given or "this client"
-    size = report.hellos.get(Route.GIVEN)
-    hello = f", its ClientHello has {size:,} bytes" if size else ""
-    _say(console, f"Handshakes with {report.origin}{by} as {name}{hello}\n")
+def print_report(report: ProbeReport, console: Console) -> None:
+    through = f" through {report.proxy}" if report.proxy else ""
+    name = report.browsers.given_name
+    size = report.hello_bytes.get(ProbeVariant.GIVEN)
+    hello = f", with a ClientHello of {size:,} bytes" if size else ""
+    _print(console, f"Handshakes with {report.origin}{through} as {name}{hello}\n")
     if report.steps:
         console.print(_table(report))
-        _picture(by_concurrency(report.steps), console)
+        _print_bars(by_concurrency(report.steps), console)
     judgement = report.judgement
     style = "bold green" if judgement.verdict is Verdict.HEALTHY else "bold red"
     text = Text(judgement.verdict.value, style)
     text.append(f": {judgement.saw}", "default not bold")
     console.print(text)
     if judgement.advice:
-        _say(console, judgement.advice)
+        _print(console, judgement.advice)
     if judgement.settings:
         lines = (f"{name} = {json.dumps(value)}" for name, value in judgement.settings.items())
         console.print(Text("\n" + "\n".join(lines), "bold"))
 
 
-def as_json(report: Report) -> str:
+def report_json(report: ProbeReport) -> str:
     judgement = report.judgement
     found: dict[str, Any] = {
         "origin": report.origin,
@@ -85,9 +88,9 @@ def as_json(report: Report) -> str:
         "settings": judgement.settings,
         "handshakes": sum(step.count for step in report.steps),
         "client_hello_bytes": {
-            name: report.hellos.get(route)
-            for route, name in _browsers(report).items()
-            if report.hellos.get(route)
+            name: report.hello_bytes.get(variant)
+            for variant, name in _browser_names(report).items()
+            if report.hello_bytes.get(variant)
         },
         "steps": [_as_dict(step) for step in _rows(report)],
     }
@@ -96,7 +99,7 @@ def as_json(report: Report) -> str:
 
 def _as_dict(step: Step) -> dict[str, Any]:
     return {
-        "route": step.route.value,
+        "route": step.variant.value,
         "concurrency": step.concurrency,
         "handshakes": step.count,
         "completed": step.done,
@@ -112,26 +115,26 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 6)
 
 
-def _browsers(report: Report) -> dict[Route, str]:
+def _browser_names(report: ProbeReport) -> dict[ProbeVariant, str]:
     browsers = report.browsers
     return {
-        Route.GIVEN: browsers.given or "this client",
-        Route.SMALL: browsers.small,
-        Route.OTHER: browsers.other,
+        ProbeVariant.GIVEN: browsers.given_name,
+        ProbeVariant.SMALL_HELLO: browsers.small_hello,
+        ProbeVariant.OTHER_BROWSER: browsers.other,
     }
 
 
-def _rows(report: Report) -> list[Step]:
-    """One for each concurrency and route."""
+def _rows(report: ProbeReport) -> list[Step]:
+    """Return the steps, merged to one for each variant and concurrency."""
     rows = by_concurrency(report.steps)
-    for route in (Route.DIRECT, Route.SMALL, Route.OTHER):
-        steps = [step for step in report.steps if step.route is route]
+    for variant in (ProbeVariant.DIRECT, ProbeVariant.SMALL_HELLO, ProbeVariant.OTHER_BROWSER):
+        steps = [step for step in report.steps if step.variant is variant]
         levels = sorted({step.concurrency for step in steps})
         rows += [merged(s for s in steps if s.concurrency == level) for level in levels]
     return rows
 
 
-def _table(report: Report) -> Table:
+def _table(report: ProbeReport) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("at once", justify="right")
     table.add_column("")
@@ -140,15 +143,15 @@ def _table(report: Report) -> Table:
     table.add_column("failures")
     for heading in _TIMES:
         table.add_column(heading, justify="right")
-    browsers = _browsers(report)
+    names = _browser_names(report)
     for step in _rows(report):
-        route = "" if step.route is Route.GIVEN else step.route.value
-        if step.route in (Route.SMALL, Route.OTHER):
-            route += f" ({browsers[step.route]})"
+        variant = "" if step.variant is ProbeVariant.GIVEN else step.variant.value
+        if step.variant in (ProbeVariant.SMALL_HELLO, ProbeVariant.OTHER_BROWSER):
+            variant += f" ({names[step.variant]})"
         failures = ", ".join(f"{count} {kind}" for kind, count in step.failures.items())
         table.add_row(
             str(step.concurrency),
-            route,
+            variant,
             str(step.count),
             Text(_percent(1 - step.failed_share), "red" if step.failed else "green"),
             failures,
@@ -157,33 +160,29 @@ def _table(report: Report) -> Table:
     return table
 
 
-def _picture(levels: list[Step], console: Console) -> None:
-    """A line for each concurrency: what share was completed, and how long it took."""
+def _print_bars(levels: list[Step], console: Console) -> None:
+    """Print a line for each concurrency: the share that succeeded, and how long it took."""
     slowest = max((level.time_at(0.95) or 0.0 for level in levels), default=0.0)
-    _say(console, f"\n{'at once':>7}  {'█ done ░ failed':<{_WIDTH_OF_SHARE}}  █ p50 ▒ p95")
+    _print(console, f"\n{'at once':>7}  {'█ done ░ failed':<{_SHARE_BAR_COLUMNS}}  █ p50 ▒ p95")
     for level in levels:
         line = Text(f"{level.concurrency:>7}  ")
-        failed = _cells(level.failed_share, _WIDTH_OF_SHARE)
-        line.append("█" * (_WIDTH_OF_SHARE - failed), "green")
+        failed = _cells(level.failed_share, _SHARE_BAR_COLUMNS)
+        line.append("█" * (_SHARE_BAR_COLUMNS - failed), "green")
         line.append("░" * failed, "red")
         if slowest and level.times:
-            half = _cells((level.time_at(0.5) or 0.0) / slowest, _WIDTH_OF_TIME)
-            most = _cells((level.time_at(0.95) or 0.0) / slowest, _WIDTH_OF_TIME)
+            half = _cells((level.time_at(0.5) or 0.0) / slowest, _TIME_BAR_COLUMNS)
+            most = _cells((level.time_at(0.95) or 0.0) / slowest, _TIME_BAR_COLUMNS)
             line.append("  " + "█" * half, "cyan")
             line.append("▒" * (most - half), "cyan")
         console.print(line)
-    _say(console, "")
+    _print(console, "")
 
 
 def _cells(share: float, width: int) -> int:
-    """At least one for what is not nothing, and at most all but one for what is not all."""
+    """Return how many cells show a share: some unless it is 0, and not all unless it is 1."""
     if share in (0.0, 1.0):
         return int(share * width)
     return min(width - 1, max(1, round(share * width)))
-
-
-def _label(route: Route, concurrency: int) -> str:
-    return f"{concurrency} at once" + ("" if route is Route.GIVEN else f", {route.value}")
 
 
 def _percent(share: float) -> str:
@@ -194,5 +193,5 @@ def _milliseconds(seconds: float | None) -> str:
     return "" if seconds is None else f"{1000 * seconds:,.0f} ms"
 
 
-def _say(console: Console, text: str) -> None:
+def _print(console: Console, text: str) -> None:
     console.print(Text(text))

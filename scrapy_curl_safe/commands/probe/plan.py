@@ -1,8 +1,8 @@
-"""What the probe does next. Pure: it says which step it wants and is given what came of it.
+"""Plans what the probe does next. Pure: the plan yields a step, and is sent what came of it.
 
-First a few handshakes at once; if some fail, others by other routes, which tell why; then more
-and more at once, until all that were asked for are done or more fail than before. Then it looks
-between the last two for how many are well.
+First a few handshakes at once; if some fail, the same in other variants, which tells why. Then
+more and more at once, until the concurrency that was asked for is reached or more fail than
+before; and then a search between the last two for the highest concurrency that works.
 """
 
 from __future__ import annotations
@@ -13,89 +13,96 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from .steps import (
-    LARGE,
-    Route,
+    PlannedStep,
+    ProbeVariant,
     Step,
-    Wanted,
-    better_routes,
+    better_variants,
     bracket,
     by_concurrency,
     merged,
     turning_point,
 )
 
-# The least that a crawl's adaptive limit leaves.
-_LOW = 3
-# Of all handshakes, the share for the growing concurrency; the rest looks for causes.
-_SHARE = 0.8
-_LEAST_OF_LEVEL = 8
-# Of one route, where none is done at all, and where some are.
+# The lowest limit of a crawl's adaptive concurrency.
+_LOW_CONCURRENCY = 3
+# The share of all handshakes for the growing concurrency; the rest is for finding causes.
+_CLIMB_SHARE = 0.8
+_LEAST_PER_LEVEL = 8
+# Handshakes of one variant: if none succeeded so far, and if some did.
 _FEW, _MANY = 8, 30
-# Of all handshakes at most one part in so many for one such look.
+# A closer look at one level or variant takes at most one part in so many of all handshakes.
 _PARTS = 6
 _SEARCHES = 2
-# Kinds of failure that another ClientHello may spare.
-_OF_HELLO = ("alert", "syscall", "timeout")
+# The search ends where the next higher concurrency is at most this much higher.
 _CLOSE = 1.25
+# Kinds of failure that another ClientHello may prevent.
+_HELLO_KINDS = ("alert", "syscall", "timeout")
+# A larger ClientHello does not fit into one packet.
+_LARGE_HELLO_BYTES = 1200
 
-Steps = Generator[Wanted, Step, None]
-OneStep = Generator[Wanted, Step, Step]
+StepPlan = Generator[PlannedStep, Step, None]
+_OneStep = Generator[PlannedStep, Step, Step]
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """
+    """What a plan may use.
+
     Attributes:
         handshakes: the most in all.
         concurrency: the most at once.
         has_proxy: whether there is a proxy to do without.
-        hello: bytes of the browser's ClientHello; None if unknown.
+        hello_bytes: size of the browser's ClientHello; None if unknown.
     """
 
     handshakes: int
     concurrency: int
     has_proxy: bool = False
-    hello: int | None = None
+    hello_bytes: int | None = None
 
     @property
-    def is_large(self) -> bool:
-        """Whether a smaller ClientHello is there to compare with."""
-        return self.hello is None or self.hello > LARGE
+    def has_large_hello(self) -> bool:
+        """True if a smaller ClientHello may do better."""
+        return self.hello_bytes is None or self.hello_bytes > _LARGE_HELLO_BYTES
 
 
-def plan(bounds: Bounds) -> Steps:
-    """Yields each step that it wants, and takes what was measured. It wants no more handshakes
-    than the bounds allow."""
+def plan_steps(bounds: Bounds) -> StepPlan:
+    """Yield one step after the other, and be sent what was measured. All steps together stay
+    within the bounds."""
     with contextlib.suppress(_SpentError):
-        yield from _Plan(bounds).run()
+        yield from _Planner(bounds).run()
 
 
-def levels_of(bounds: Bounds) -> dict[int, int]:
-    """How many handshakes to make at each concurrency, lowest first."""
+def plan_levels(bounds: Bounds) -> dict[int, int]:
+    """Return how many handshakes to make at each concurrency, the lowest first."""
     most = bounds.concurrency
-    levels = [1, _LOW, *(math.ceil(most / 2**n) for n in range(16, -1, -1))]
-    levels = [n for n in sorted(set(levels)) if n in (1, _LOW, most) or n >= 2 * _LOW]
-    weights = {n: max(n, _LEAST_OF_LEVEL) for n in levels if n <= most}
-    scale = _SHARE * bounds.handshakes / sum(weights.values())
+    levels = [1, _LOW_CONCURRENCY, *(math.ceil(most / 2**n) for n in range(16, -1, -1))]
+    levels = [
+        n
+        for n in sorted(set(levels))
+        if n in (1, _LOW_CONCURRENCY, most) or n >= 2 * _LOW_CONCURRENCY
+    ]
+    weights = {n: max(n, _LEAST_PER_LEVEL) for n in levels if n <= most}
+    scale = _CLIMB_SHARE * bounds.handshakes / sum(weights.values())
     return {n: max(n, int(scale * weight)) for n, weight in weights.items()}
 
 
 class _SpentError(Exception):
-    """No handshake, or no time, is left."""
+    """No handshakes, or no time, are left."""
 
 
-class _Plan:
+class _Planner:
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._left = bounds.handshakes
         self._steps: list[Step] = []
 
-    def run(self) -> Steps:
-        levels = levels_of(self._bounds)
-        low = [n for n in levels if n <= _LOW]
+    def run(self) -> StepPlan:
+        levels = plan_levels(self._bounds)
+        low = [n for n in levels if n <= _LOW_CONCURRENCY]
         for level in low:
-            # Most of those that fail take the whole timeout.
-            step = yield from self._ask(Route.GIVEN, level, levels[level], 2 * level)
+            # A handshake that fails may take the whole timeout, so this gives up early.
+            step = yield from self._ask(ProbeVariant.GIVEN, level, levels[level], 2 * level)
             if step.is_local:
                 return
         found = self._given()
@@ -104,74 +111,77 @@ class _Plan:
             return
         if found.failed:
             yield from self._look_closer(low)
-            if better_routes(self._steps):
+            if better_variants(self._steps):
                 return
-        yield from self._climb({n: count for n, count in levels.items() if n > _LOW})
+        yield from self._climb({n: count for n, count in levels.items() if n > _LOW_CONCURRENCY})
         turn = turning_point(self._levels())
         if turn is None or self._given().is_local:
             return
         if self._bounds.has_proxy:
             worst = self._levels()[-1]
-            yield from self._ask(Route.DIRECT, worst.concurrency, worst.count)
-            if better_routes(self._steps):
+            yield from self._ask(ProbeVariant.DIRECT, worst.concurrency, worst.count)
+            if better_variants(self._steps):
                 return
         yield from self._search()
 
-    def _climb(self, levels: dict[int, int]) -> Steps:
-        """More and more at once, until more fail than before."""
+    def _climb(self, levels: dict[int, int]) -> StepPlan:
+        """Make more and more at once, until more fail than before."""
         for level, count in levels.items():
             if turning_point(self._levels()) is not None:
                 return
-            step = yield from self._ask(Route.GIVEN, level, count, 2 * level)
+            step = yield from self._ask(ProbeVariant.GIVEN, level, count, 2 * level)
             if step.is_local:
                 return
 
-    def _look_closer(self, low: list[int]) -> Steps:
-        """Of few at once some fail: as many of each route as tell chance from a cause."""
+    def _look_closer(self, low: list[int]) -> StepPlan:
+        """Make enough handshakes of each variant to tell chance from a cause, since with few at
+        once some fail."""
         many = min(_MANY, self._bounds.handshakes // _PARTS)
         for level in low:
             made = sum(s.count for s in self._levels() if s.concurrency == level)
             if made < many:
-                yield from self._ask(Route.GIVEN, level, many - made)
+                yield from self._ask(ProbeVariant.GIVEN, level, many - made)
         if turning_point(self._levels()) is None and self._given().failed > 1:
             yield from self._compare(many)
 
-    def _compare(self, count: int) -> Steps:
-        """The same by other routes."""
-        at_once = min(_LOW, self._bounds.concurrency)
+    def _compare(self, count: int) -> StepPlan:
+        """Make the same handshakes in other variants."""
+        at_once = min(_LOW_CONCURRENCY, self._bounds.concurrency)
         if self._bounds.has_proxy:
-            step = yield from self._ask(Route.DIRECT, at_once, count, at_once)
+            step = yield from self._ask(ProbeVariant.DIRECT, at_once, count, at_once)
             if step.done:
                 return
-        if self._given().kind not in _OF_HELLO:
+        if self._given().kind not in _HELLO_KINDS:
             return
-        if self._bounds.is_large:
-            yield from self._ask(Route.SMALL, at_once, count, at_once)
+        if self._bounds.has_large_hello:
+            yield from self._ask(ProbeVariant.SMALL_HELLO, at_once, count, at_once)
         if not self._given().done:
-            yield from self._ask(Route.OTHER, at_once, count, at_once)
+            yield from self._ask(ProbeVariant.OTHER_BROWSER, at_once, count, at_once)
 
-    def _search(self) -> Steps:
-        """How many at once are well, and are they still?"""
+    def _search(self) -> StepPlan:
+        """Find out how many at once work, and whether they still do."""
         before = len(self._steps)
         for _ in range(_SEARCHES):
             good, bad = self._bracket()
             if bad <= max(good * _CLOSE, good + 1):
                 break
             middle = round(math.sqrt(good * bad))
-            yield from self._ask(Route.GIVEN, middle, max(2 * middle, _LEAST_OF_LEVEL))
+            yield from self._ask(ProbeVariant.GIVEN, middle, max(2 * middle, _LEAST_PER_LEVEL))
         good, _ = self._bracket()
         if all(step.concurrency != good for step in self._steps[before:]):
-            yield from self._ask(Route.GIVEN, good, max(2 * good, _LEAST_OF_LEVEL))
+            yield from self._ask(ProbeVariant.GIVEN, good, max(2 * good, _LEAST_PER_LEVEL))
 
     def _bracket(self) -> tuple[int, int]:
         levels = self._levels()
         return bracket(levels, turning_point(levels) or levels[-1].concurrency)
 
-    def _ask(self, route: Route, concurrency: int, count: int, hopeless: int = 0) -> OneStep:
+    def _ask(
+        self, variant: ProbeVariant, concurrency: int, count: int, give_up_after: int = 0
+    ) -> _OneStep:
         count = min(count, self._left)
         if not count:
             raise _SpentError
-        step = yield Wanted(route, min(concurrency, count), count, hopeless)
+        step = yield PlannedStep(variant, min(concurrency, count), count, give_up_after)
         if not step.count:
             raise _SpentError
         self._left -= step.count

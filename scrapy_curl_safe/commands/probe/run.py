@@ -1,4 +1,4 @@
-"""`scrapy curlsafe probe URL`: how many handshakes at once an origin takes, and why some fail."""
+"""Runs a probe: starts workers, follows the plan step by step, and judges the outcome."""
 
 from __future__ import annotations
 
@@ -10,110 +10,120 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 from scrapy import Request, Spider
-from scrapy.addons import AddonManager
 from scrapy.crawler import Crawler
 from scrapy.settings import Settings as ScrapySettings
 
-from ..identity import make_profile, origin_of
-from ..settings import Settings
-from ..wire import Profile
-from .handshakes import Handshakes, WorkersError
-from .plan import Bounds, plan
-from .steps import Route, Step, Wanted
-from .verdict import Browsers, Judgement, judge, no_worker
+from ..._crawl.profile import make_profile, origin_of
+from ..._crawl.scrapy_api import load_addons
+from ..._ipc.messages import Profile
+from ..._pool.worker_client import WorkerFailedError
+from ...settings import Settings
+from .handshakes import Prober, start_prober
+from .plan import Bounds, plan_steps
+from .steps import PlannedStep, ProbeVariant, Step
+from .verdict import Judgement, ProbeBrowsers, judge, judge_without_worker
 
 # curl_cffi targets whose ClientHello has about 500 bytes, and 1,800.
-_SMALL, _OTHER, _THIRD = "chrome120", "firefox", "chrome"
-# Seconds after which no handshake is begun.
-_LONGEST = 180.0
-_LEAST_HANDSHAKES = 200
-_PER_CONCURRENCY = 4
+_SMALL_HELLO_TARGET, _OTHER_TARGET, _THIRD_TARGET = "chrome120", "firefox", "chrome"
+# No handshake begins after so long.
+_MAX_DURATION_SECONDS = 180.0
+_DEFAULT_HANDSHAKES = 200
+_HANDSHAKES_PER_CONCURRENCY = 4
 
 
 @dataclass(frozen=True)
-class Options:
-    """
+class ProbeOptions:
+    """What to probe, and how.
+
     Attributes:
         url: an https URL.
         concurrency: the most handshakes at once.
         handshakes: the most in all.
-        timeout: seconds for each.
-        impersonate: a curl_cffi target; None for what the settings say.
-        proxy: URL of a proxy, with its user and password if it has some.
+        timeout_seconds: for each handshake.
+        impersonate: a curl_cffi target; None for that of the settings.
+        proxy: URL of a proxy, with its user and password if it has some; None for no proxy.
     """
 
     url: str
     concurrency: int = 50
-    handshakes: int = _LEAST_HANDSHAKES
-    timeout: float = 10.0
+    handshakes: int = _DEFAULT_HANDSHAKES
+    timeout_seconds: float = 10.0
     impersonate: str | None = None
     proxy: str | None = None
 
 
 @dataclass(frozen=True)
-class Report:
-    """
+class ProbeReport:
+    """What a probe found.
+
     Attributes:
         origin: scheme, host and port of the URL.
-        proxy: of the URL's, without user and password.
-        hellos: bytes of the ClientHello that each route sends; None if unknown.
+        proxy: URL of the proxy, without user and password; None for no proxy.
+        browsers: which browser each variant had.
+        steps: all of them, in order.
+        judgement: what they mean.
+        hello_bytes: size of each variant's ClientHello; None if unknown.
     """
 
     origin: str
     proxy: str | None
-    browsers: Browsers
+    browsers: ProbeBrowsers
     steps: list[Step]
     judgement: Judgement
-    hellos: dict[Route, int | None]
+    hello_bytes: dict[ProbeVariant, int | None]
 
 
-class Watcher:
-    """Is told how the probe goes."""
+class ProbeObserver:
+    """Hears how a probe goes. This one ignores it."""
 
-    def on_step(self, wanted: Wanted) -> None:
-        """It begins."""
+    def on_step(self, planned: PlannedStep) -> None:
+        """Note that a step begins."""
 
-    def on_made(self) -> None:
-        """A handshake has ended."""
+    def on_handshake(self) -> None:
+        """Note that a handshake has ended."""
 
 
 def default_handshakes(concurrency: int) -> int:
-    return max(_LEAST_HANDSHAKES, _PER_CONCURRENCY * concurrency)
+    """Return how many handshakes to make in all where nobody says so."""
+    return max(_DEFAULT_HANDSHAKES, _HANDSHAKES_PER_CONCURRENCY * concurrency)
 
 
-def parse_url(text: str) -> str:
-    """An https URL, also where the text has no scheme.
+def parse_https_url(text: str) -> str:
+    """Return the https URL that a text is, or is once it has a scheme; without credentials.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no such URL.
     """
     url = text if "://" in text else f"https://{text}"
     try:
         parts = urlsplit(url)
-        is_good = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+        is_https = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        is_good = False
-    if not is_good:
+        is_https = False
+    if not is_https:
         raise ValueError(f"{text!r} is no https URL: without TLS there are no handshakes")
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
 
 
-def probe(project: ScrapySettings, options: Options, watcher: Watcher) -> Report:
-    """
+def probe_origin(
+    project: ScrapySettings, options: ProbeOptions, observer: ProbeObserver
+) -> ProbeReport:
+    """Make handshakes with an origin until it is clear how many it takes, and why others fail.
+
     Args:
-        project: the settings of a project, or Scrapy's own outside of one.
+        project: settings of a project, or Scrapy's own outside of one.
 
     Raises:
-        RequestError: there is no such browser, or no such URL.
+        ProbeRejectedError: curl_cffi does not know the browser, or libcurl rejects the URL.
         ValueError: a setting is wrong.
     """
     crawler = Crawler(Spider, project.copy())
-    AddonManager(crawler).load_settings(crawler.settings)
+    load_addons(crawler)
     given = _profile(options, Settings.load(crawler.settings))
-    return asyncio.run(_probe(options, given, watcher))
+    return asyncio.run(_probe(options, given, observer))
 
 
-def _profile(options: Options, settings: Settings) -> Profile:
+def _profile(options: ProbeOptions, settings: Settings) -> Profile:
     request = Request(options.url, meta={"proxy": options.proxy} if options.proxy else {})
     browser: dict[str, Any] = (
         {} if options.impersonate is None else {"impersonate": options.impersonate}
@@ -131,40 +141,60 @@ def _as_browser(profile: Profile, target: str) -> Profile:
     )
 
 
-async def _probe(options: Options, given: Profile, watcher: Watcher) -> Report:
-    other = _THIRD if (given.impersonate or "").startswith(_OTHER) else _OTHER
-    browsers = Browsers(given.impersonate, _SMALL, other)
+def _choose_browsers(given: Profile) -> ProbeBrowsers:
+    is_firefox = (given.impersonate or "").startswith(_OTHER_TARGET)
+    return ProbeBrowsers(
+        given=given.impersonate,
+        small_hello=_SMALL_HELLO_TARGET,
+        other=_THIRD_TARGET if is_firefox else _OTHER_TARGET,
+    )
+
+
+async def _probe(options: ProbeOptions, given: Profile, observer: ProbeObserver) -> ProbeReport:
+    browsers = _choose_browsers(given)
     profiles = {
-        Route.GIVEN: given,
-        Route.DIRECT: _without_proxy(given),
-        Route.SMALL: _as_browser(given, _SMALL),
-        Route.OTHER: _as_browser(given, other),
+        ProbeVariant.GIVEN: given,
+        ProbeVariant.DIRECT: _without_proxy(given),
+        ProbeVariant.SMALL_HELLO: _as_browser(given, browsers.small_hello),
+        ProbeVariant.OTHER_BROWSER: _as_browser(given, browsers.other),
     }
-    hellos: dict[Route, int | None] = {}
+    hello_bytes: dict[ProbeVariant, int | None] = {}
     steps: list[Step] = []
-    handshakes = Handshakes(options.url, options.timeout)
-    deadline = asyncio.get_running_loop().time() + _LONGEST
+    start = start_prober(options.url, options.timeout_seconds, given, options.concurrency)
     try:
-        async with handshakes.workers(given, options.concurrency):
-            for route in (Route.GIVEN, Route.SMALL, Route.OTHER):
-                hellos[route] = await handshakes.hello_size(_without_proxy(profiles[route]))
+        async with start as prober:
+            for variant, profile in profiles.items():
+                if variant is not ProbeVariant.DIRECT:
+                    hello_bytes[variant] = await prober.measure_hello(_without_proxy(profile))
             bounds = Bounds(
                 options.handshakes,
                 options.concurrency,
                 has_proxy=given.proxy is not None,
-                hello=hellos[Route.GIVEN],
+                hello_bytes=hello_bytes[ProbeVariant.GIVEN],
             )
-            steps_wanted = plan(bounds)
-            with contextlib.suppress(StopIteration):
-                wanted = next(steps_wanted)
-                while True:
-                    watcher.on_step(wanted)
-                    profile = profiles[wanted.route]
-                    step = await handshakes.measure(wanted, profile, deadline, watcher.on_made)
-                    steps.append(step)
-                    wanted = steps_wanted.send(step)
+            await _follow_plan(bounds, prober, profiles, observer, steps)
         judgement = judge(steps, browsers)
-    except WorkersError as error:
-        judgement = no_worker(str(error))
+    except WorkerFailedError as error:
+        judgement = judge_without_worker(str(error))
     origin = origin_of(Request(options.url))
-    return Report(origin, given.proxy, browsers, steps, judgement, hellos)
+    return ProbeReport(origin, given.proxy, browsers, steps, judgement, hello_bytes)
+
+
+async def _follow_plan(
+    bounds: Bounds,
+    prober: Prober,
+    profiles: dict[ProbeVariant, Profile],
+    observer: ProbeObserver,
+    steps: list[Step],
+) -> None:
+    """Make the steps that the plan wants, and append each to the list."""
+    deadline = asyncio.get_running_loop().time() + _MAX_DURATION_SECONDS
+    plan = plan_steps(bounds)
+    with contextlib.suppress(StopIteration):
+        planned = next(plan)
+        while True:
+            observer.on_step(planned)
+            profile = profiles[planned.variant]
+            step = await prober.measure(planned, profile, deadline, observer.on_handshake)
+            steps.append(step)
+            planned = plan.send(step)

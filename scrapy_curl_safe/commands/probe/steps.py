@@ -1,4 +1,7 @@
-"""What the probe measures: handshakes by one route, so many at once. Pure."""
+"""What the probe measures, step by step, and the statistics of it. Pure.
+
+A step is a number of handshakes of one variant, so many at once.
+"""
 
 from __future__ import annotations
 
@@ -9,35 +12,37 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 #: Kinds of failure that are this machine's fault.
-LOCAL = frozenset({"local", "crashed"})
-#: Bytes: a ClientHello above this does not fit in one packet.
-LARGE = 1200
+LOCAL_KINDS = frozenset({"local", "crashed"})
 
-# A turning point is looked for at each of some six levels.
-_BY_CHANCE = 0.001
+# Chances are computed at each of some six levels, and each may mislead.
+_MOST_CHANCE = 0.001
+_MOST_CHANCE_OF_VARIANT = 0.005
 
 
-class Route(str, enum.Enum):
+class ProbeVariant(str, enum.Enum):
+    """How a handshake is made. The values are part of the JSON."""
+
     GIVEN = "as given"
     DIRECT = "without the proxy"
-    SMALL = "small ClientHello"
-    OTHER = "another browser"
+    SMALL_HELLO = "small ClientHello"
+    OTHER_BROWSER = "another browser"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PlannedStep:
     """A step to be made.
 
     Attributes:
+        variant: how each handshake is made.
         concurrency: how many handshakes are under way at once.
         count: how many are made in all.
-        hopeless: the step ends when so many have failed and none was done; 0 for never.
+        give_up_after: the step ends once so many have failed and none succeeded; 0 for never.
     """
 
-    route: Route
+    variant: ProbeVariant
     concurrency: int
     count: int
-    hopeless: int = 0
+    give_up_after: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,14 +50,16 @@ class Step:
     """A step that was made.
 
     Attributes:
-        done: handshakes that were completed, whatever came after.
+        variant: how each handshake was made.
+        concurrency: how many were under way at once.
+        done: handshakes that succeeded, whatever came after.
         failures: how many failed, by kind: those of `HandshakeError`, and "unresolved",
             "refused", "unconnected", "proxy", "crashed" and "other".
-        times: seconds that each completed one took.
+        times: seconds that each successful one took.
         details: what libcurl said of the first failure of each kind.
     """
 
-    route: Route
+    variant: ProbeVariant
     concurrency: int
     done: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)
@@ -78,20 +85,20 @@ class Step:
 
     @property
     def is_local(self) -> bool:
-        """Whether half of what failed, or more, is this machine's fault."""
-        local = sum(count for kind, count in self.failures.items() if kind in LOCAL)
+        """True if at least half of the failures are this machine's fault."""
+        local = sum(count for kind, count in self.failures.items() if kind in LOCAL_KINDS)
         return local > 0 and 2 * local >= self.failed
 
     def time_at(self, share: float) -> float | None:
-        """Seconds that this share of the completed handshakes did not exceed; None if there
-        was none."""
+        """Return the seconds within which this share of the successful handshakes was done; None
+        if none succeeded."""
         if not self.times:
             return None
         return sorted(self.times)[max(0, math.ceil(share * len(self.times)) - 1)]
 
 
 def merged(steps: Iterable[Step]) -> Step:
-    """All of them as one, with the highest concurrency; they are of one route."""
+    """Merge steps of one variant into one, with the highest concurrency of them."""
     steps = list(steps)
     failures: Counter[str] = Counter()
     details: dict[str, str] = {}
@@ -99,7 +106,7 @@ def merged(steps: Iterable[Step]) -> Step:
         failures.update(step.failures)
         details = {**step.details, **details}
     return Step(
-        steps[0].route if steps else Route.GIVEN,
+        steps[0].variant if steps else ProbeVariant.GIVEN,
         max((step.concurrency for step in steps), default=0),
         sum(step.done for step in steps),
         dict(failures),
@@ -109,15 +116,19 @@ def merged(steps: Iterable[Step]) -> Step:
 
 
 def by_concurrency(steps: Iterable[Step]) -> list[Step]:
-    """Those of the given route, one for each concurrency, lowest first."""
-    given = [step for step in steps if step.route is Route.GIVEN]
+    """Return the steps as given, merged to one for each concurrency, the lowest first."""
+    given = [step for step in steps if step.variant is ProbeVariant.GIVEN]
     levels = sorted({step.concurrency for step in given})
     return [merged(s for s in given if s.concurrency == level) for level in levels]
 
 
-def is_worse(step: Step, than: Step, chance: float = 0.001) -> bool:
-    """Whether more failed than this chance explains, were both alike: Fisher's exact test."""
-    return _chance_of(step, than) < chance
+def is_worse(step: Step, than: Step, most_chance: float = _MOST_CHANCE) -> bool:
+    """Tell whether a step failed more than another by more than chance: Fisher's exact test.
+
+    Args:
+        most_chance: the probability of such a difference, were both alike, below which it counts.
+    """
+    return _chance_of(step, than) < most_chance
 
 
 def _chance_of(step: Step, than: Step) -> float:
@@ -130,29 +141,32 @@ def _chance_of(step: Step, than: Step) -> float:
 
 
 def turning_point(levels: list[Step]) -> int | None:
-    """The lowest concurrency from which on more fail than below it; None if there is none."""
+    """Return the lowest concurrency from which on more fail than below it, if there is one."""
     splits = [
         (_chance_of(merged(levels[at:]), merged(levels[:at])), levels[at].concurrency)
         for at in range(1, len(levels))
     ]
     chance, concurrency = min(splits, default=(1.0, 0))
-    return concurrency if chance < _BY_CHANCE else None
+    return concurrency if chance < _MOST_CHANCE else None
 
 
-def better_routes(steps: Iterable[Step]) -> set[Route]:
-    """The other routes by which, with as many at once, fewer fail."""
+def better_variants(steps: Iterable[Step]) -> set[ProbeVariant]:
+    """Return the variants that fail less than the given one with as many at once."""
     steps = list(steps)
     given = {level.concurrency: level for level in by_concurrency(steps)}
     return {
-        step.route
+        step.variant
         for step in steps
-        if step.concurrency in given and is_worse(given[step.concurrency], step, 0.005)
+        if step.concurrency in given
+        and is_worse(given[step.concurrency], step, _MOST_CHANCE_OF_VARIANT)
     }
 
 
 def bracket(levels: list[Step], turn: int) -> tuple[int, int]:
-    """The highest concurrency that is as well as those below the turning point, and the next
-    that was measured. A few more may fail by chance: half as many again, and 5 in 100, or one.
+    """Return the highest concurrency that does as well as those below the turning point, and the
+    next one that was measured.
+
+    By chance a few more may fail: half as many again and 5 in 100, or a single one.
     """
     below = merged(level for level in levels if level.concurrency < turn)
     most = 1.5 * below.failed_share + 0.05

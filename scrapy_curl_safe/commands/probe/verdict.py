@@ -1,4 +1,4 @@
-"""What the probe makes of what it measured. Pure: steps in, a judgement out."""
+"""Judges what the probe measured. Pure: steps in, a judgement out."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from .steps import (
-    LOCAL,
-    Route,
+    LOCAL_KINDS,
+    ProbeVariant,
     Step,
-    better_routes,
+    better_variants,
     bracket,
     by_concurrency,
     is_worse,
@@ -18,14 +18,16 @@ from .steps import (
     turning_point,
 )
 
-# A share of failures that a crawl's retries make good unnoticed.
-_HARMLESS = 0.02
-# So many handshakes tell a limit from loss.
-_TELLING = 60
-_ASK_THE_DOCTOR = "`scrapy curlsafe doctor` says what to raise."
+# A share of failures that the retries of a crawl make up for unnoticed.
+_HARMLESS_SHARE = 0.02
+# With fewer handshakes, a limit looks like loss.
+_TELLING_COUNT = 60
+_ASK_THE_DOCTOR = "Run `scrapy curlsafe doctor`: it says which limit to raise."
 
 
 class Verdict(str, enum.Enum):
+    """The cause that the probe found. The values are part of the JSON."""
+
     HEALTHY = "healthy"
     NETWORK_LOSS = "network_loss"
     ORIGIN_LIMIT = "origin_limit"
@@ -39,27 +41,33 @@ class Verdict(str, enum.Enum):
 
 
 @dataclass(frozen=True)
-class Browsers:
-    """Names of what the routes have as browser.
+class ProbeBrowsers:
+    """Names of the browsers that the variants impersonate.
 
     Attributes:
-        given: None for plain curl, or a fingerprint of one's own.
-        small: of the small ClientHello.
-        other: of the other browser.
+        given: None for plain curl, or a fingerprint of the user's own.
+        small_hello: one with a small ClientHello.
+        other: another one.
     """
 
     given: str | None
-    small: str
+    small_hello: str
     other: str
+
+    @property
+    def given_name(self) -> str:
+        return self.given or "this client"
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """
+    """What the steps mean, and what to do.
+
     Attributes:
+        verdict: the cause.
         saw: what was seen, in a sentence or two.
         advice: what to do about it; empty where there is nothing to do.
-        concurrency: how many handshakes at once are well; None where none are.
+        concurrency: how many handshakes at once work; None if not even one does.
         settings: of Scrapy and of this package, to paste.
     """
 
@@ -70,64 +78,68 @@ class Judgement:
     settings: dict[str, int | str] = field(default_factory=dict)
 
 
-def judge(steps: Sequence[Step], browsers: Browsers) -> Judgement:
+def judge(steps: Sequence[Step], browsers: ProbeBrowsers) -> Judgement:
+    """Find out why handshakes failed, if any did."""
     levels = by_concurrency(steps)
     given = merged(levels)
     if given.is_local:
         return _local(levels, given)
-    if _helps(steps, Route.DIRECT):
+    if _helps(steps, ProbeVariant.DIRECT):
         return _proxy(steps, given)
     if given.done:
-        return _some_done(steps, levels, browsers)
-    return _none_done(steps, given, browsers)
+        return _some_succeeded(steps, levels, browsers)
+    return _none_succeeded(steps, given, browsers)
 
 
-def no_worker(why: str) -> Judgement:
-    """Of a machine on which no worker can be started."""
-    saw = f"No worker could be started: {why}"
+def judge_without_worker(reason: str) -> Judgement:
+    """Judge a machine on which no worker starts."""
+    saw = f"No worker could be started: {reason}"
     return Judgement(Verdict.LOCAL_LIMITS, saw, _ASK_THE_DOCTOR)
 
 
-# Where none is completed
+# If no handshake succeeded
 
 
-# By the kind of failure: what it comes to, what was seen, and what to do.
+# By the kind of failure: the verdict, what was seen, and what to do.
 _UNUSABLE = {
     "certificate": (
         Verdict.CERTIFICATE,
-        "Its certificate is refused",
-        "Its owner has to mend that, or DOWNLOAD_VERIFY_CERTIFICATES has to be False.",
+        "The origin's certificate is not valid here",
+        "Its owner has to renew it, or you set DOWNLOAD_VERIFY_CERTIFICATES = False.",
     ),
     "protocol": (
         Verdict.NOT_TLS,
-        "What answers there does not speak TLS",
-        "Look at the port, and whether the URL has to begin with http: instead of https:.",
+        "What answers on that port does not speak TLS",
+        "Check the port, and whether the URL should begin with http: instead of https:.",
     ),
 }
 _NOT_REACHED = (
     Verdict.UNREACHABLE,
-    "It could not be reached",
-    "Look at the name and the port, and whether this machine may go there.",
+    "The origin could not be reached",
+    "Check the host name and the port, and whether this machine may connect there.",
 )
 _SHUT = (
     Verdict.UNREACHABLE,
-    "It takes connections and completes no handshake of any browser",
-    "Try it from another machine: it may be down, or have shut this address out.",
+    "The origin accepts connections, but completes no handshake with any browser",
+    "Try from another machine: the origin may be down, or may have blocked this address.",
 )
 _HARDLY = (
     Verdict.NETWORK_LOSS,
-    "Hardly any handshake is completed, whichever the browser",
-    "Try it from another machine or network.",
+    "Hardly any handshake succeeds, whichever the browser",
+    "Try from another machine or network.",
 )
 
 
-def _none_done(steps: Sequence[Step], given: Step, browsers: Browsers) -> Judgement:
-    direct = _of_route(steps, Route.DIRECT)
+def _none_succeeded(steps: Sequence[Step], given: Step, browsers: ProbeBrowsers) -> Judgement:
+    direct = _of_variant(steps, ProbeVariant.DIRECT)
     seen = direct if direct.count else given
     if seen.kind in ("alert", "syscall", "timeout"):
-        tried = {Route.OTHER: browsers.other, Route.SMALL: browsers.small}
-        accepted = {route: name for route, name in tried.items() if _helps(steps, route)}
-        if seen.kind != "alert" and accepted.keys() == {Route.SMALL}:
+        tried = {
+            ProbeVariant.OTHER_BROWSER: browsers.other,
+            ProbeVariant.SMALL_HELLO: browsers.small_hello,
+        }
+        accepted = {variant: name for variant, name in tried.items() if _helps(steps, variant)}
+        if seen.kind != "alert" and accepted.keys() == {ProbeVariant.SMALL_HELLO}:
             return _large_hello(given, browsers)
         if seen.kind == "alert" or accepted:
             return _refused(seen, browsers, list(accepted.values()))
@@ -136,22 +148,22 @@ def _none_done(steps: Sequence[Step], given: Step, browsers: Browsers) -> Judgem
     else:
         verdict, saw, advice = _UNUSABLE.get(seen.kind or "", _NOT_REACHED)
     wherever = ", with the proxy and without it" if direct.count else ""
-    return Judgement(verdict, f"{saw}{wherever}: {_text(seen) or 'there was no time'}", advice)
+    return Judgement(verdict, f"{saw}{wherever}: {_detail(seen) or 'there was no time'}", advice)
 
 
-def _helps(steps: Sequence[Step], route: Route) -> bool:
-    """Whether by this route fewer fail than as given."""
-    given, other = merged(by_concurrency(steps)), _of_route(steps, route)
+def _helps(steps: Sequence[Step], variant: ProbeVariant) -> bool:
+    """Tell whether a variant fails less than the given one."""
+    given, other = merged(by_concurrency(steps)), _of_variant(steps, variant)
     if given.done or not other.done:
-        return route in better_routes(steps)
+        return variant in better_variants(steps)
     return not other.failed or is_worse(given, other)
 
 
-def _refused(given: Step, browsers: Browsers, accepted: list[str]) -> Judgement:
-    how = "answered with an alert" if given.kind == "alert" else "dropped"
-    saw = f"Every handshake as {browsers.given or 'this client'} is {how}: {_text(given)}"
+def _refused(given: Step, browsers: ProbeBrowsers, accepted: list[str]) -> Judgement:
+    verb, how = ("rejects", " with an alert") if given.kind == "alert" else ("drops", "")
+    saw = f"The origin {verb} every handshake as {browsers.given_name}{how}: {_detail(given)}"
     if not accepted:
-        advice = "None of the browsers that were tried is accepted. Try others."
+        advice = "It accepts none of the browsers that were tried. Try others."
         return Judgement(Verdict.FINGERPRINT_REFUSED, saw, advice)
     return Judgement(
         Verdict.FINGERPRINT_REFUSED,
@@ -161,73 +173,75 @@ def _refused(given: Step, browsers: Browsers, accepted: list[str]) -> Judgement:
     )
 
 
-# Where some are
+# If some did
 
 
-def _some_done(steps: Sequence[Step], levels: list[Step], browsers: Browsers) -> Judgement:
+def _some_succeeded(
+    steps: Sequence[Step], levels: list[Step], browsers: ProbeBrowsers
+) -> Judgement:
     given = merged(levels)
-    if _helps(steps, Route.SMALL):
+    if _helps(steps, ProbeVariant.SMALL_HELLO):
         return _large_hello(given, browsers)
     turn = turning_point(levels)
     if turn is not None:
         return _limit(steps, levels, turn)
-    if given.failed > 1 and given.failed_share > _HARMLESS:
+    if given.failed > 1 and given.failed_share > _HARMLESS_SHARE:
         return _some_fail(levels, given)
     most = levels[-1].concurrency
-    saw = f"{_of(given)} were completed."
-    return Judgement(Verdict.HEALTHY, saw, "", most, _concurrency(most))
+    saw = f"{_successes(given)} succeeded."
+    return Judgement(Verdict.HEALTHY, saw, "", most, _concurrency_settings(most))
 
 
 def _local(levels: list[Step], given: Step) -> Judgement:
-    well = [level.concurrency for level in levels if level.done and not level.failed]
-    local = next(kind for kind in given.failures if kind in LOCAL)
-    saw = "This machine, and not the origin, is at its limit"
-    failing = [level.concurrency for level in levels if LOCAL & level.failures.keys()]
+    good = [level.concurrency for level in levels if level.done and not level.failed]
+    kind = next(kind for kind in given.failures if kind in LOCAL_KINDS)
+    failing = [level.concurrency for level in levels if LOCAL_KINDS & level.failures.keys()]
     return Judgement(
         Verdict.LOCAL_LIMITS,
-        f"{saw} with {min(failing)} at once: {given.details.get(local, local)}",
+        f"With {min(failing)} handshakes at once this machine, not the origin, is at its limit: "
+        f"{given.details.get(kind, kind)}",
         _ASK_THE_DOCTOR,
-        max(well, default=None),
-        _concurrency(max(well)) if well else {},
+        max(good, default=None),
+        _concurrency_settings(max(good)) if good else {},
     )
 
 
 def _proxy(steps: Sequence[Step], given: Step) -> Judgement:
-    direct = _of_route(steps, Route.DIRECT)
+    direct = _of_variant(steps, ProbeVariant.DIRECT)
     return Judgement(
         Verdict.PROXY,
-        f"{_of(given)} were completed by the proxy, {_of(direct)} without it. "
-        f"By the proxy: {_text(given)}",
-        "Use another proxy, or look at this one's address, user, password and limits.",
+        f"{_successes(given)} succeeded through the proxy, {_successes(direct)} without it. "
+        f"Through the proxy: {_detail(given)}",
+        "Use another proxy, or check this one's address, user, password and limits.",
     )
 
 
-def _large_hello(given: Step, browsers: Browsers) -> Judgement:
-    name = browsers.given or "this client"
+def _large_hello(given: Step, browsers: ProbeBrowsers) -> Judgement:
     return Judgement(
         Verdict.LARGE_HELLO,
-        f"The large ClientHello of {name} is dropped, the small one of {browsers.small} is not: "
-        f"{_text(given)}",
-        "A server or something on the way cannot take a ClientHello of more than one packet.",
-        settings={"CURL_SAFE_IMPERSONATE": browsers.small},
+        f"The large ClientHello of {browsers.given_name} is dropped, the small one of "
+        f"{browsers.small_hello} is not: {_detail(given)}",
+        "The origin, or a device on the way to it, cannot handle a ClientHello of more than one "
+        "packet.",
+        settings={"CURL_SAFE_IMPERSONATE": browsers.small_hello},
     )
 
 
 def _limit(steps: Sequence[Step], levels: list[Step], turn: int) -> Judgement:
     good, bad = bracket(levels, turn)
     failing = next(level for level in levels if level.concurrency == bad)
-    saw = f"With {good} at once they are well, with {bad} {failing.failed_share:.0%} fail: "
-    saw += _text(failing)
-    advice = "The origin takes no more at once."
+    share = f"{failing.failed_share:.0%}"
+    saw = f"With {good} at once handshakes succeed; with {bad}, {share} fail: {_detail(failing)}"
+    advice = "The origin accepts no more at once."
     if _has_turned(steps):
-        saw += " Later they failed with fewer at once, too."
-        advice = "The origin counts handshakes over a time, too: set a DOWNLOAD_DELAY."
-    return Judgement(Verdict.ORIGIN_LIMIT, saw, advice, good, _concurrency(good))
+        saw += " Later, handshakes failed with fewer at once, too."
+        advice = "The origin also limits handshakes over time: set a DOWNLOAD_DELAY."
+    return Judgement(Verdict.ORIGIN_LIMIT, saw, advice, good, _concurrency_settings(good))
 
 
 def _has_turned(steps: Sequence[Step]) -> bool:
-    """Whether one concurrency was well at first and was not later."""
-    given = [step for step in steps if step.route is Route.GIVEN]
+    """Tell whether a concurrency that worked at first failed later."""
+    given = [step for step in steps if step.variant is ProbeVariant.GIVEN]
     return any(
         later.concurrency <= step.concurrency and is_worse(later, step)
         for at, step in enumerate(given)
@@ -244,32 +258,33 @@ _PARTLY = {
 
 def _some_fail(levels: list[Step], given: Step) -> Judgement:
     most = levels[-1].concurrency
-    share = f"{given.failed_share:.0%} fail, with few at once as with many"
+    share = f"{given.failed_share:.0%} of the handshakes fail, with few at once as with many"
     verdict = _PARTLY.get(given.kind or "", Verdict.NETWORK_LOSS)
-    advice = "Retries make it good: CURL_SAFE_HANDSHAKE_RETRY_TIMES is enough at 10."
+    advice = "Retries make up for that: CURL_SAFE_HANDSHAKE_RETRY_TIMES = 10 is enough."
     if verdict is not Verdict.NETWORK_LOSS:
         advice = "Some of the origin's servers are not like the others."
-    elif given.count < _TELLING:
-        advice += " Of so few handshakes a limit would look the same: try a larger -n."
-    return Judgement(verdict, f"{share}: {_text(given)}", advice, most, _concurrency(most))
+    elif given.count < _TELLING_COUNT:
+        advice += " With so few handshakes a limit would look the same: try a larger -n."
+    settings = _concurrency_settings(most)
+    return Judgement(verdict, f"{share}: {_detail(given)}", advice, most, settings)
 
 
-def _concurrency(most: int) -> dict[str, int | str]:
+def _concurrency_settings(most: int) -> dict[str, int | str]:
     return {"CONCURRENT_REQUESTS": most, "CONCURRENT_REQUESTS_PER_DOMAIN": most}
 
 
 # Words
 
 
-def _of(step: Step) -> str:
+def _successes(step: Step) -> str:
     return f"{step.done:,} of {step.count:,} handshakes"
 
 
-def _text(step: Step) -> str:
-    """What libcurl said of the most frequent kind of failure."""
+def _detail(step: Step) -> str:
+    """Return what libcurl said of the most frequent kind of failure."""
     kind = step.kind or ""
     return step.details.get(kind) or kind
 
 
-def _of_route(steps: Iterable[Step], route: Route) -> Step:
-    return merged(step for step in steps if step.route is route)
+def _of_variant(steps: Iterable[Step], variant: ProbeVariant) -> Step:
+    return merged(step for step in steps if step.variant is variant)
