@@ -1,4 +1,4 @@
-"""`scrapy curlsafe doctor` and `scrapy curlsafe probe`."""
+"""The command `scrapy curlsafe`, with the programs `doctor` and `probe`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from scrapy.exceptions import UsageError
 
 
 class Command(ScrapyCommand):
+    """See https://docs.scrapy.org/en/latest/topics/commands.html#custom-project-commands"""
+
     requires_project = False
     default_settings: ClassVar[dict[str, object]] = {"LOG_ENABLED": False}
 
@@ -21,10 +23,11 @@ class Command(ScrapyCommand):
 
     def long_desc(self) -> str:
         return (
-            "doctor: looks at the limits of this machine, at the settings of this project, and "
-            "whether a worker starts and can shake hands. The exit code is 1 if there is a "
-            "problem. probe: makes handshakes with a URL, more and more at once, and says how "
-            "many it takes and why some fail. The exit code is 0 if it is healthy, else 1."
+            "doctor checks the limits of this machine and the settings of this project, and tests "
+            "whether a worker starts and can make a TLS handshake. Its exit code is 1 if there is "
+            "a problem. probe makes handshakes with a URL, more and more at once, and reports how "
+            "many the origin accepts and why others fail. Its exit code is 0 if the origin is "
+            "healthy, else 1."
         )
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -41,25 +44,25 @@ class Command(ScrapyCommand):
         )  # fmt: skip
         group.add_argument(
             "--timeout", type=float, metavar="SECONDS", default=10.0,
-            help="for each handshake (default: 10)",
+            help="timeout of each handshake (default: 10)",
         )  # fmt: skip
         group.add_argument(
             "--impersonate", metavar="TARGET",
-            help="browser to be (default: as CURL_SAFE_IMPERSONATE says)",
+            help="browser to impersonate (default: that of CURL_SAFE_IMPERSONATE)",
         )  # fmt: skip
         group.add_argument(
             "--proxy", metavar="URL",
-            help="go by this proxy; where handshakes fail, some are made without it, too",
+            help="proxy to use; if handshakes fail, some are made without it for comparison",
         )  # fmt: skip
         group.add_argument(
             "--yes",
             action="store_true",
-            help="do not ask first, however many handshakes it is to make",
+            help="do not ask first, however many handshakes there are to make",
         )
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
-        # Scrapy loads the commands of all packages when it runs any of them: a crawl would wait
-        # for all of this.
+        # Scrapy imports the commands of all packages whichever it runs, so a crawl would wait for
+        # everything imported here.
         from . import programs  # noqa: PLC0415
 
         assert self.settings is not None

@@ -1,4 +1,4 @@
-"""What `scrapy curlsafe` runs: each returns its exit code."""
+"""The programs of `scrapy curlsafe`. Each prints what it found and returns its exit code."""
 
 from __future__ import annotations
 
@@ -8,53 +8,57 @@ import sys
 from rich.console import Console
 from rich.prompt import Confirm
 from scrapy.exceptions import UsageError
-from scrapy.settings import Settings
+from scrapy.settings import Settings as ScrapySettings
 
-from . import doctor, report
-from .checks import Status, examine
-from .handshakes import RequestError
-from .probe import Options, default_handshakes, parse_url, probe
-from .verdict import Verdict
+from .doctor.checks import CheckStatus, run_checks
+from .doctor.collect import collect_facts
+from .doctor.output import findings_json, print_findings
+from .probe.handshakes import ProbeRejectedError
+from .probe.output import ProgressBar, print_report, report_json
+from .probe.run import ProbeOptions, default_handshakes, parse_https_url, probe_origin
+from .probe.verdict import Verdict
 
-# Handshakes from which on somebody has to say yes.
-_MANY = 1000
+# A probe with more handshakes needs somebody's consent.
+_MOST_UNASKED = 1000
 _LEAST_PER_CONCURRENCY = 3
-_INTERRUPTED = 130
+_EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
-def run_doctor(settings: Settings, opts: argparse.Namespace) -> int:
-    findings = examine(doctor.collect(settings))
+def run_doctor(project: ScrapySettings, opts: argparse.Namespace) -> int:
+    """Examine this machine and a project; return 1 if there is a problem."""
+    findings = run_checks(collect_facts(project))
     if opts.json:
-        sys.stdout.write(doctor.as_json(findings) + "\n")
+        sys.stdout.write(findings_json(findings) + "\n")
     else:
-        doctor.draw(findings, Console())
-    return int(any(finding.status is Status.PROBLEM for finding in findings))
+        print_findings(findings, Console())
+    return int(any(finding.status is CheckStatus.PROBLEM for finding in findings))
 
 
-def run_probe(url: str, settings: Settings, opts: argparse.Namespace) -> int:
-    """
+def run_probe(url: str, project: ScrapySettings, opts: argparse.Namespace) -> int:
+    """Probe an origin; return 1 unless it is healthy.
+
     Raises:
-        UsageError: the options make no sense, or nobody said yes.
+        UsageError: the options make no sense, or nobody gave their consent.
     """
-    options = _options(url, opts)
+    options = _probe_options(url, opts)
     terminal = Console(stderr=True)
-    if options.handshakes > _MANY and not opts.yes:
+    if options.handshakes > _MOST_UNASKED and not opts.yes:
         _ask(options, terminal)
     try:
-        with report.ProgressBar(terminal, options.handshakes) as progress:
-            found = probe(settings, options, progress)
-    except (RequestError, ValueError) as error:
+        with ProgressBar(terminal, options.handshakes) as progress:
+            report = probe_origin(project, options, progress)
+    except (ProbeRejectedError, ValueError) as error:
         raise UsageError(str(error)) from error
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return _EXIT_INTERRUPTED
     if opts.json:
-        sys.stdout.write(report.as_json(found) + "\n")
+        sys.stdout.write(report_json(report) + "\n")
     else:
-        report.draw(found, Console())
-    return int(found.judgement.verdict is not Verdict.HEALTHY)
+        print_report(report, Console())
+    return int(report.judgement.verdict is not Verdict.HEALTHY)
 
 
-def _options(url: str, opts: argparse.Namespace) -> Options:
+def _probe_options(url: str, opts: argparse.Namespace) -> ProbeOptions:
     if opts.c < 1:
         raise UsageError("-c takes a whole number of 1 or more")
     if not opts.timeout > 0:
@@ -64,15 +68,15 @@ def _options(url: str, opts: argparse.Namespace) -> Options:
     if handshakes < least:
         raise UsageError(f"-n takes three times -c or more: {least:,}, or -c {opts.n // 3}")
     try:
-        url = parse_url(url)
+        url = parse_https_url(url)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return Options(url, opts.c, handshakes, opts.timeout, opts.impersonate, opts.proxy)
+    return ProbeOptions(url, opts.c, handshakes, opts.timeout, opts.impersonate, opts.proxy)
 
 
-def _ask(options: Options, terminal: Console) -> None:
+def _ask(options: ProbeOptions, terminal: Console) -> None:
     what = f"This makes up to {options.handshakes:,} handshakes with {options.url}."
     if not (sys.stdin.isatty() and terminal.is_terminal):
-        raise UsageError(f"{what} Say --yes if its owner has nothing against that")
+        raise UsageError(f"{what} Add --yes if the owner of that site agrees")
     if not Confirm.ask(f"{what} Go on?", console=terminal, default=False):
-        raise UsageError("nothing was done")
+        raise UsageError("no handshake was made")
