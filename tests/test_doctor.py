@@ -1,4 +1,4 @@
-"""`scrapy curlsafe doctor`: each condition that it tells apart, made for real."""
+"""`scrapy curlsafe doctor`: each condition that it distinguishes, made for real."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from scrapy_curl_safe.commands.checks import Facts, Status, examine
+from scrapy_curl_safe.commands.doctor.checks import CheckStatus, run_checks
+from scrapy_curl_safe.commands.doctor.facts import Facts
 
 from .test_networks import needs_namespaces
 
@@ -23,7 +24,8 @@ SCRAPY = "from scrapy.cmdline import execute; execute()"
 
 @pytest.fixture
 def doctor(tmp_path):
-    """What it says of a project with these settings: exit code, and findings by check."""
+    """Run the doctor in a project with these settings; return its exit code and its findings by
+    check."""
 
     def run(settings=ADDON, *, around=(), code=SCRAPY, options=()):
         (tmp_path / "scrapy.cfg").write_text("[settings]\ndefault = doctors_settings\n")
@@ -161,19 +163,19 @@ def test_kernel_settings(doctor, path, text, check, status, fix):
     assert fix in found[check]["fix"]
 
 
-# Of what no test can make: a table of the whole machine, and versions that are not installed.
+# What no test can make: a table of the whole machine, and versions that are not installed.
 
 
 def status_of(check, **facts):
-    return next(f.status for f in examine(Facts(**facts)) if f.check == check)
+    return next(f.status for f in run_checks(Facts(**facts)) if f.check == check)
 
 
 @pytest.mark.parametrize(
     ("table", "status"),
     [
-        ((0, 65536), Status.OK),
-        ((65_500, 65_536), Status.WARNING),
-        ((65_536, 65_536), Status.PROBLEM),
+        ((0, 65536), CheckStatus.OK),
+        ((65_500, 65_536), CheckStatus.WARNING),
+        ((65_536, 65_536), CheckStatus.PROBLEM),
     ],
 )
 def test_a_connection_table_that_fills_up(table, status):
@@ -182,23 +184,23 @@ def test_a_connection_table_that_fills_up(table, status):
 
 @pytest.mark.parametrize(
     ("version", "status"),
-    [("2.15.0", Status.OK), ("2.14.2", Status.PROBLEM), ("3.0.0rc1", Status.OK)],
+    [("2.15.0", CheckStatus.OK), ("2.14.2", CheckStatus.PROBLEM), ("3.0.0rc1", CheckStatus.OK)],
 )
 def test_versions(version, status):
     assert status_of("Scrapy", versions={"Scrapy": version}) is status
 
 
 def test_every_check_says_why_and_every_fault_what_to_do():
-    healthy = examine(Facts(versions={"Scrapy": "2.19.0"}))
+    healthy = run_checks(Facts(versions={"Scrapy": "2.19.0"}))
     for finding in healthy:
         assert finding.why
-        assert (finding.status is Status.OK) == (finding.fix == "")
+        assert (finding.status is CheckStatus.OK) == (finding.fix == "")
 
 
-def test_other_commands_do_not_wait_for_it():
-    """Scrapy loads every package's commands whatever it is to run, a crawl above all."""
+def test_other_commands_do_not_wait_for_its_imports():
+    """Scrapy imports the commands of every package whichever it runs, a crawl above all."""
     load = "import sys, scrapy_curl_safe.commands.curlsafe; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", load], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert [name for name in loaded if name.startswith(("rich", "scrapy_curl_safe.pool"))] == []
+    assert [name for name in loaded if name.startswith(("rich", "scrapy_curl_safe._"))] == []
