@@ -1,4 +1,4 @@
-"""`scrapy curlsafe probe`: each condition that it tells apart, made for real."""
+"""`scrapy curlsafe probe`: each condition that it distinguishes, made for real."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SCRAPY = [sys.executable, "-m", "scrapy", "curlsafe", "probe"]
 
 @pytest.fixture
 def environment(tmp_path):
-    """Workers inherit TMPDIR, so it marks whose they are; none is left at the end."""
+    """Mark the workers of a test by the TMPDIR that they inherit; none is left at the end."""
     yield {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -79,7 +79,7 @@ def start(environment, tmp_path):
 
 @pytest.fixture
 def probe(run):
-    """The object that `--json` prints. Its verdict and the exit code agree."""
+    """Return the object that `--json` prints. Its verdict and the exit code agree."""
 
     def probe(url, *arguments, around=()):
         done = run(url, "--json", *arguments, around=around)
@@ -92,12 +92,12 @@ def probe(run):
     return probe
 
 
-def steps(found, route="as given"):
-    return [step for step in found["steps"] if step["route"] == route]
+def steps(found, variant="as given"):
+    return [step for step in found["steps"] if step["route"] == variant]
 
 
 class DropsLargeHellos(TlsOrigin):
-    """As one does that reads the first packet alone, or that a middlebox is before."""
+    """Acts like a server that reads only the first packet, or is behind such a device."""
 
     silent = False
 
@@ -117,7 +117,7 @@ class DropsLargeHellosSilently(DropsLargeHellos):
 
 
 class KnowsOneBrowser(TlsOrigin):
-    """Refuses each fingerprint but those of a kind: with an alert, or without a word."""
+    """Refuses all browsers but one: with an alert, or without a word."""
 
     def __init__(self, *, ciphers: int, alert: bool):
         super().__init__()
@@ -134,7 +134,7 @@ class KnowsOneBrowser(TlsOrigin):
 
 
 class Turns(TlsOrigin):
-    """Shuts a client out that has come too often."""
+    """Shuts a client out after so many connections."""
 
     def __init__(self, after: int):
         super().__init__(drop=lambda number: number >= after)
@@ -290,7 +290,7 @@ def test_a_proxy_at_fault(probe, make, arguments):
 
 
 class LosesSome(Proxy):
-    """Every other connection by it is cut as soon as there is something to pass on."""
+    """Cuts every other connection as soon as there is something to pass on."""
 
     async def _serve(self, reader, writer):
         self._count = getattr(self, "_count", 0) + 1
@@ -352,7 +352,7 @@ def test_no_worker_can_start(run):
 
 
 def test_a_worker_that_dies(start, tmp_path):
-    """It is no fault of the origin."""
+    """The origin is not at fault."""
     with TlsOrigin(delay=60) as origin:
         process = start(origin.url, "--json", "-n", "9", "-c", "3")
         wait_until(lambda: origin.requests)
@@ -408,7 +408,7 @@ def test_plain_without_a_terminal(run):
 
 
 def test_on_a_terminal(environment, tmp_path):
-    """It draws a progress bar, and asks before a thousand handshakes."""
+    """On a terminal there is a progress bar, and a question before a thousand handshakes."""
     outer, inner = pty.openpty()
     with TlsOrigin() as origin:
         process = subprocess.Popen(
@@ -444,8 +444,8 @@ def read(terminal: int) -> bytes:
 
 @pytest.fixture
 def hears_interrupts():
-    """A shell that starts tests in the background has them ignore SIGINT, and with them all
-    that they start; what Python handles, a new process does not inherit."""
+    """Handle SIGINT, so that processes of the test do not inherit that it is ignored, as it is in
+    tests that a shell started in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -462,7 +462,7 @@ def test_interrupted(start):
 
 
 def test_the_hello_is_that_of_a_crawl(probe, crawl):
-    """What keeps sessions from being resumed changes nothing that an origin sees."""
+    """The options that keep TLS sessions from being resumed change nothing that an origin sees."""
     with TlsOrigin() as origin:
         probe(origin.url, "-n", "3", "-c", "1", "--impersonate", "firefox")
         probed = {ja3(parse_client_hello(hello)) for hello in origin.hellos}

@@ -1,4 +1,4 @@
-"""What the probe does next, and what it makes of it: the policy, on networks made up here."""
+"""What the probe does next and how it judges: the policies, on simulated networks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scrapy_curl_safe.commands.plan import Bounds, levels_of, plan
-from scrapy_curl_safe.commands.steps import (
-    Route,
+from scrapy_curl_safe.commands.probe.plan import Bounds, plan_levels, plan_steps
+from scrapy_curl_safe.commands.probe.steps import (
+    ProbeVariant,
     Step,
     bracket,
     by_concurrency,
@@ -19,34 +19,34 @@ from scrapy_curl_safe.commands.steps import (
     merged,
     turning_point,
 )
-from scrapy_curl_safe.commands.verdict import Browsers, Verdict, judge
+from scrapy_curl_safe.commands.probe.verdict import ProbeBrowsers, Verdict, judge
 
-BROWSERS = Browsers("chrome", "chrome120", "firefox")
+BROWSERS = ProbeBrowsers("chrome", "chrome120", "firefox")
 MANY = Bounds(200, 50)
 BY_PROXY = Bounds(200, 50, has_proxy=True)
 
 
 def made(network, bounds, chance):
-    """The steps of a probe of this network: a function of what is wanted and of chance that
-    says how a handshake fails, or None."""
+    """Return the steps of a probe of a network: a function of the planned step and of chance that
+    returns how a handshake fails, or None."""
     steps = []
-    wishes = plan(bounds)
+    plan = plan_steps(bounds)
     try:
-        wanted = next(wishes)
+        planned = next(plan)
         while True:
-            assert 1 <= wanted.concurrency <= min(wanted.count, bounds.concurrency)
+            assert 1 <= planned.concurrency <= min(planned.count, bounds.concurrency)
             failures = Counter()
             done = 0
-            while done + failures.total() < wanted.count:
-                if not done and 0 < wanted.hopeless <= failures.total():
+            while done + failures.total() < planned.count:
+                if not done and 0 < planned.give_up_after <= failures.total():
                     break
-                kind = network(wanted, chance)
+                kind = network(planned, chance)
                 failures[kind] += kind is not None
                 done += kind is None
             failures = {kind: count for kind, count in failures.items() if count}
-            step = Step(wanted.route, wanted.concurrency, done, failures, (0.1,) * done)
+            step = Step(planned.variant, planned.concurrency, done, failures, (0.1,) * done)
             steps.append(step)
-            wanted = wishes.send(step)
+            planned = plan.send(step)
     except StopIteration:
         assert sum(step.count for step in steps) <= bounds.handshakes
         return steps
@@ -59,21 +59,21 @@ def verdicts(network, bounds=MANY, times=50):
 
 
 def fails(share, *, but=None, kind="syscall"):
-    def network(wanted, chance):
-        return kind if wanted.route is not but and chance.random() < share else None
+    def network(planned, chance):
+        return kind if planned.variant is not but and chance.random() < share else None
 
     return network
 
 
 def takes(at_once, loss=0.0):
-    def network(wanted, chance):
-        surplus = max(0, wanted.concurrency - at_once) / wanted.concurrency
+    def network(planned, chance):
+        surplus = max(0, planned.concurrency - at_once) / planned.concurrency
         return "syscall" if chance.random() < max(loss, surplus) else None
 
     return network
 
 
-# Networks. Chance is seeded, so nothing here may come out differently next time.
+# Networks. Chance is seeded, so each test has the same outcome every time.
 
 
 @pytest.mark.parametrize("share", [0, 0.003])
@@ -106,33 +106,36 @@ def test_limit(at_once, loss):
 @pytest.mark.parametrize("share", [0.5, 1])
 @pytest.mark.parametrize("kind", ["syscall", "timeout"])
 def test_large_hello(share, kind):
-    network = fails(share, but=Route.SMALL, kind=kind)
+    network = fails(share, but=ProbeVariant.SMALL_HELLO, kind=kind)
     assert verdicts(network)[Verdict.LARGE_HELLO] >= 48
-    # Of a small one nothing smaller can be tried.
-    steps = made(network, Bounds(200, 50, hello=517), random.Random(1))
-    assert all(step.route is not Route.SMALL for step in steps)
+    # Nothing is smaller than a small one.
+    steps = made(network, Bounds(200, 50, hello_bytes=517), random.Random(1))
+    assert all(step.variant is not ProbeVariant.SMALL_HELLO for step in steps)
 
 
 @pytest.mark.parametrize("share", [0.5, 1])
 @pytest.mark.parametrize("kind", ["syscall", "refused", "proxy", "certificate", "alert"])
 def test_proxy(share, kind):
-    network = fails(share, but=Route.DIRECT, kind=kind)
+    network = fails(share, but=ProbeVariant.DIRECT, kind=kind)
     assert verdicts(network, BY_PROXY)[Verdict.PROXY] >= 48
 
 
 def test_a_limit_of_the_proxy():
-    def network(wanted, chance):
-        return None if wanted.route is Route.DIRECT else takes(10)(wanted, chance)
+    def network(planned, chance):
+        return None if planned.variant is ProbeVariant.DIRECT else takes(10)(planned, chance)
 
     assert verdicts(network, BY_PROXY)[Verdict.PROXY] >= 48
     assert verdicts(takes(10), BY_PROXY)[Verdict.ORIGIN_LIMIT] >= 48
 
 
 @pytest.mark.parametrize("kind", ["alert", "syscall", "timeout"])
-@pytest.mark.parametrize("accepted", [{Route.OTHER}, {Route.OTHER, Route.SMALL}])
+@pytest.mark.parametrize(
+    "accepted",
+    [{ProbeVariant.OTHER_BROWSER}, {ProbeVariant.OTHER_BROWSER, ProbeVariant.SMALL_HELLO}],
+)
 def test_refused(kind, accepted):
-    def network(wanted, chance):
-        return None if wanted.route in accepted else kind
+    def network(planned, chance):
+        return None if planned.variant in accepted else kind
 
     steps = made(network, MANY, random.Random(1))
     judgement = judge(steps, BROWSERS)
@@ -141,7 +144,7 @@ def test_refused(kind, accepted):
 
 
 @pytest.mark.parametrize(
-    ("kind", "verdict", "routes"),
+    ("kind", "verdict", "variants"),
     [
         ("alert", Verdict.FINGERPRINT_REFUSED, 3),
         ("syscall", Verdict.UNREACHABLE, 3),
@@ -157,7 +160,7 @@ def test_refused(kind, accepted):
     ],
 )
 @pytest.mark.parametrize("bounds", [MANY, BY_PROXY, Bounds(3, 1)])
-def test_where_all_fail(kind, verdict, routes, bounds):
+def test_where_all_fail(kind, verdict, variants, bounds):
     steps = made(fails(1, kind=kind), bounds, random.Random(1))
     judgement = judge(steps, BROWSERS)
     assert judgement.verdict is verdict
@@ -166,13 +169,13 @@ def test_where_all_fail(kind, verdict, routes, bounds):
     assert judgement.advice
     assert sum(step.count for step in steps) < 40
     if bounds is MANY:
-        assert len({step.route for step in steps}) == routes
+        assert len({step.variant for step in steps}) == variants
 
 
 @pytest.mark.parametrize("kind", ["local", "crashed"])
 def test_local_limits(kind):
-    def network(wanted, chance):
-        return kind if wanted.concurrency > 20 and chance.random() < 0.3 else None
+    def network(planned, chance):
+        return kind if planned.concurrency > 20 and chance.random() < 0.3 else None
 
     steps = made(network, MANY, random.Random(1))
     judgement = judge(steps, BROWSERS)
@@ -197,7 +200,7 @@ def test_where_some_fail_however_many_at_once(kind, verdict):
 def test_an_origin_that_turns():
     count = 0
 
-    def network(wanted, chance):
+    def network(planned, chance):
         nonlocal count
         count += 1
         return "syscall" if count > 60 else None
@@ -211,19 +214,19 @@ def test_hardly_any_is_completed():
     """All as given failed by chance, and one of another browser did not."""
     few = {"timeout": 7}
     steps = [
-        Step(Route.GIVEN, 3, 0, {"timeout": 10}),
-        Step(Route.SMALL, 3, 1, few),
-        Step(Route.OTHER, 3, 0, few),
+        Step(ProbeVariant.GIVEN, 3, 0, {"timeout": 10}),
+        Step(ProbeVariant.SMALL_HELLO, 3, 1, few),
+        Step(ProbeVariant.OTHER_BROWSER, 3, 0, few),
     ]
     assert judge(steps, BROWSERS).verdict is Verdict.NETWORK_LOSS
 
 
 def test_there_was_no_time():
     assert judge([], BROWSERS).verdict is Verdict.UNREACHABLE
-    wishes = plan(MANY)
-    wanted = next(wishes)
+    plan = plan_steps(MANY)
+    planned = next(plan)
     with pytest.raises(StopIteration):
-        wishes.send(Step(wanted.route, wanted.concurrency))
+        plan.send(Step(planned.variant, planned.concurrency))
 
 
 # Whatever comes
@@ -246,11 +249,11 @@ def test_it_ends_within_its_bounds_and_knows_a_verdict(
 ):
     bounds = Bounds(3 * concurrency + surplus, concurrency, has_proxy, hello)
     chance = random.Random(seed)
-    fault = {(route, n): kind for n, kind in enumerate(kinds) for route in Route}
+    fault = {(variant, n): kind for n, kind in enumerate(kinds) for variant in ProbeVariant}
     flaky = {key: chance.choice([0, 0.1, 0.5, 1]) for key in fault}
 
-    def network(wanted, chance):
-        key = wanted.route, wanted.concurrency % len(kinds)
+    def network(planned, chance):
+        key = planned.variant, planned.concurrency % len(kinds)
         return fault[key] if chance.random() < flaky[key] else None
 
     steps = made(network, bounds, chance)
@@ -270,7 +273,7 @@ def test_it_ends_within_its_bounds_and_knows_a_verdict(
 @given(st.integers(1, 5000), st.integers(0, 5000))
 def test_levels_rise_to_what_was_asked_for(concurrency, surplus):
     bounds = Bounds(3 * concurrency + surplus, concurrency)
-    levels = list(levels_of(bounds).items())
+    levels = list(plan_levels(bounds).items())
     assert levels[0][0] == 1
     assert levels[-1][0] == concurrency
     assert levels == sorted(levels)
@@ -278,11 +281,11 @@ def test_levels_rise_to_what_was_asked_for(concurrency, surplus):
     assert sum(count for _, count in levels) <= bounds.handshakes
 
 
-# Figures
+# Statistics
 
 
-def step(concurrency, done, failed, route=Route.GIVEN):
-    return Step(route, concurrency, done, {"syscall": failed} if failed else {})
+def step(concurrency, done, failed, variant=ProbeVariant.GIVEN):
+    return Step(variant, concurrency, done, {"syscall": failed} if failed else {})
 
 
 @pytest.mark.parametrize(
@@ -310,13 +313,13 @@ def test_the_turning_point():
 
 
 def test_percentiles():
-    times = Step(Route.GIVEN, 1, 4, {}, (4.0, 1.0, 3.0, 2.0))
+    times = Step(ProbeVariant.GIVEN, 1, 4, {}, (4.0, 1.0, 3.0, 2.0))
     assert [times.time_at(share) for share in (0.5, 0.95, 1.0)] == [2.0, 4.0, 4.0]
     assert step(1, 0, 4).time_at(0.5) is None
 
 
 def test_merged():
-    given = [step(3, 1, 2), step(1, 5, 0), step(3, 4, 0), step(3, 1, 0, Route.SMALL)]
+    given = [step(3, 1, 2), step(1, 5, 0), step(3, 4, 0), step(3, 1, 0, ProbeVariant.SMALL_HELLO)]
     levels = by_concurrency(given)
     assert [(s.concurrency, s.done, s.failed) for s in levels] == [(1, 5, 0), (3, 5, 2)]
     assert merged(levels).count == 12
