@@ -117,7 +117,7 @@ def _worker(facts: Facts) -> Finding:
 def _target(facts: Facts) -> Finding | None:
     if facts.worker_error is not None:
         return None
-    why = "no request can be sent as a browser that it does not know"
+    why = "requests fail if curl_cffi does not know the browser"
     if facts.target_error is None:
         return Finding("browser", CheckStatus.OK, "known to curl_cffi", why)
     fix = "set CURL_SAFE_IMPERSONATE to one of the names above, or upgrade curl_cffi"
