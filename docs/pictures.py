@@ -1,6 +1,6 @@
-"""Draw what `scrapy curlsafe doctor` and `probe` show, as SVG: python docs/pictures.py
+"""Draw what `scrapy curlsafe doctor` and `probe` print, as SVG: python docs/pictures.py
 
-The doctor looks at the example project, the probe at an origin on this machine that takes ten
+The doctor examines the example project, the probe an origin on this machine that accepts ten
 handshakes at once.
 """
 
@@ -15,25 +15,27 @@ from rich.console import Console
 from scrapy.settings import Settings
 from scrapy.utils.project import get_project_settings
 
-from scrapy_curl_safe.commands import doctor, report
-from scrapy_curl_safe.commands.checks import examine
-from scrapy_curl_safe.commands.probe import Options, Watcher, probe
+from scrapy_curl_safe.commands.doctor.checks import run_checks
+from scrapy_curl_safe.commands.doctor.collect import collect_facts
+from scrapy_curl_safe.commands.doctor.output import print_findings
+from scrapy_curl_safe.commands.probe.output import print_report
+from scrapy_curl_safe.commands.probe.run import ProbeObserver, ProbeOptions, probe_origin
 from testkit.origins.limited import LimitedOrigin
 
 HERE = Path(__file__).resolve().parent
-# The SVG would fetch a font from elsewhere; any font of one width will do.
+# The SVG would fetch a font from elsewhere; any monospaced font will do.
 _FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
 def main() -> None:
     os.chdir(HERE.parent / "example_project")
     console = _console()
-    doctor.draw(examine(doctor.collect(get_project_settings())), console)
+    print_findings(run_checks(collect_facts(get_project_settings())), console)
     _write(console, "doctor", "scrapy curlsafe doctor")
     console = _console()
     with LimitedOrigin(10, takes=0.05) as origin:
-        found = probe(Settings(), Options(origin.url), Watcher())
-        report.draw(found, console)
+        report = probe_origin(Settings(), ProbeOptions(origin.url), ProbeObserver())
+        print_report(report, console)
         _write(console, "probe", f"scrapy curlsafe probe {origin.url}")
 
 
