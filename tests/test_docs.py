@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from scrapy_curl_safe.commands.verdict import Verdict
+from scrapy_curl_safe.commands.probe.verdict import Verdict
 from scrapy_curl_safe.figures import Figures
 from testkit.crawling import ROOT, worker_pids
 from testkit.origins.messages import Reply
