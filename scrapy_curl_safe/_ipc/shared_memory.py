@@ -1,7 +1,7 @@
 """Memory that a worker and its crawler share, for large bodies.
 
-Through the socket a body is copied into the kernel and out of it again, in wake-ups of a few
-hundred kilobytes. Here libcurl writes the body where the crawler reads it, which copies it once.
+A body that takes the socket is copied into the kernel and out of it again, a few hundred kilobytes
+at a time. libcurl writes a body in shared memory where the crawler reads it, so it is copied once.
 
 The memory is divided into slots, each of which holds one response at a time. The worker says where
 a body lies (`SharedSlice`); the crawler copies it and answers `SliceReleased`, in the same order. A
@@ -10,9 +10,7 @@ body that fits no slot, or finds none free, takes the socket.
 
 from __future__ import annotations
 
-import fcntl
 import mmap
-import os
 
 from .messages import ProtocolError, SharedSlice
 
@@ -25,34 +23,15 @@ SHARED_MEMORY_BYTES = SLOT_COUNT * SLOT_SIZE_BYTES
 _LARGEST_HEAP_BLOCK_BYTES = 32 * 1024 * 1024 - 8192
 
 
-def create_shared_memory() -> int | None:
-    """Create shared memory (memfd_create(2)) and return its descriptor.
-
-    Returns:
-        None if the system has no such call.
-
-    Raises:
-        OSError: no descriptor can be had.
-    """
-    try:
-        fd = os.memfd_create("scrapy_curl_safe", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    except AttributeError:
-        return None
-    os.ftruncate(fd, SHARED_MEMORY_BYTES)
-    # Reading past the end would kill the crawler, so no worker may move the end.
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
-    return fd
-
-
 class SharedMemoryReader:
     """The crawler's view of the memory.
 
     Args:
-        fd: from `create_shared_memory`; may be closed afterwards.
+        fd: from `_platform.memory.create_shared_memory`; may be closed afterwards.
     """
 
     def __init__(self, fd: int) -> None:
-        self._memory = mmap.mmap(fd, SHARED_MEMORY_BYTES, prot=mmap.PROT_READ)
+        self._memory = mmap.mmap(fd, SHARED_MEMORY_BYTES, access=mmap.ACCESS_READ)
         self._was_read = False
 
     def read(self, shared: SharedSlice) -> bytes:
@@ -76,8 +55,8 @@ class SharedMemoryReader:
 def _keep_freed_blocks_mapped() -> None:
     """Make glibc keep freed megabytes instead of returning them to the system.
 
-    Otherwise the system zeroes the next ones page by page, up to half of what a page of 1 MB costs
-    the crawler. glibc keeps blocks up to twice the largest one that it saw freed (mallopt(3),
-    M_MMAP_THRESHOLD), so this frees one, which is never written to.
+    Otherwise the system zeroes the memory of each large body anew, page by page. glibc keeps blocks
+    up to twice the largest one that it saw freed (mallopt(3), M_MMAP_THRESHOLD), so this frees one,
+    which is never written to.
     """
     bytes(_LARGEST_HEAP_BLOCK_BYTES)

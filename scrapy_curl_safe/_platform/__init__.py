@@ -1,4 +1,14 @@
-"""What Linux, macOS and Windows do differently.
+"""What Linux, macOS and Windows do differently, one facility a module.
 
-Every facility here is optional: where the system lacks or refuses it, a crawl goes on without it.
+    affinity        on which CPUs a process runs
+    c_library       functions of the C library
+    landlock        which files a process may open
+    limits          core dumps, descriptors, threads
+    memory          resident memory, and memory that two processes share
+    poller          which descriptors are ready
+    process         the end of a parent process, and precedence over other processes
+    resolver        how names are looked up
+
+Every facility is optional. If the system lacks it or refuses it, the module says so by its result
+and a crawl goes on without it. Nothing here imports Scrapy, Twisted or curl_cffi.
 """

@@ -1,9 +1,9 @@
-"""Which CPUs the workers run on (sched_setaffinity(2)).
+"""On which CPUs a process runs (sched_setaffinity(2)).
 
-The kernel likes to wake a process on the CPU of the one that wrote to it: workers would come to
-the crawler's CPU, and there wait for the crawler, or make it wait for them and for the origin.
-A crawl is as fast as its crawler where that has no time to spare, so the workers keep off its CPU
-then. Where the crawler has time, or shares its CPU with other crawls, they may run anywhere.
+The kernel likes to wake a process on the CPU of the process that wrote to it. Workers would come to
+the crawler's CPU, and either wait for the crawler there or hold it up. A crawler that has no time
+to spare sets the speed of the crawl, so its workers keep off its CPU. If the crawler has time, or
+shares its CPU with other crawls, they may run anywhere.
 """
 
 from __future__ import annotations
@@ -13,8 +13,16 @@ import os
 import time
 from collections.abc import Iterable
 
-# The share of a CPU from which on the crawler has no time to spare.
-_BUSY = 0.7
+# Share of a CPU's time from which on the crawler has none to spare.
+_BUSY_LOAD = 0.7
+
+
+def usable_cpus() -> int:
+    """Count the CPUs that this process may run on, or all of them if the system does not tell."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        return os.cpu_count() or 1
 
 
 def choose_cpus(allowed: frozenset[int], crawler_cpu: int, load: float) -> frozenset[int]:
@@ -23,10 +31,10 @@ def choose_cpus(allowed: frozenset[int], crawler_cpu: int, load: float) -> froze
     Args:
         allowed: CPUs that the crawler may run on.
         crawler_cpu: the one that it runs on.
-        load: the share of the time that it ran there.
+        load: share of the time that it ran there.
     """
     others = allowed - {crawler_cpu}
-    return others if others and load >= _BUSY else allowed
+    return others if others and load >= _BUSY_LOAD else allowed
 
 
 class WorkerAffinity:
@@ -34,15 +42,15 @@ class WorkerAffinity:
 
     def __init__(self) -> None:
         self._chosen: frozenset[int] = frozenset()
-        self._reviewed = time.monotonic()
-        self._ran = time.thread_time()
+        self._last_review = time.monotonic()
+        self._last_thread_time = time.thread_time()
         # A crawl begins with a burst.
         self._choose(1.0)
 
     def apply(self, pid: int) -> None:
         """Move a new worker to the chosen CPUs."""
         if self._chosen:
-            with contextlib.suppress(OSError):  # the process has ended
+            with contextlib.suppress(OSError):  # refused, or the process has exited
                 os.sched_setaffinity(pid, self._chosen)
 
     def review(self, pids: Iterable[int]) -> None:
@@ -51,15 +59,15 @@ class WorkerAffinity:
         Args:
             pids: of all workers.
         """
-        now, ran = time.monotonic(), time.thread_time()
-        load = (ran - self._ran) / (now - self._reviewed)
-        self._reviewed, self._ran = now, ran
+        now, thread_time = time.monotonic(), time.thread_time()
+        load = (thread_time - self._last_thread_time) / (now - self._last_review)
+        self._last_review, self._last_thread_time = now, thread_time
         if self._choose(load):
             for pid in pids:
                 self.apply(pid)
 
     def _choose(self, load: float) -> bool:
-        """Return whether the choice is another one than before."""
+        """Choose the CPUs, and return whether they differ from those before."""
         try:
             allowed = frozenset(os.sched_getaffinity(0))
             crawler_cpu = _cpu_of_this_thread()
@@ -70,6 +78,6 @@ class WorkerAffinity:
 
 
 def _cpu_of_this_thread() -> int:
-    """Read the CPU that this thread last ran on from /proc (proc_pid_stat(5))."""
+    """Read the CPU that this thread last ran on from /proc (proc_pid_stat(5), field 39)."""
     with open("/proc/thread-self/stat") as stat:
         return int(stat.read().rpartition(")")[2].split()[36])

@@ -1,16 +1,18 @@
-"""Landlock: what the network might make of a worker finds nothing to read and nothing to write.
+"""Landlock: which files a process may open.
 
-See https://docs.kernel.org/userspace-api/landlock.html. A kernel without it is none the worse.
+A worker that something from the network has taken over finds nothing to read and nothing to write.
+See https://docs.kernel.org/userspace-api/landlock.html.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import struct
 import sys
 from collections.abc import Iterable, Iterator
+
+from .c_library import call
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _GET_VERSION = 1
@@ -18,13 +20,14 @@ _RULE_PATH_BENEATH = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
 _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 1, 1 << 2, 1 << 3
-# Rights that each version of the interface knows, and so can deny; the last counts for later ones.
+# How many rights each version of the interface knows, and so can deny; later versions know at least
+# those of the last one here.
 _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
-# From version 6 on: connections to abstract sockets, and signals, to others than itself.
+# From version 6 on: no connection to another process's abstract socket, and no signal to it.
 _SCOPES = 0b11
 
-# Where name lookups, shared libraries and authorities are, on the distributions there are.
-_SYSTEM = (
+# Shared libraries, certificate authorities, and what name lookups read, on the usual distributions.
+_SYSTEM_PATHS = (
     "/lib",
     "/lib64",
     "/usr/lib",
@@ -47,20 +50,21 @@ _SYSTEM = (
     "/dev/urandom",
     "/proc/self",
 )
-_AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+_AUTHORITY_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 
 def landlock_version() -> int:
-    """Of the kernel's interface; below 1 where it has none."""
+    """Return the version of the kernel's interface; below 1 if it has none."""
     return _syscall(_CREATE_RULESET, None, 0, _GET_VERSION)
 
 
-def enter() -> bool:
-    """Allow this process to read libraries, authorities and what name lookups need, and no
-    other file, and to write, run and signal nothing. (The one file that SSLKEYLOGFILE names
-    is written where somebody asked for that.) What is open stays open.
+def enter_sandbox() -> bool:
+    """Forbid this process to open, run or signal anything that a worker does not need.
 
-    To be called while there is one thread: only what comes from this one is bound by it.
+    The process may read libraries, certificate authorities and what name lookups need, and may
+    write the file that SSLKEYLOGFILE names. Descriptors that are open stay usable.
+
+    Call it while the process has one thread: other threads that exist by then are not bound.
 
     Returns:
         Whether the kernel took it.
@@ -69,37 +73,37 @@ def enter() -> bool:
     if version < 1:
         return False
     denied = (1 << _RIGHTS[min(version, max(_RIGHTS))]) - 1
-    wanted = struct.pack("=QQQ", denied, 0, _SCOPES) if version >= 6 else struct.pack("=Q", denied)
-    ruleset = _syscall(_CREATE_RULESET, wanted, len(wanted), 0)
+    rules = struct.pack("=QQQ", denied, 0, _SCOPES) if version >= 6 else struct.pack("=Q", denied)
+    ruleset = _syscall(_CREATE_RULESET, rules, len(rules), 0)
     if ruleset < 0:
         return False
     try:
-        for path in {*_SYSTEM, *_libraries(), *_authorities()}:
+        for path in {*_SYSTEM_PATHS, *_library_paths(), *_authority_paths()}:
             _allow(ruleset, path, _READ_FILE)
         if key_log := os.environ.get("SSLKEYLOGFILE"):
-            # It must be there to be allowed.
+            # Only a file that exists can be allowed.
             with contextlib.suppress(OSError), open(key_log, "ab"):
                 _allow(ruleset, key_log, _WRITE_FILE)
-        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         return _syscall(_RESTRICT_SELF, ruleset, 0) == 0
     finally:
         os.close(ruleset)
 
 
-def _libraries() -> Iterator[str]:
-    """Where the loaded modules are from; what they load later is beside them."""
+def _library_paths() -> Iterator[str]:
+    """Yield where the loaded modules come from; what they load later is beside them."""
     yield os.path.dirname(os.__file__)
     for name, module in list(sys.modules.items()):
         if "." not in name and getattr(module, "__file__", None):
             yield from getattr(module, "__path__", None) or [str(module.__file__)]
 
 
-def _authorities() -> Iterable[str]:
-    return (os.environ[name] for name in _AUTHORITIES if os.environ.get(name))
+def _authority_paths() -> Iterable[str]:
+    return (os.environ[name] for name in _AUTHORITY_VARIABLES if os.environ.get(name))
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:
-    with contextlib.suppress(OSError):  # what is not there need not be read
+    with contextlib.suppress(OSError):  # a file that does not exist need not be read
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:
             if os.path.isdir(path):
@@ -111,12 +115,5 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
 
 
 def _syscall(number: int, *arguments: int | bytes | None) -> int:
-    """Negative for an error."""
-    try:
-        syscall = ctypes.CDLL(None).syscall
-    except AttributeError:
-        return -1
-    syscall.restype = ctypes.c_long
-    words = [ctypes.c_long(a) if isinstance(a, int) else ctypes.c_char_p(a) for a in arguments]
-    result: int = syscall(ctypes.c_long(number), *words)
-    return result
+    """Return a negative number for an error. The numbers of calls are Linux's."""
+    return call("syscall", number, *arguments) if sys.platform == "linux" else -1

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import _worker
-from .._ipc.shared_memory import SharedMemoryReader, create_shared_memory
+from .._ipc.shared_memory import SHARED_MEMORY_BYTES, SharedMemoryReader
+from .._platform.memory import create_shared_memory
 from .event_loop import EventLoop
 
 _MAIN = str(Path(_worker.__file__).with_name("__main__.py"))
@@ -71,7 +72,7 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         memory = None
         try:
-            memory = create_shared_memory()
+            memory = create_shared_memory(SHARED_MEMORY_BYTES)
             inherited = [theirs.fileno()] + ([memory] if memory is not None else [])
             process = subprocess.Popen(
                 [sys.executable, "-I", _MAIN, *map(str, inherited)],

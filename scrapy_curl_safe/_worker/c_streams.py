@@ -10,35 +10,28 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import os
-from typing import Any
 from weakref import WeakValueDictionary
 
 from curl_cffi import ffi
 
 from .._ipc.shared_memory import SLOT_SIZE_BYTES
+from .._platform.c_library import IS_GLIBC, c_function
+from .._platform.memory import discard
 
 #: Whether this C library has the streams of a SharedSlot. (musl keeps the first bytes of a buffer.)
-HAS_SHARED_SLOTS = "CS_GNU_LIBC_VERSION" in os.confstr_names
+HAS_SHARED_SLOTS = IS_GLIBC
 
-_libc = ctypes.CDLL(None)
 _File = ctypes.c_void_p
 
 
-def _function(name: str, result: Any, *arguments: Any) -> Any:
-    function = getattr(_libc, name)
-    function.restype, function.argtypes = result, arguments
-    return function
-
-
-_open_memstream = _function("open_memstream", _File, ctypes.c_void_p, ctypes.c_void_p)
-_fwrite = _function(
+_open_memstream = c_function("open_memstream", _File, ctypes.c_void_p, ctypes.c_void_p)
+_fwrite = c_function(
     "fwrite", ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t, _File
 )
-_fseek = _function("fseek", ctypes.c_int, _File, ctypes.c_long, ctypes.c_int)
-_fflush = _function("fflush", ctypes.c_int, _File)
-_fclose = _function("fclose", ctypes.c_int, _File)
-_free = _function("free", None, ctypes.c_void_p)
+_fseek = c_function("fseek", ctypes.c_int, _File, ctypes.c_long, ctypes.c_int)
+_fflush = c_function("fflush", ctypes.c_int, _File)
+_fclose = c_function("fclose", ctypes.c_int, _File)
+_free = c_function("free", None, ctypes.c_void_p)
 
 #: For CURLOPT_WRITEFUNCTION, with a stream's pointer for CURLOPT_WRITEDATA.
 FWRITE = ffi.cast("void *", ctypes.cast(_fwrite, ctypes.c_void_p).value or 0)
@@ -153,7 +146,7 @@ class SharedSlot:
 
     def free(self) -> None:
         """Give the memory back to the system, between two responses."""
-        self._memory.madvise(mmap.MADV_REMOVE, self.offset, SLOT_SIZE_BYTES)
+        discard(self._memory, self.offset, SLOT_SIZE_BYTES)
         self.capacity = 0
 
     def take_over(self, data: bytes) -> None:
@@ -187,15 +180,15 @@ class _CookieFunctions(ctypes.Structure):
 
 
 if HAS_SHARED_SLOTS:
-    _fopencookie = _function(
+    _fopencookie = c_function(
         "fopencookie", _File, ctypes.c_void_p, ctypes.c_char_p, _CookieFunctions
     )
-    _setvbuf = _function(
+    _setvbuf = c_function(
         "setvbuf", ctypes.c_int, _File, ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t
     )
-    _set_locking = _function("__fsetlocking", ctypes.c_int, _File, ctypes.c_int)
-    _pending = _function("__fpending", ctypes.c_size_t, _File)
-    _purge = _function("__fpurge", None, _File)
+    _set_locking = c_function("__fsetlocking", ctypes.c_int, _File, ctypes.c_int)
+    _pending = c_function("__fpending", ctypes.c_size_t, _File)
+    _purge = c_function("__fpurge", None, _File)
 
 _by_address: WeakValueDictionary[int, SharedSlot] = WeakValueDictionary()
 

@@ -26,7 +26,7 @@ from .._ipc.messages import (
     TooLarge,
     TransferStats,
 )
-from .._platform.system import can_open_descriptor, can_start_thread
+from .._platform.limits import can_open_descriptor, can_start_thread
 from .easy import EasyHandle
 from .header_lists import BadHeaderError
 from .response_head import ParsedHead, parse_head

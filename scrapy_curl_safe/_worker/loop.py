@@ -1,14 +1,12 @@
-"""The worker's event loop: descriptors, timers, and what is to be done at the end of a turn.
+"""The worker's event loop: descriptors, timers, and callbacks for the next turn.
 
-asyncio's would do, and took 6 % of all that a page costs (a handshake for each page; 10 % one
-page at a time), since libcurl alters its descriptors and its timer several times a request. Here
-that is one system call, and none.
+libcurl changes its descriptors and its timer several times a request. Here that costs one system
+call and none; with asyncio both would cost more.
 """
 
 from __future__ import annotations
 
 import contextlib
-import select
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,40 +14,43 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import NoReturn
 
-READABLE = select.POLLIN
-WRITABLE = select.POLLOUT
-
-_HAS_EPOLL = hasattr(select, "epoll")  # Linux; poll() speaks of the same numbers
+from .._platform.poller import READABLE, WRITABLE, create_poller
 
 
 class Loop:
-    """What a callback raises ends it."""
+    """An event loop that runs until a callback raises an exception, which ends it."""
 
     def __init__(self) -> None:
-        self._poller = select.epoll() if _HAS_EPOLL else select.poll()
+        self._poller, self._timeout_units = create_poller()
         self._watched: dict[int, Callable[[int, int], None]] = {}
-        self._sides: dict[int, dict[int, Callable[[], None]]] = {}
+        # By descriptor: what `add_reader` and `add_writer` were given, by event.
+        self._callbacks: dict[int, dict[int, Callable[[], None]]] = {}
         self._soon: deque[Callable[[], None]] = deque()
-        self._alarms: list[tuple[float, int, LoopTimer]] = []
-        self._numbers = count()
+        # A heap. The second element keeps entries of the same time in order.
+        self._wake_ups: list[tuple[float, int, LoopTimer]] = []
+        self._wake_up_numbers = count()
 
     def run(self) -> NoReturn:
         while True:
-            self._ring()
+            self._run_timers()
             for _ in range(len(self._soon)):
                 self._soon.popleft()()
-            for fd, events in self._poller.poll(self._longest_wait()):
-                # One that another event of this turn has ended is watched no more.
+            for fd, events in self._poller.poll(self._poll_timeout()):
+                # An earlier event of this turn may have unwatched the descriptor.
                 callback = self._watched.get(fd)
                 if callback is not None:
                     callback(fd, events)
 
     def watch(self, fd: int, events: int, callback: Callable[[int, int], None]) -> None:
-        """Call back with the descriptor and its events, some of READABLE and WRITABLE, or others
-        where it is broken. It has one callback, which this replaces.
+        """Watch a descriptor; a callback that it already has is replaced.
+
+        Args:
+            events: READABLE, WRITABLE, both or none.
+            callback: called with the descriptor and its events, which may be others than those
+                asked for if the descriptor is broken.
 
         Raises:
-            OSError: the system does not watch it.
+            OSError: the system does not watch the descriptor.
         """
         if fd in self._watched:
             self._poller.modify(fd, events)
@@ -58,85 +59,86 @@ class Loop:
         self._watched[fd] = callback
 
     def unwatch(self, fd: int) -> None:
-        """Nothing if it is not watched."""
+        """Stop watching a descriptor, if it is watched."""
         if self._watched.pop(fd, None) is not None:
             with contextlib.suppress(OSError):  # closed, and so forgotten by the system
                 self._poller.unregister(fd)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """At the end of this turn."""
+        """Call back in the next turn, before the loop waits."""
         self._soon.append(callback)
 
-    # What a link asks for
+    # The FdWatcher of a channel
 
     def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
-        self._sides.setdefault(fd, {})[READABLE] = callback
-        self._watch_sides(fd)
+        self._callbacks.setdefault(fd, {})[READABLE] = callback
+        self._update(fd)
 
     def add_writer(self, fd: int, callback: Callable[[], None]) -> None:
-        self._sides.setdefault(fd, {})[WRITABLE] = callback
-        self._watch_sides(fd)
+        self._callbacks.setdefault(fd, {})[WRITABLE] = callback
+        self._update(fd)
 
     def remove_reader(self, fd: int) -> None:
-        self._remove_side(fd, READABLE)
+        self._remove(fd, READABLE)
 
     def remove_writer(self, fd: int) -> None:
-        self._remove_side(fd, WRITABLE)
+        self._remove(fd, WRITABLE)
 
-    def _remove_side(self, fd: int, side: int) -> None:
-        if self._sides.get(fd, {}).pop(side, None) is not None:
-            self._watch_sides(fd)
+    def _remove(self, fd: int, event: int) -> None:
+        if self._callbacks.get(fd, {}).pop(event, None) is not None:
+            self._update(fd)
 
-    def _watch_sides(self, fd: int) -> None:
-        if self._sides[fd]:
-            self.watch(fd, sum(self._sides[fd]), self._on_sides)
+    def _update(self, fd: int) -> None:
+        if self._callbacks[fd]:
+            self.watch(fd, sum(self._callbacks[fd]), self._on_events)
         else:
-            del self._sides[fd]
+            del self._callbacks[fd]
             self.unwatch(fd)
 
-    def _on_sides(self, fd: int, events: int) -> None:
-        # A broken one is both: reading and writing it says why.
-        for side, other in ((READABLE, WRITABLE), (WRITABLE, READABLE)):
-            callback = self._sides.get(fd, {}).get(side)
+    def _on_events(self, fd: int, events: int) -> None:
+        # A broken descriptor is both readable and writable: to read or write it shows why.
+        for event, other in ((READABLE, WRITABLE), (WRITABLE, READABLE)):
+            callback = self._callbacks.get(fd, {}).get(event)
             if events & ~other and callback is not None:
                 callback()
 
     # Timers
 
-    def _ring(self) -> None:
+    def _run_timers(self) -> None:
         now = time.monotonic()
-        while self._alarms and self._alarms[0][0] <= now:
-            heappop(self._alarms)[2]._rung(now)
+        while self._wake_ups and self._wake_ups[0][0] <= now:
+            heappop(self._wake_ups)[2]._on_wake_up(now)
 
-    def _longest_wait(self) -> float | None:
-        """In the poller's unit."""
+    def _poll_timeout(self) -> float | None:
         if self._soon:
             return 0
-        if not self._alarms:
+        if not self._wake_ups:
             return None
-        seconds = max(0.0, self._alarms[0][0] - time.monotonic())
-        return seconds if _HAS_EPOLL else 1000 * seconds
+        seconds = max(0.0, self._wake_ups[0][0] - time.monotonic())
+        return seconds * self._timeout_units
 
-    def _alarm(self, when: float, timer: LoopTimer) -> None:
-        heappush(self._alarms, (when, next(self._numbers), timer))
+    def _wake_up(self, when: float, timer: LoopTimer) -> None:
+        heappush(self._wake_ups, (when, next(self._wake_up_numbers), timer))
 
 
 class LoopTimer:
     """Calls back once, at the time that it was last set to.
 
-    libcurl sets its timer anew for each request, and mostly to a later time than the alarm that is
-    already there. That one stays, and is put off when it rings.
+    libcurl sets its timer anew for each request, mostly to a later time than before. Such a change
+    does not touch the loop's heap: the loop still wakes the timer up at the earlier time, and the
+    timer waits for the rest.
     """
 
     def __init__(self, loop: Loop, callback: Callable[[], None]) -> None:
         self._loop = loop
         self._callback = callback
         self._due: float | None = None
-        # Each before the one below it, so that they ring from the top.
-        self._alarms: list[float] = []
+        # Times of its entries in the loop's heap, the earliest last.
+        self._wake_ups: list[float] = []
 
     def set(self, delay: float | None) -> None:
-        """
+        """Set the timer, or unset it.
+
         Args:
             delay: seconds from now; None for never.
         """
@@ -144,19 +146,19 @@ class LoopTimer:
             self._due = None
         else:
             self._due = time.monotonic() + delay
-            self._alarm(self._due)
+            self._wake_up_at(self._due)
 
-    def _alarm(self, when: float) -> None:
-        if not self._alarms or when < self._alarms[-1]:
-            self._alarms.append(when)
-            self._loop._alarm(when, self)
+    def _wake_up_at(self, when: float) -> None:
+        if not self._wake_ups or when < self._wake_ups[-1]:
+            self._wake_ups.append(when)
+            self._loop._wake_up(when, self)
 
-    def _rung(self, now: float) -> None:
-        self._alarms.pop()
+    def _on_wake_up(self, now: float) -> None:
+        self._wake_ups.pop()
         if self._due is None:
             return
         if self._due > now:
-            self._alarm(self._due)
+            self._wake_up_at(self._due)
         else:
             self._due = None
             self._callback()

@@ -11,8 +11,9 @@ from typing import Any
 
 from curl_cffi import CurlError, CurlMOpt, ffi, lib
 
+from .._platform.poller import READABLE, WRITABLE
 from .easy import EasyHandle
-from .loop import READABLE, WRITABLE, Loop, LoopTimer
+from .loop import Loop, LoopTimer
 
 # Seconds between two looks at all transfers, in case libcurl has missed to ask for one.
 _LOOK_AGAIN = 0.1

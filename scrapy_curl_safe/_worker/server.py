@@ -27,7 +27,11 @@ from .._ipc.messages import (
     TransferStats,
     decode_profile,
 )
-from .._platform import landlock, system
+from .._platform.landlock import enter_sandbox
+from .._platform.limits import forbid_core_dumps, open_descriptors, raise_descriptor_limit
+from .._platform.memory import resident_megabytes, trim_memory
+from .._platform.process import die_with_parent, use_batch_scheduling
+from .._platform.resolver import resolver_state
 from .browser import ProfileError, make_handle
 from .download import Download
 from .loop import Loop, LoopTimer
@@ -49,11 +53,11 @@ def serve(sock: int, memory: int | None = None) -> None:
     """
     # Ctrl-C reaches a whole terminal; the crawler decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    system.end_with_the_crawler()
-    system.forbid_core_dumps()
-    system.give_way()
-    max_descriptors = system.raise_descriptor_limit()
-    landlock.enter()
+    die_with_parent()
+    forbid_core_dumps()
+    use_batch_scheduling()
+    max_descriptors = raise_descriptor_limit()
+    enter_sandbox()
     # What is loaded by now stays; the collector need not look at it again.
     gc.freeze()
     if memory is not None:
@@ -73,7 +77,7 @@ class _Server:
     def __init__(self, loop: Loop, sock: socket.socket, max_descriptors: int) -> None:
         self._loop = loop
         self._max_descriptors = max_descriptors
-        self._resolver_state = system.resolver_state()
+        self._resolver_state = resolver_state()
         self._downloads: dict[int, Download] = {}
         self._paused: list[Download] = []
         self._channel: Channel[ToWorker] = Channel(
@@ -118,15 +122,15 @@ class _Server:
         self._beat(hello)
 
     def _beat(self, hello: Hello) -> None:
-        memory_mb = system.resident_megabytes()
+        memory_mb = resident_megabytes()
         if 0 < hello.max_memory_mb < memory_mb:
-            system.trim_memory()
-            memory_mb = system.resident_megabytes()
+            trim_memory()
+            memory_mb = resident_megabytes()
         self._channel.send(
             Heartbeat(
                 memory_mb=memory_mb,
-                descriptors=system.open_descriptors(),
-                resolver_changed=system.resolver_state() != self._resolver_state,
+                descriptors=open_descriptors(),
+                resolver_changed=resolver_state() != self._resolver_state,
             )
         )
         self._next_heartbeat.set(hello.heartbeat_interval_seconds)

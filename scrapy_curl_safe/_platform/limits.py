@@ -1,0 +1,66 @@
+"""What the system lets a process have: core dumps, descriptors, threads."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import os
+import sys
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+# Raised by setrlimit(2): ValueError if an unprivileged process asks for more than its hard limit.
+_REFUSED = (OSError, ValueError)
+
+
+def forbid_core_dumps() -> None:
+    """Keep cookies and passwords out of core files.
+
+    The limit is one byte, since zero does not stop a dump that `kernel.core_pattern` pipes to a
+    program (core(5)). It stays zero where an administrator has set it so.
+    """
+    if resource is not None:
+        with contextlib.suppress(*_REFUSED):
+            resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of open descriptors, often 1,024, to the hard limit.
+
+    Returns:
+        The limit that is in force now; `sys.maxsize` if there is none.
+    """
+    if resource is None:
+        return sys.maxsize
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(*_REFUSED):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
+def open_descriptors() -> int:
+    """Count this process's open descriptors; 0 if the system does not tell."""
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return 0
+
+
+def can_open_descriptor() -> bool:
+    try:
+        os.close(os.dup(0))
+    except OSError:
+        return False
+    return True
+
+
+def can_start_thread() -> bool:
+    try:
+        _thread.start_new_thread(lambda: None, ())
+    except (RuntimeError, MemoryError):
+        return False
+    return True

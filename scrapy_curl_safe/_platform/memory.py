@@ -1,0 +1,59 @@
+"""Resident memory, and memory that two processes share."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+
+from .c_library import call
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+def resident_megabytes() -> int:
+    """Return the resident memory of this process; 0 if the system does not tell."""
+    try:
+        with open("/proc/self/statm") as statm:
+            pages = int(statm.read().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+
+def trim_memory() -> None:
+    """Return what malloc holds in reserve to the system (malloc_trim(3))."""
+    call("malloc_trim", 0)
+
+
+def create_shared_memory(size_bytes: int) -> int | None:
+    """Create memory that other processes can map (memfd_create(2)).
+
+    Its end is sealed: a process that reads past it would be killed, so none may move it.
+
+    Returns:
+        A descriptor, which the caller owns; None if the system lacks or refuses such memory.
+    """
+    try:
+        fd = os.memfd_create("scrapy_curl_safe", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    except (AttributeError, OSError):
+        return None
+    try:
+        os.ftruncate(fd, size_bytes)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+    except (AttributeError, OSError):
+        os.close(fd)
+        return None
+    return fd
+
+
+def discard(memory: mmap.mmap, offset: int, size: int) -> None:
+    """Return the pages of a range of shared memory to the system (madvise(2), MADV_REMOVE).
+
+    They read as zeroes afterwards, or as before if the system does not take them.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        memory.madvise(mmap.MADV_REMOVE, offset, size)

@@ -1,0 +1,27 @@
+"""Which descriptors are ready: epoll(7), or poll(2) if the system lacks or refuses it."""
+
+from __future__ import annotations
+
+import select
+from typing import Protocol
+
+# epoll uses the same numbers as poll.
+READABLE = select.POLLIN
+WRITABLE = select.POLLOUT
+
+
+class Poller(Protocol):
+    """What `select.epoll` and `select.poll` have in common."""
+
+    def register(self, fd: int, eventmask: int, /) -> None: ...
+    def modify(self, fd: int, eventmask: int, /) -> None: ...
+    def unregister(self, fd: int, /) -> None: ...
+    def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]: ...
+
+
+def create_poller() -> tuple[Poller, int]:
+    """Return a poller, and how many units of its timeout make a second."""
+    try:
+        return select.epoll(), 1
+    except (AttributeError, OSError):
+        return select.poll(), 1000
