@@ -1,59 +1,68 @@
-"""Status and headers out of what libcurl hands on as it came. Pure."""
+"""Parses status and headers out of a response as libcurl passes it on. Pure."""
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
-_Buffer = bytes | bytearray | memoryview
+_END = re.compile(rb"\n\r?\n")
+# A line that begins with whitespace continues the one before (RFC 9112, section 5.2). libcurl 8.21
+# joins them, 8.15 passes them on as they came.
+_FOLD = re.compile(rb"\r?\n[ \t]+")
 
-# Nearly every head is shorter; it is copied out of a response that may be large.
-_USUAL = 4096
+# More than any limit of a body's size. Python refuses to read numbers of thousands of digits.
+_HUGE_BYTES = 2**63 - 1
 
 
 class ParsedHead(NamedTuple):
+    """Status and headers of a response.
+
+    Attributes:
+        protocol: as in the status line, such as "HTTP/1.1" or "HTTP/2".
+        status: the status code.
+        headers: names and values, in order.
+        end: where the body begins in the response.
+    """
+
     protocol: str
     status: int
     headers: list[tuple[bytes, bytes]]
-    #: Where the body begins.
     end: int
 
     @property
     def content_length(self) -> int:
-        """0 where it is not told, or makes no sense."""
+        """The value of Content-Length, in bytes; 0 without a valid one."""
         for name, value in self.headers:
             if name.lower() == b"content-length" and value.isdigit():
-                # More digits than a message holds, or Python reads, are more than any limit.
-                return int(value) if len(value) < 19 else 2**63 - 1
+                return int(value) if len(value) < 19 else _HUGE_BYTES
         return 0
 
 
-def parse_head(response: _Buffer) -> ParsedHead | None:
-    """The final head at the start of a response, behind those of interim responses (RFC 9110,
-    section 15.2). None if it is not complete. A line without a colon is skipped.
+def parse_head(response: bytes | bytearray | memoryview) -> ParsedHead | None:
+    """Parse the final head at the start of a response.
+
+    Heads of interim responses (RFC 9110, section 15.2) before it are skipped, and so are header
+    lines without a colon.
+
+    Returns:
+        None if the final head is not complete.
     """
-    head = _parse(bytes(response[:_USUAL]))
-    if head is None and len(response) > _USUAL:
-        head = _parse(bytes(response))
-    return head
-
-
-def _parse(data: bytes) -> ParsedHead | None:
-    status_line = b""
-    headers: list[tuple[bytes, bytes]] = []
-    at = 0
-    while end := data.find(b"\n", at) + 1:
-        line = data[at:end]
-        at = end
-        name, colon, value = line.partition(b":")
-        if line.startswith(b"HTTP/"):
-            status_line, headers = line, []
-        elif colon:
-            headers.append((name, value.strip()))
-        elif line in (b"\r\n", b"\n"):
-            protocol, _, rest = status_line.partition(b" ")
-            if not rest[:3].isdigit():
-                return None
-            status = int(rest[:3])
-            if status >= 200 or status == 101:
-                return ParsedHead(protocol.decode("latin-1"), status, headers, end)
+    start = 0
+    while (match := _END.search(response, start)) is not None:
+        head = bytes(response[start : match.start()])
+        if b"\n " in head or b"\n\t" in head:
+            head = _FOLD.sub(b" ", head)
+        status_line, *lines = head.split(b"\n")
+        protocol, _, rest = status_line.partition(b" ")
+        if not rest[:3].isdigit():
+            return None
+        status = int(rest[:3])
+        if status >= 200 or status == 101:
+            headers = []
+            for line in lines:
+                name, colon, value = line.partition(b":")
+                if colon:
+                    headers.append((name, value.strip()))
+            return ParsedHead(protocol.decode("latin-1"), status, headers, match.end())
+        start = match.end()
     return None
