@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import errno
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -81,23 +82,13 @@ HANDSHAKE_KINDS = (
     FailureKind.LOCAL,
 )
 
-# What the kernel, or libcurl, says where this machine is at its limit, and with which codes.
-_LOCAL_ERRNOS = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
-)
-_LOCAL_CODES = {
-    CurlCode.COULDNT_RESOLVE_HOST,
-    CurlCode.COULDNT_CONNECT,
-    CurlCode.SEND_ERROR,
-    CurlCode.SSL_CONNECT_ERROR,
-}
-
 
 class _Rule(NamedTuple):
     """A row of the table: a failure is of the kind if all of its columns match.
 
     Attributes:
         text: a pattern that libcurl's text must contain; empty for any text.
+        errnos: of a failed connection, which decide as well as a text that matches.
         in_handshake: True if the failure must have come between the TCP connection and the end of
             the TLS handshake; None if that does not matter.
     """
@@ -105,13 +96,20 @@ class _Rule(NamedTuple):
     kind: FailureKind
     codes: frozenset[int]
     text: re.Pattern[str]
-    in_handshake: bool | None = None
+    errnos: frozenset[int]
+    in_handshake: bool | None
 
 
 def _rule(
-    kind: FailureKind, codes: set[CurlCode], text: str = "", in_handshake: bool | None = None
+    kind: FailureKind,
+    codes: set[CurlCode],
+    text: str = "",
+    *,
+    errnos: Iterable[int] = (),
+    in_handshake: bool | None = None,
 ) -> _Rule:
-    return _Rule(kind, frozenset(codes), re.compile(text, re.IGNORECASE), in_handshake)
+    pattern = re.compile(text, re.IGNORECASE)
+    return _Rule(kind, frozenset(codes), pattern, frozenset(errnos), in_handshake)
 
 
 # The first rule that matches decides.
@@ -119,9 +117,15 @@ _RULES = (
     _rule(FailureKind.LOCAL, {CurlCode.OUT_OF_MEMORY}),
     _rule(
         FailureKind.LOCAL,
-        _LOCAL_CODES,
+        {
+            CurlCode.COULDNT_RESOLVE_HOST,
+            CurlCode.COULDNT_CONNECT,
+            CurlCode.SEND_ERROR,
+            CurlCode.SSL_CONNECT_ERROR,
+        },
         "too many open files|cannot assign requested address|thread failed to start"
         "|no buffer space available|cannot allocate memory|malloc failure",
+        errnos=(errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM),
     ),
     _rule(FailureKind.CONNECTION_DIED, {CurlCode.RECV_ERROR}, "connection died"),
     _rule(FailureKind.CERTIFICATE, {CurlCode.PEER_FAILED_VERIFICATION}),
@@ -132,6 +136,7 @@ _RULES = (
         {CurlCode.SSL_CONNECT_ERROR},
         "SSL_ERROR_SYSCALL|SSL_ERROR_ZERO_RETURN|connection reset|connection was reset"
         "|connection closed|broken pipe|unexpected eof|error:00000000",
+        errnos=(errno.ECONNRESET, errno.EPIPE),
     ),
     _rule(FailureKind.PROTOCOL, {CurlCode.SSL_CONNECT_ERROR}),
     _rule(FailureKind.TIMEOUT, {CurlCode.OPERATION_TIMEDOUT}, in_handshake=True),
@@ -162,15 +167,13 @@ def classify(
         code: libcurl's error code.
         detail: libcurl's text.
         in_handshake: whether the origin was reached and no TLS handshake with it completed.
-        system_error: the errno of a failed connect (CURLINFO_OS_ERRNO); 0 for none.
+        system_error: the errno of a failed connection (CURLINFO_OS_ERRNO); 0 for none.
     """
-    if system_error in _LOCAL_ERRNOS and code in _LOCAL_CODES:
-        return FailureKind.LOCAL
     for rule in _RULES:
         if (
             code in rule.codes
             and (rule.in_handshake is None or rule.in_handshake == in_handshake)
-            and rule.text.search(detail)
+            and (system_error in rule.errnos or rule.text.search(detail))
         ):
             return rule.kind
     return FailureKind.OTHER
