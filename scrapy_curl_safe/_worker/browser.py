@@ -1,4 +1,4 @@
-"""Makes a curl handle into a browser, once, for all requests of a profile."""
+"""The libcurl options of a profile: browser, TLS, proxy. They are set once for each easy handle."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from importlib.metadata import version
 from typing import Any, get_args
 
 import curl_cffi
-from curl_cffi import BrowserTypeLiteral, Curl, CurlOpt, CurlSslVersion, ffi
-from curl_cffi.curl import DEFAULT_CACERT
-from curl_cffi.requests.utils import set_curl_options
+from curl_cffi import Curl, CurlOpt, CurlSslVersion
 
 from .._ipc.messages import Profile
+from .curl_api import DEFAULT_CACERT, BrowserTypeLiteral, ffi, set_curl_options
 from .easy import EasyHandle
 
 TARGETS: frozenset[str] = frozenset(get_args(BrowserTypeLiteral))
-# Now: a worker may not read everywhere later.
+# Read at import: a sandboxed worker cannot read it later.
 _VERSION = version("curl_cffi")
-_HAS_ORDER = hasattr(CurlOpt, "HTTPHEADER_ORDER")  # since curl_cffi 0.16
+_HAS_HEADER_ORDER = hasattr(CurlOpt, "HTTPHEADER_ORDER")  # since curl_cffi 0.16
 
-_TLS_MIN = {
+_SSL_VERSIONS = {
     None: CurlSslVersion.DEFAULT,
     "TLSv1.0": CurlSslVersion.TLSv1_0,
     "TLSv1.1": CurlSslVersion.TLSv1_1,
@@ -30,11 +29,11 @@ _TLS_MIN = {
 
 
 class ProfileError(Exception):
-    """No handle can be made for this profile, and why."""
+    """Says why no easy handle can be made for a profile."""
 
 
-def make_handle(profile: Profile) -> EasyHandle:
-    """A handle with everything set that requests of this profile share.
+def create_easy_handle(profile: Profile) -> EasyHandle:
+    """Create an easy handle and set all options that requests of this profile share.
 
     Raises:
         ProfileError: curl_cffi does not know or take what the profile asks for.
@@ -44,39 +43,31 @@ def make_handle(profile: Profile) -> EasyHandle:
             f"curl_cffi {_VERSION} cannot impersonate {profile.impersonate!r}: "
             f"it knows {', '.join(sorted(TARGETS))}"
         )
-    curl = EasyHandle()
+    easy = EasyHandle()
     try:
-        _impersonate(curl, profile)
+        _impersonate(easy, profile)
     except Exception as error:
         # curl_cffi answers bad fingerprints with AssertionError, KeyError and others.
         raise ProfileError(f"{type(error).__name__}: {error}") from error
-    _only_http(curl)
-    _tls(curl, profile)
-    _route(curl, profile)
+    _restrict_to_http(easy)
+    _set_tls_options(easy, profile)
+    _set_route_options(easy, profile)
     if profile.once:
-        curl.setopt(CurlOpt.SSL_SESSIONID_CACHE, 0)
-    return curl
+        easy.setopt(CurlOpt.SSL_SESSIONID_CACHE, 0)
+    return easy
 
 
-def browser_headers(profile: Profile) -> list[tuple[bytes, bytes]]:
-    """The headers of a fingerprint given as a dict; libcurl itself adds a target's own."""
-    if profile.fingerprint is None or not profile.default_headers:
-        return []
-    headers: dict[str, str] = profile.fingerprint.get("headers") or {}
-    return [(name.encode(), value.encode()) for name, value in headers.items()]
-
-
-def _impersonate(curl: Curl, profile: Profile) -> None:
+def _impersonate(easy: Curl, profile: Profile) -> None:
     target: Any = profile.impersonate
     extra_fp: Any = profile.extra_fp
     http_version: Any = profile.http_version
     if profile.fingerprint is not None:
         target = curl_cffi.Fingerprint(**profile.fingerprint)
     with warnings.catch_warnings():
-        # It warns that ja3 and the like alter the browser: here somebody asked for that.
+        # curl_cffi warns that ja3 and the like alter the browser, which is what the user asked for.
         warnings.simplefilter("ignore")
         set_curl_options(
-            curl,
+            easy,
             "GET",
             "https://localhost/",
             params_list=[None, None],
@@ -94,61 +85,61 @@ def _impersonate(curl: Curl, profile: Profile) -> None:
             default_headers=profile.default_headers and profile.fingerprint is None,
             quote=False,
         )
-    asked: Any = extra_fp or {}
-    if _HAS_ORDER and not profile.default_headers and "header_order" not in asked:
-        # Since curl_cffi 0.17 a browser's order is put on any headers.
-        curl.setopt(CurlOpt.HTTPHEADER_ORDER, ffi.NULL)
-    if profile.ja3 is not None and "tls_permute_extensions" not in asked:
-        # A browser that permutes its extensions goes on to do so since curl_cffi 0.17.
-        curl.setopt(CurlOpt.SSL_PERMUTE_EXTENSIONS, 0)
-    # It turns the cookie engine on, whose cookies would pass from request to request.
-    curl.setopt(CurlOpt.COOKIEFILE, ffi.NULL)
-    curl.clean_handles_and_buffers()
+    given: Any = extra_fp or {}
+    if _HAS_HEADER_ORDER and not profile.default_headers and "header_order" not in given:
+        # curl_cffi 0.17 and later would sort any headers in the browser's order.
+        easy.setopt(CurlOpt.HTTPHEADER_ORDER, ffi.NULL)
+    if profile.ja3 is not None and "tls_permute_extensions" not in given:
+        # With curl_cffi 0.17 and later a browser that permutes its extensions would still do so.
+        easy.setopt(CurlOpt.SSL_PERMUTE_EXTENSIONS, 0)
+    # set_curl_options has enabled the cookie engine, whose cookies would pass between requests.
+    easy.setopt(CurlOpt.COOKIEFILE, ffi.NULL)
+    easy.clean_handles_and_buffers()
 
 
-def _only_http(curl: Curl) -> None:
-    """libcurl is to speak HTTP and nothing more: Scrapy does the rest."""
-    curl.setopt(CurlOpt.PROTOCOLS_STR, "http,https")
-    curl.setopt(CurlOpt.FOLLOWLOCATION, 0)
-    curl.setopt(CurlOpt.HTTP_CONTENT_DECODING, 0)
-    curl.setopt(CurlOpt.PATH_AS_IS, 1)
-    curl.setopt(CurlOpt.NOSIGNAL, 1)
-    curl.setopt(CurlOpt.SUPPRESS_CONNECT_HEADERS, 1)
+def _restrict_to_http(easy: Curl) -> None:
+    """Have libcurl do HTTP and nothing more: redirects and decoding are Scrapy's."""
+    easy.setopt(CurlOpt.PROTOCOLS_STR, "http,https")
+    easy.setopt(CurlOpt.FOLLOWLOCATION, 0)
+    easy.setopt(CurlOpt.HTTP_CONTENT_DECODING, 0)
+    easy.setopt(CurlOpt.PATH_AS_IS, 1)
+    easy.setopt(CurlOpt.NOSIGNAL, 1)
+    easy.setopt(CurlOpt.SUPPRESS_CONNECT_HEADERS, 1)
 
 
-def _tls(curl: Curl, profile: Profile) -> None:
-    curl.setopt(CurlOpt.CERTINFO, 1)
+def _set_tls_options(easy: Curl, profile: Profile) -> None:
+    easy.setopt(CurlOpt.CERTINFO, 1)
     verify = int(profile.verify)
     for option in (CurlOpt.SSL_VERIFYPEER, CurlOpt.PROXY_SSL_VERIFYPEER):
-        curl.setopt(option, verify)
+        easy.setopt(option, verify)
     for option in (CurlOpt.SSL_VERIFYHOST, CurlOpt.PROXY_SSL_VERIFYHOST):
-        curl.setopt(option, 2 * verify)
+        easy.setopt(option, 2 * verify)
     for option in (CurlOpt.CAINFO, CurlOpt.PROXY_CAINFO):
-        # Without a need for them libcurl would read all authorities for every connection.
-        curl.setopt(option, DEFAULT_CACERT if profile.verify else ffi.NULL)
+        # libcurl reads all authorities for every connection, needed or not.
+        easy.setopt(option, DEFAULT_CACERT if profile.verify else ffi.NULL)
     if profile.tls_min is not None or profile.tls_max is not None:
-        # CURLOPT_SSLVERSION: the maximum stands in the upper 16 bits.
-        limits = _TLS_MIN[profile.tls_min] | _TLS_MIN[profile.tls_max] << 16
-        curl.setopt(CurlOpt.SSLVERSION, limits)
+        # CURLOPT_SSLVERSION has the maximum in the upper 16 bits.
+        limits = _SSL_VERSIONS[profile.tls_min] | _SSL_VERSIONS[profile.tls_max] << 16
+        easy.setopt(CurlOpt.SSLVERSION, limits)
 
 
-def _route(curl: Curl, profile: Profile) -> None:
-    """Proxy and local address."""
-    # An empty PROXY also keeps libcurl from looking for one in the environment.
-    curl.setopt(CurlOpt.PROXY, (profile.proxy or "").encode())
+def _set_route_options(easy: Curl, profile: Profile) -> None:
+    """Set proxy and local address."""
+    # An empty PROXY also keeps libcurl from taking one from the environment.
+    easy.setopt(CurlOpt.PROXY, (profile.proxy or "").encode())
     if profile.proxy_user is not None:
-        curl.setopt(CurlOpt.PROXYUSERNAME, profile.proxy_user)
-        curl.setopt(CurlOpt.PROXYPASSWORD, profile.proxy_password or b"")
+        easy.setopt(CurlOpt.PROXYUSERNAME, profile.proxy_user)
+        easy.setopt(CurlOpt.PROXYPASSWORD, profile.proxy_password or b"")
     if profile.proxy_headers:
-        curl.setopt(CurlOpt.PROXYHEADER, profile.proxy_headers)
+        easy.setopt(CurlOpt.PROXYHEADER, profile.proxy_headers)
     if profile.interface is not None:
-        curl.setopt(CurlOpt.INTERFACE, _interface(profile.interface))
+        easy.setopt(CurlOpt.INTERFACE, _interface(profile.interface))
     if profile.local_port:
-        curl.setopt(CurlOpt.LOCALPORT, profile.local_port)
+        easy.setopt(CurlOpt.LOCALPORT, profile.local_port)
 
 
 def _interface(name: str) -> bytes:
-    """CURLOPT_INTERFACE takes "host!" before an address, so that it is never a device."""
+    """Return a value for CURLOPT_INTERFACE, in which "host!" marks an address."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -1,9 +1,8 @@
-"""Memory that libcurl writes to by itself.
+"""C streams that libcurl writes responses to without Python.
 
-A callback into Python costs 3 µs, and libcurl makes one for each header and for each frame
-of a body: 130 for a page of 1 MB in HTTP/2. C's own fwrite() has just the signature of a
-CURLOPT_WRITEFUNCTION, and C libraries have streams that are memory: one that grows, by
-POSIX.1-2008's open_memstream(), or, in glibc, any that is there, as a stream's buffer.
+A callback into Python would be made for each header line and each frame of a body. C's own fwrite()
+has the signature of a CURLOPT_WRITEFUNCTION, and C libraries have streams that are memory: one that
+grows, by POSIX.1-2008's open_memstream(), or, in glibc, one that uses given memory as its buffer.
 """
 
 from __future__ import annotations
@@ -12,17 +11,15 @@ import ctypes
 import mmap
 from weakref import WeakValueDictionary
 
-from curl_cffi import ffi
-
 from .._ipc.shared_memory import SLOT_SIZE_BYTES
 from .._platform.c_library import IS_GLIBC, c_function
 from .._platform.memory import discard
+from .curl_api import ffi
 
-#: Whether this C library has the streams of a SharedSlot. (musl keeps the first bytes of a buffer.)
+#: Whether this C library has what a SharedSlot needs. (musl keeps the first bytes of a buffer.)
 HAS_SHARED_SLOTS = IS_GLIBC
 
 _File = ctypes.c_void_p
-
 
 _open_memstream = c_function("open_memstream", _File, ctypes.c_void_p, ctypes.c_void_p)
 _fwrite = c_function(
@@ -33,7 +30,7 @@ _fflush = c_function("fflush", ctypes.c_int, _File)
 _fclose = c_function("fclose", ctypes.c_int, _File)
 _free = c_function("free", None, ctypes.c_void_p)
 
-#: For CURLOPT_WRITEFUNCTION, with a stream's pointer for CURLOPT_WRITEDATA.
+#: A CURLOPT_WRITEFUNCTION, for which a stream's pointer is the CURLOPT_WRITEDATA.
 FWRITE = ffi.cast("void *", ctypes.cast(_fwrite, ctypes.c_void_p).value or 0)
 
 
@@ -43,54 +40,60 @@ def _write(file: int | None, data: bytes) -> None:
 
 
 class MemoryStream:
-    """The worker's own memory for one response. It is 9 kB before a byte is written, so a request
-    that waits for its answer has none.
+    """The worker's own memory for one response.
+
+    A stream takes 9 kB before a byte is written, so a request gets one when its response begins.
 
     Attributes:
-        pointer: for CURLOPT_WRITEDATA.
-        capacity: bytes; the most that were ever written.
+        pointer: the CURLOPT_WRITEDATA.
+        capacity_bytes: how much was ever written at most.
 
     Raises:
-        MemoryError: there is none left.
+        MemoryError: no memory is left.
     """
 
     def __init__(self) -> None:
-        self._at = ctypes.c_void_p()
+        # open_memstream() sets both at each flush.
+        self._address = ctypes.c_void_p()
         self._size = ctypes.c_size_t()
         self._file: int | None = None
-        self._file = _open_memstream(ctypes.addressof(self._at), ctypes.addressof(self._size))
+        self._file = _open_memstream(ctypes.addressof(self._address), ctypes.addressof(self._size))
         if not self._file:
             raise MemoryError
         self.pointer = ffi.cast("void *", self._file)
-        self.capacity = 0
+        self.capacity_bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<MemoryStream of {self.capacity_bytes:,} bytes>"
 
     def write(self, data: bytes) -> None:
-        """
+        """Append data, as libcurl does through `pointer`.
+
         Raises:
-            MemoryError: it could not be written.
+            MemoryError: no memory is left.
         """
         _write(self._file, data)
 
-    def written(self) -> ffi.buffer:
-        """A view of what was written since the start; good until the next write.
+    def getbuffer(self) -> ffi.buffer:
+        """Return a view of what was written since the start, valid until the next write.
 
         Raises:
-            MemoryError: it could not be written.
+            MemoryError: no memory was left for a write.
         """
         if _fflush(self._file):
             raise MemoryError
-        return ffi.buffer(ffi.cast("char *", self._at.value or 0), self._size.value)
+        return ffi.buffer(ffi.cast("char *", self._address.value or 0), self._size.value)
 
     def rewind(self) -> None:
         """Forget what was written, and keep the memory."""
         _fflush(self._file)
-        self.capacity = max(self.capacity, self._size.value)
+        self.capacity_bytes = max(self.capacity_bytes, self._size.value)
         _fseek(self._file, 0, 0)
 
     def close(self) -> None:
         if self._file:
             _fclose(self._file)
-            _free(self._at)
+            _free(self._address)
             self._file = None
 
     def __del__(self) -> None:
@@ -98,20 +101,21 @@ class MemoryStream:
 
 
 class SharedSlot:
-    """A slot of the shared memory for one response, used like a MemoryStream. What it cannot hold
-    goes on in a MemoryStream.
+    """A slot of the shared memory for one response, used like a MemoryStream.
+
+    A response that outgrows the slot moves on to a MemoryStream.
 
     Args:
-        memory: all of it.
-        offset: where in it the slot begins.
+        memory: all of the shared memory.
+        offset: where the slot begins.
 
     Raises:
-        MemoryError: there is none left.
+        MemoryError: no memory is left.
     """
 
     def __init__(self, memory: mmap.mmap, offset: int) -> None:
         self.offset = offset
-        self.capacity = 0
+        self.capacity_bytes = 0
         self._memory = memory
         self._start = ffi.from_buffer("char[]", memory, require_writable=True) + offset
         self._overflow: MemoryStream | None = None
@@ -121,36 +125,40 @@ class SharedSlot:
         if not self._file:
             raise MemoryError
         self.pointer = ffi.cast("void *", self._file)
-        _by_address[address] = self
+        _slots_by_address[address] = self
+
+    def __repr__(self) -> str:
+        return f"<SharedSlot at {self.offset:,} of {self.capacity_bytes:,} bytes>"
+
+    @property
+    def has_overflowed(self) -> bool:
+        """True if what was written is not in the shared memory."""
+        return self._overflow is not None
 
     def write(self, data: bytes) -> None:
         _write(self._file, data)
 
-    def written(self) -> ffi.buffer:
-        here = ffi.buffer(self._start, _pending(self._file))
+    def getbuffer(self) -> ffi.buffer:
+        in_slot = ffi.buffer(self._start, _pending(self._file))
         if self._overflow is None:
-            return here
-        self._overflow.write(here[:])
+            return in_slot
+        self._overflow.write(in_slot[:])
         _purge(self._file)
-        return self._overflow.written()
+        return self._overflow.getbuffer()
 
     def rewind(self) -> None:
         used = SLOT_SIZE_BYTES if self._overflow else _pending(self._file)
-        self.capacity = max(self.capacity, used)
+        self.capacity_bytes = max(self.capacity_bytes, used)
         self._overflow = None
         _purge(self._file)
 
-    def has_all(self) -> bool:
-        """Whether what was written is in the memory."""
-        return self._overflow is None
-
-    def free(self) -> None:
-        """Give the memory back to the system, between two responses."""
+    def discard(self) -> None:
+        """Return the memory of a slot that was rewound to the system."""
         discard(self._memory, self.offset, SLOT_SIZE_BYTES)
-        self.capacity = 0
+        self.capacity_bytes = 0
 
-    def take_over(self, data: bytes) -> None:
-        """The stream's buffer is full, and begins anew behind these bytes."""
+    def overflow(self, data: bytes) -> None:
+        """Move the whole buffer's data to a MemoryStream; the stream fills the buffer anew."""
         if self._overflow is None:
             self._overflow = MemoryStream()
         self._overflow.write(data)
@@ -165,15 +173,17 @@ class SharedSlot:
 
 _FULLY_BUFFERED = 0  # _IOFBF
 _NO_LOCK = 2  # FSETLOCKING_BYCALLER
-_Write = ctypes.CFUNCTYPE(ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+_WriteFunction = ctypes.CFUNCTYPE(
+    ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
+)
 
 
 class _CookieFunctions(ctypes.Structure):
-    """cookie_io_functions_t"""
+    """glibc's cookie_io_functions_t."""
 
     _fields_ = (
         ("read", ctypes.c_void_p),
-        ("write", _Write),
+        ("write", _WriteFunction),
         ("seek", ctypes.c_void_p),
         ("close", ctypes.c_void_p),
     )
@@ -190,26 +200,26 @@ if HAS_SHARED_SLOTS:
     _pending = c_function("__fpending", ctypes.c_size_t, _File)
     _purge = c_function("__fpurge", None, _File)
 
-_by_address: WeakValueDictionary[int, SharedSlot] = WeakValueDictionary()
+_slots_by_address: WeakValueDictionary[int, SharedSlot] = WeakValueDictionary()
 
 
-@_Write  # type: ignore[untyped-decorator]
+@_WriteFunction  # type: ignore[untyped-decorator]
 def _on_full(address: int, data: int, size: int) -> int:
     try:
-        _by_address[address].take_over(ctypes.string_at(data, size))
+        _slots_by_address[address].overflow(ctypes.string_at(data, size))
     except MemoryError:
         return 0  # and fwrite() fails
     return size
 
 
-_functions = _CookieFunctions(write=_on_full)
+_cookie_functions = _CookieFunctions(write=_on_full)
 
 
 def _open_buffer(address: int) -> int | None:
-    file: int | None = _fopencookie(address, b"w", _functions)
+    file: int | None = _fopencookie(address, b"w", _cookie_functions)
     if file:
         _setvbuf(file, address, _FULLY_BUFFERED, SLOT_SIZE_BYTES)
-        # To let go of a lock is to wait until all that was written has left the processor: up to a
-        # tenth of what a page of 1 MB costs a worker, where only one thread writes.
+        # One thread writes. To release a lock is to wait until all that was written has left the
+        # processor.
         _set_locking(file, _NO_LOCK)
     return file

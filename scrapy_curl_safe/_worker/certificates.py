@@ -1,9 +1,9 @@
-"""The origin's certificate of every TLS response, and whether its handshake was resumed.
+"""Finds the origin's certificate for every TLS response, and whether its handshake was resumed.
 
-libcurl tells a certificate only to the transfer whose handshake brought it. One on a warm
-connection gets that of the connection, whose first transfer may still be under way; one
-whose handshake resumed a TLS session, in which no certificate is sent (RFC 8446, section
-2.2), that of the last full handshake with the same origin.
+libcurl reports a certificate only for the transfer whose handshake brought it. A transfer on a
+reused connection gets the certificate of the connection, whose first transfer may still be under
+way. A transfer whose handshake resumed a TLS session, in which no certificate is sent (RFC 8446,
+section 2.2), gets that of the last full handshake with the same origin.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from functools import lru_cache
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
-from curl_cffi import CurlInfo, ffi, lib
+from curl_cffi import CurlInfo
 
-from .easy import EasyHandle
+from .curl_api import easy_getinfo, ffi
+from .easy import NUM_CONNECTS, EasyHandle
 
 
 class _Slist(ctypes.Structure):
@@ -31,8 +32,8 @@ _Slist._fields_ = [("data", ctypes.c_char_p), ("next", ctypes.POINTER(_Slist))]
 class _CertInfo(ctypes.Structure):
     """libcurl's struct curl_certinfo.
 
-    curl_cffi's getinfo() reads the answer to CURLINFO_CERTINFO as a list of strings, which it
-    is not (seen with curl_cffi 0.16.3): https://curl.se/libcurl/c/CURLINFO_CERTINFO.html
+    curl_cffi's getinfo() takes the answer to CURLINFO_CERTINFO for a list of strings, which it is
+    not (seen with curl_cffi 0.16.3): https://curl.se/libcurl/c/CURLINFO_CERTINFO.html
     """
 
     _fields_ = (
@@ -41,82 +42,83 @@ class _CertInfo(ctypes.Structure):
     )
 
 
-_FIELD = b"Cert:"
-_NUM_CONNECTS = int(CurlInfo.NUM_CONNECTS)
+_PEM_FIELD = b"Cert:"
+_CERTINFO = int(CurlInfo.CERTINFO)
 
-_MOST_ORIGINS = 1024
+_MAX_CERTIFICATES = 4096
+_MAX_AUTHORITIES = 1024
 
 _K = TypeVar("_K")
 
 
-class Certificates:
-    """What is known of the certificates of one session, as DER.
+class CertificateCache:
+    """The certificates that one session has seen, as DER.
 
     Args:
-        transfers: those of the session that are under way.
+        transfers: returns the handles of the session's transfers that are under way.
     """
 
     def __init__(self, transfers: Callable[[], Iterable[EasyHandle]]) -> None:
         self._transfers = transfers
-        self._of_connection: _Recent[int] = _Recent()
-        self._of_origin: _Recent[str] = _Recent()
+        self._by_connection: _BoundedCache[int] = _BoundedCache()
+        self._by_host: _BoundedCache[str] = _BoundedCache()
 
-    def of(self, handle: EasyHandle) -> tuple[bytes | None, bool]:
-        """The certificate of a transfer that has its response's headers or has failed, and
-        whether the handshake that it made, if it made one, was resumed.
+    def find(self, easy: EasyHandle) -> tuple[bytes | None, bool]:
+        """Find the certificate of a transfer that has its response's head, or has failed.
 
         Args:
-            handle: its own, with CURLOPT_CERTINFO set.
+            easy: handle of the transfer, with CURLOPT_CERTINFO set.
+
+        Returns:
+            The certificate, None if there is none, and whether the transfer resumed a TLS session.
         """
-        connected = bool(handle.number(_NUM_CONNECTS))
-        found = self._find(handle, connected)
+        has_connected = bool(easy.get_number(NUM_CONNECTS))
+        found = self._find(easy, has_connected)
         if found is None:
-            # The transfer that brought it has been overtaken by this one.
+            # The transfer that brought the certificate may end after this one.
             for transfer in self._transfers():
                 self._learn(transfer)
-            found = self._find(handle, connected)
+            found = self._find(easy, has_connected)
         if found is None:
-            return None, connected
+            return None, has_connected
         certificate, resumed = found
-        if connected:
-            self._keep(handle, certificate)
+        if has_connected:
+            self._remember(easy, certificate)
         return certificate, resumed
 
-    def _find(self, handle: EasyHandle, connected: bool) -> tuple[bytes, bool] | None:
-        if not connected:
-            known = self._of_connection.get(handle.connection)
+    def _find(self, easy: EasyHandle, has_connected: bool) -> tuple[bytes, bool] | None:
+        if not has_connected:
+            known = self._by_connection.get(easy.connection_id)
             return (known, False) if known else None
-        certificate = _leaf(handle)
+        certificate = _leaf_certificate(easy)
         if certificate is not None:
             return certificate, False
-        known = self._of_origin.get(_origin(handle.url))
+        known = self._by_host.get(_host_and_port(easy.url))
         return (known, True) if known else None
 
     def _learn(self, transfer: EasyHandle) -> None:
-        certificate = _leaf(transfer) if transfer.number(_NUM_CONNECTS) else None
+        certificate = _leaf_certificate(transfer) if transfer.get_number(NUM_CONNECTS) else None
         if certificate is not None:
-            self._keep(transfer, certificate)
+            self._remember(transfer, certificate)
 
-    def _keep(self, handle: EasyHandle, certificate: bytes) -> None:
-        self._of_origin.put(_origin(handle.url), certificate)
-        if handle.connection >= 0:
-            self._of_connection.put(handle.connection, certificate)
-
-
-def _origin(url: str) -> str:
-    return _origin_of_authority(url.partition("://")[2].partition("/")[0])
+    def _remember(self, easy: EasyHandle, certificate: bytes) -> None:
+        self._by_host.put(_host_and_port(easy.url), certificate)
+        if easy.connection_id >= 0:
+            self._by_connection.put(easy.connection_id, certificate)
 
 
-@lru_cache(_MOST_ORIGINS)
-def _origin_of_authority(authority: str) -> str:
+def _host_and_port(url: str) -> str:
+    return _normalized(url.partition("://")[2].partition("/")[0])
+
+
+@lru_cache(_MAX_AUTHORITIES)
+def _normalized(authority: str) -> str:
     parts = urlsplit(f"//{authority}")
     return f"{parts.hostname}:{parts.port}"
 
 
-class _Recent(Generic[_K]):
-    """A mapping that forgets what was put into it long ago."""
-
-    _MOST = 4096
+class _BoundedCache(Generic[_K]):
+    """A mapping that forgets what was put into it longest ago."""
 
     def __init__(self) -> None:
         self._values: OrderedDict[_K, bytes] = OrderedDict()
@@ -127,20 +129,20 @@ class _Recent(Generic[_K]):
     def put(self, key: _K, value: bytes) -> None:
         self._values[key] = value
         self._values.move_to_end(key)
-        if len(self._values) > self._MOST:
+        if len(self._values) > _MAX_CERTIFICATES:
             self._values.popitem(last=False)
 
 
-def _leaf(handle: EasyHandle) -> bytes | None:
-    """The first certificate of the chain, or None where no handshake brought one."""
+def _leaf_certificate(easy: EasyHandle) -> bytes | None:
+    """Return the first certificate of the chain; None if no handshake brought one."""
     answer = ffi.new("void **")
-    if lib.curl_easy_getinfo(handle._curl, CurlInfo.CERTINFO, answer) or not answer[0]:
+    if easy_getinfo(easy._curl, _CERTINFO, answer) or not answer[0]:
         return None
     info = _CertInfo.from_address(int(ffi.cast("uintptr_t", answer[0])))
     field = info.certinfo[0] if info.num_of_certs else None
     while field:
         text: bytes = field.contents.data
-        if text.startswith(_FIELD):
-            return ssl.PEM_cert_to_DER_cert(text[len(_FIELD) :].decode("ascii"))
+        if text.startswith(_PEM_FIELD):
+            return ssl.PEM_cert_to_DER_cert(text[len(_PEM_FIELD) :].decode("ascii"))
         field = field.contents.next
     return None

@@ -1,14 +1,15 @@
-"""A libcurl easy handle that is used again and again."""
+"""A libcurl easy handle that is used for one request after the other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from curl_cffi import Curl, CurlInfo, CurlOpt, ffi, lib
+from curl_cffi import Curl, CurlInfo, CurlOpt
 
 from .._ipc.messages import SharedSlice
 from .c_streams import FWRITE, MemoryStream, SharedSlot
+from .curl_api import easy_getinfo, easy_setopt, ffi, write_callback
 from .stream_pool import streams
 
 # As plain numbers: members of curl_cffi's enumerations take longer to look up.
@@ -19,74 +20,74 @@ _WRITEFUNCTION = int(CurlOpt.WRITEFUNCTION)
 _HEADERDATA = int(CurlOpt.HEADERDATA)
 _HEADERFUNCTION = int(CurlOpt.HEADERFUNCTION)
 _CONN_ID = int(CurlInfo.CONN_ID)
+#: Tells, by `get_number`, how many connections a transfer has opened.
+NUM_CONNECTS = int(CurlInfo.NUM_CONNECTS)
 
-_TYPE_OF_OPTION = 10_000  # CURLOPTTYPE_LONG is below, CURLOPTTYPE_OFF_T above
-_TYPE_OF_INFO = 0xF00000  # CURLINFO_TYPEMASK
-_INFO_LONG = 0x200000
+_END_OF_LONG_OPTIONS = 10_000  # CURLOPTTYPE_LONG is below, CURLOPTTYPE_OFF_T above
+_INFO_TYPE_MASK = 0xF00000  # CURLINFO_TYPEMASK
+_INFO_LONG = 0x200000  # CURLINFO_LONG
 
-# For one number or text at a time, of whichever handle. (Above 30 attributes, most of which are
-# curl_cffi's, CPython would give each handle a dict of its own: 1.5 kB.)
-_long = ffi.new("long *")
-_offset = ffi.new("int64_t *")
-_text = ffi.new("char **")
+# For one number or text at a time, of any handle. (With more than 30 attributes, most of which are
+# curl_cffi's, CPython would give each handle a dict of its own.)
+_long_out = ffi.new("long *")
+_offset_out = ffi.new("int64_t *")
+_string_out = ffi.new("char **")
 
 
 class EasyHandle(Curl):
-    """What is set stays set until it is set to something else.
+    """An easy handle whose options stay set from request to request, until they change.
 
-    It goes round curl_cffi's own setopt() and getinfo(): those take 2 to 3 µs each, and a
-    request would need 25 of them.
+    It bypasses setopt() and getinfo() of curl_cffi, which are slow for the 25 calls of a request.
 
     Attributes:
         url: what it downloads; libcurl may have been given it in another form.
     """
 
-    # Until 0.16 every curl_cffi.Curl allocates this buffer, which only WebSockets use: 128 kB a
-    # handle.
+    # Until curl_cffi 0.16 every handle would allocate 128 kB, which only WebSockets use.
     _WS_RECV_BUFFER_SIZE = 1
 
     def __init__(self) -> None:
         super().__init__()
         self.url = ""
         self._values: dict[int, Any] = {}
-        self._header_lines: Any = None
-        self._is_plain = False
+        self._header_list: Any = None
+        self._is_get = False
         self._stream: MemoryStream | SharedSlot | None = None
-        self._connection = -1
-        self.setopt(CurlOpt.HEADERFUNCTION, self._take_stream)
-        self._on_first_line = self._header_handle
+        self._connection_id = -1
+        self.setopt(CurlOpt.HEADERFUNCTION, self._on_first_line)
+        self._first_line_data = self._header_handle
+
+    # Options
 
     def set_number(self, option: int, value: int) -> None:
-        """
+        """Set an option that is a number.
+
         Raises:
-            CurlError: libcurl does not take it; so do the next two.
+            CurlError: libcurl does not take it; so do the other setters.
         """
         if self._values.get(option) != value:
-            holder = _long if option < _TYPE_OF_OPTION else _offset
-            holder[0] = value
-            self._set(option, holder)
+            pointer = _long_out if option < _END_OF_LONG_OPTIONS else _offset_out
+            pointer[0] = value
+            self._set(option, pointer)
             self._values[option] = value
 
     def set_text(self, option: int, value: bytes | None) -> None:
-        """libcurl copies it. None undoes the option."""
+        """Set an option that is a string, which libcurl copies; None resets it."""
         if option not in self._values or self._values[option] != value:
             self._set(option, ffi.NULL if value is None else value)
             self._values[option] = value
 
-    def set_headers(self, lines: Any) -> None:
-        """
-        Args:
-            lines: for CURLOPT_HTTPHEADER, which keeps no copy.
-        """
-        if self._header_lines is not lines:
-            self._set(_HTTPHEADER, lines)
-            self._header_lines = lines
+    def set_header_list(self, header_list: Any) -> None:
+        """Set CURLOPT_HTTPHEADER to a curl_slist, of which libcurl keeps no copy."""
+        if self._header_list is not header_list:
+            self._set(_HTTPHEADER, header_list)
+            self._header_list = header_list
 
     def set_method(self, method: str, body: bytes) -> None:
-        plain = method == "GET" and not body
-        if plain and self._is_plain:
+        is_get = method == "GET" and not body
+        if is_get and self._is_get:
             return
-        self._is_plain = plain
+        self._is_get = is_get
         # First: it undoes what a HEAD or a body left behind.
         self.setopt(CurlOpt.HTTPGET, 1)
         if method == "HEAD":
@@ -94,73 +95,83 @@ class EasyHandle(Curl):
         elif body or method in ("POST", "PUT", "PATCH"):
             self.setopt(CurlOpt.POSTFIELDSIZE_LARGE, len(body))
             self.setopt(CurlOpt.POSTFIELDS, body)
-        named = body or method not in ("GET", "HEAD")
-        self.set_text(_CUSTOMREQUEST, method.encode() if named else None)
+        is_custom = body or method not in ("GET", "HEAD")
+        self.set_text(_CUSTOMREQUEST, method.encode() if is_custom else None)
 
-    def write_to_stream(self) -> None:
-        """Let libcurl write the response to memory: its head, its body, its trailers."""
-        self._write_by(lib.write_callback, self._on_first_line)
+    # Where the response goes
 
-    def _take_stream(self, line: bytes) -> int:
-        # From here on libcurl does without Python.
-        self._connection = self.number(_CONN_ID)
-        self._stream = streams.take()
-        self._write_by(FWRITE, self._stream.pointer)
-        self._stream.write(line)
-        return len(line)
+    def write_to_memory(self) -> None:
+        """Have libcurl write the whole response (head, body and trailers) to `response`."""
+        self._write_to(write_callback, self._first_line_data)
 
-    def _write_by(self, function: Any, data: Any) -> None:
-        for option in (_HEADERFUNCTION, _WRITEFUNCTION):
-            self._set(option, function)
-        for option in (_HEADERDATA, _WRITEDATA):
-            self._set(option, data)
-
-    def written(self) -> memoryview:
-        """What libcurl wrote; good until `forget`."""
-        return memoryview(b"" if self._stream is None else self._stream.written())
-
-    def lend(self, at: int, size: int) -> SharedSlice | None:
-        """Let the crawler read so many bytes of what was written, from there on, where it can."""
-        place = streams.lend(self._stream, at, size)
-        if place is not None:
-            self._stream = None
-        return place
-
-    def write_to(self, on_header: Callable[[bytes], int], on_body: Callable[[bytes], int]) -> None:
-        """Let libcurl call these with each line of the head and each piece of the body."""
+    def write_to_callbacks(
+        self, on_header: Callable[[bytes], int], on_body: Callable[[bytes], int]
+    ) -> None:
+        """Have libcurl call these with each line of the head and each piece of the body."""
         self.setopt(CurlOpt.HEADERFUNCTION, on_header)
         self.setopt(CurlOpt.WRITEFUNCTION, on_body)
 
+    def response(self) -> memoryview:
+        """Return what libcurl wrote to memory, valid until `reuse`."""
+        return memoryview(b"" if self._stream is None else self._stream.getbuffer())
+
+    def share_response(self, offset: int, size: int) -> SharedSlice | None:
+        """Leave a range of the response to the crawler, if it lies in shared memory."""
+        shared = streams.share(self._stream, offset, size)
+        if shared is not None:
+            self._stream = None
+        return shared
+
+    def _on_first_line(self, line: bytes) -> int:
+        # From here on libcurl writes without Python.
+        self._connection_id = self.get_number(_CONN_ID)
+        self._stream = streams.acquire()
+        self._write_to(FWRITE, self._stream.pointer)
+        self._stream.write(line)
+        return len(line)
+
+    def _write_to(self, function: Any, data: Any) -> None:
+        self._set(_HEADERFUNCTION, function)
+        self._set(_WRITEFUNCTION, function)
+        self._set(_HEADERDATA, data)
+        self._set(_WRITEDATA, data)
+
+    # What libcurl knows of the transfer
+
     @property
-    def connection(self) -> int:
-        """libcurl's number of the connection, or -1.
+    def connection_id(self) -> int:
+        """libcurl's number of the connection; -1 for none.
 
-        A transfer that ends before another on the same connection has none any more.
+        A transfer that ends before another one on the same connection has lost its own by then.
         """
-        return self._connection if self._connection >= 0 else self.number(_CONN_ID)
+        return self._connection_id if self._connection_id >= 0 else self.get_number(_CONN_ID)
 
-    def number(self, info: int) -> int:
-        holder = _long if info & _TYPE_OF_INFO == _INFO_LONG else _offset
-        lib.curl_easy_getinfo(self._curl, info, holder)
-        return int(holder[0])
+    def get_number(self, info: int) -> int:
+        pointer = _long_out if info & _INFO_TYPE_MASK == _INFO_LONG else _offset_out
+        easy_getinfo(self._curl, info, pointer)
+        return int(pointer[0])
 
-    def text(self, info: int) -> bytes:
-        lib.curl_easy_getinfo(self._curl, info, _text)
-        return bytes(ffi.string(_text[0])) if _text[0] else b""
+    def get_text(self, info: int) -> bytes:
+        easy_getinfo(self._curl, info, _string_out)
+        return bytes(ffi.string(_string_out[0])) if _string_out[0] else b""
 
-    def forget(self) -> None:
-        """Drop what the last request brought: bodies and callbacks, and all that those hold."""
+    # Its end
+
+    def reuse(self) -> None:
+        """Drop what belongs to the last request: bodies, callbacks and all that those refer to."""
         self._body_handle = self._write_handle = self._header_handle = self._debug_handle = None
-        self._connection = -1
+        self._connection_id = -1
         if self._stream is not None:
-            streams.give_back(self._stream)
+            streams.release(self._stream)
             self._stream = None
 
     def close(self) -> None:
         super().close()
-        self.forget()
-        self._header_lines = None
-        self._on_first_line = None
+        self.reuse()
+        self._header_list = None
+        self._first_line_data = None
 
     def _set(self, option: int, value: Any) -> None:
-        self._check_error(lib._curl_easy_setopt(self._curl, option, value), "setopt", option)
+        code = easy_setopt(self._curl, option, value)
+        if code:
+            raise self._get_error(code, "setopt", option)

@@ -1,75 +1,92 @@
-"""The lists for CURLOPT_HTTPHEADER. Requests with the same headers share one: libcurl keeps no
-copy."""
+"""Lists of header lines for CURLOPT_HTTPHEADER. Requests with the same headers share a list."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from curl_cffi import ffi, lib
-
 from .._ipc.messages import HeaderPairs, Profile
-from .browser import browser_headers
+from .curl_api import ffi, lib
 
-# libcurl would add these of its own accord; a request has them only if somebody set them.
-_NEVER_ADDED = (b"Expect", b"Content-Type")
-# ... and this one, where no browser brings its own.
-_ADDED_WITHOUT_BROWSER = (b"Accept",)
+# libcurl would add these to some requests, which have them only if the crawler says so.
+_SUPPRESSED = (b"Expect", b"Content-Type")
+# A browser brings its own Accept; without one libcurl would add "*/*".
+_SUPPRESSED_WITHOUT_BROWSER = (b"Accept",)
 
-# Lists that are kept for the next request: most have the same headers as the one before.
-_MOST = 16
+# Would end a line, or the C string that holds it (RFC 9110, section 5.5).
+_FORBIDDEN = re.compile(rb"[\r\n\0]")
+
+# Most requests have the same headers as the one before.
+_MAX_LISTS = 16
 
 
-class BadHeaderError(Exception):
-    """Headers that cannot be sent, and why."""
+class InvalidHeaderError(Exception):
+    """Names a header that cannot be sent."""
 
 
 class HeaderLists:
-    """Those of one session.
+    """The header lists of one session.
 
     Args:
         profile: of all its requests.
+
+    Raises:
+        InvalidHeaderError: the profile's fingerprint has a header that cannot be sent.
     """
 
     def __init__(self, profile: Profile) -> None:
-        self._of_browser = browser_headers(profile)
-        self._unwanted: tuple[bytes, ...] = _NEVER_ADDED
+        suppressed: tuple[bytes, ...] = _SUPPRESSED
         if profile.impersonate is None or not profile.default_headers:
-            self._unwanted += _ADDED_WITHOUT_BROWSER
-        self._known: dict[tuple[object, ...], Any] = {}
+            suppressed += _SUPPRESSED_WITHOUT_BROWSER
+        # By name in lower case: the lines that a request has unless it brings its own.
+        self._default_lines = [
+            (name.lower(), _line(name, value))
+            for name, value in [
+                *_fingerprint_headers(profile),
+                *((name, None) for name in suppressed),
+            ]
+        ]
+        self._lists: dict[tuple[object, ...], Any] = {}
 
-    def of(self, headers: HeaderPairs) -> Any:
-        """A curl_slist, there as long as somebody has what this returns.
+    def get(self, headers: HeaderPairs) -> Any:
+        """Return a curl_slist, which exists as long as somebody refers to what this returns.
 
         Raises:
-            BadHeaderError: RFC 9110, section 5.5, forbids it.
-            MemoryError: there is none left.
+            InvalidHeaderError: one of the headers cannot be sent.
+            MemoryError: no memory is left.
         """
         key = tuple(headers)
-        known = self._known.get(key)
-        if known is None:
-            if len(self._known) == _MOST:
-                self._known.clear()
-            known = self._known[key] = _slist(self._lines(headers))
-        return known
+        header_list = self._lists.get(key)
+        if header_list is None:
+            if len(self._lists) == _MAX_LISTS:
+                self._lists.clear()
+            header_list = self._lists[key] = _slist(self._lines(headers))
+        return header_list
 
     def _lines(self, headers: HeaderPairs) -> list[bytes]:
-        """In libcurl's words: "Name:" removes, "Name;" sends an empty value."""
-        _check(headers)
         given = {name.lower() for name, _ in headers}
-        lines = [
-            name + b":" if value is None else name + b": " + value if value else name + b";"
-            for name, value in headers
-        ]
-        lines += [
-            name + b": " + value for name, value in self._of_browser if name.lower() not in given
-        ]
-        return lines + [name + b":" for name in self._unwanted if name.lower() not in given]
+        lines = [_line(name, value) for name, value in headers]
+        return lines + [line for name, line in self._default_lines if name not in given]
 
 
-def _check(headers: HeaderPairs) -> None:
-    for name, value in headers:
-        if not name or any(c in name + (value or b"") for c in b"\r\n\0") or b":" in name:
-            raise BadHeaderError(f"header {name!r} has an invalid name or value: {value!r}")
+def _fingerprint_headers(profile: Profile) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a fingerprint that is a dict; libcurl adds those of a target itself."""
+    if profile.fingerprint is None or not profile.default_headers:
+        return []
+    headers: dict[str, str] = profile.fingerprint.get("headers") or {}
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
+
+
+def _line(name: bytes, value: bytes | None) -> bytes:
+    """Return the line that CURLOPT_HTTPHEADER takes for a header.
+
+    "Name:" keeps libcurl from sending the header, "Name;" sends it with an empty value.
+    """
+    if not name or b":" in name or _FORBIDDEN.search(name + (value or b"")):
+        raise InvalidHeaderError(f"header {name!r} has an invalid name or value: {value!r}")
+    if value is None:
+        return name + b":"
+    return name + b": " + value if value else name + b";"
 
 
 def _slist(lines: list[bytes]) -> Any:

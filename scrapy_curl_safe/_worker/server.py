@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 
-import curl_cffi
+from curl_cffi import Curl
 
 from .._ipc.channel import Channel
 from .._ipc.failures import FailureKind
@@ -16,7 +16,6 @@ from .._ipc.messages import (
     Cancel,
     Failed,
     Fetch,
-    FromWorker,
     Heartbeat,
     Hello,
     InvalidRequest,
@@ -32,20 +31,21 @@ from .._platform.limits import forbid_core_dumps, open_descriptors, raise_descri
 from .._platform.memory import resident_megabytes, trim_memory
 from .._platform.process import die_with_parent, use_batch_scheduling
 from .._platform.resolver import resolver_state
-from .browser import ProfileError, make_handle
+from . import EX_SOFTWARE
+from .browser import ProfileError, create_easy_handle
 from .download import Download
+from .header_lists import HeaderLists, InvalidHeaderError
 from .loop import Loop, LoopTimer
-from .session import ExhaustedError, Sessions
+from .session import OutOfResourcesError, SessionCache
 from .stream_pool import streams
+from .streamed_download import StreamedDownload
 
-# How long a worker waits for its Hello before it takes it that its crawl never began.
+# How long a worker waits for its Hello before it concludes that the crawl never began.
 _HELLO_TIMEOUT_SECONDS = 5.0
-
-_EX_SOFTWARE = 70  # of sysexits.h
 
 
 def serve(sock: int, memory: int | None = None) -> None:
-    """Work for the crawler at the other end of a socket until it is gone.
+    """Work for the crawler at the other end of a socket until the crawler is gone.
 
     Args:
         sock: the socket's descriptor.
@@ -61,25 +61,33 @@ def serve(sock: int, memory: int | None = None) -> None:
     # What is loaded by now stays; the collector need not look at it again.
     gc.freeze()
     if memory is not None:
-        streams.share(memory)
+        streams.use_shared_memory(memory)
     loop = Loop()
     _Server(loop, socket.socket(fileno=sock), max_descriptors)
     try:
         loop.run()
     finally:
-        # Nothing is prepared for what gets here, a lack of memory above all. Whoever waits for a
-        # download would wait for ever; of a dead worker the crawler hears, and another one does its
-        # requests. Nothing is logged: that takes memory, too.
-        os._exit(_EX_SOFTWARE)
+        # Nothing is prepared for an exception that gets here, a lack of memory above all. Whoever
+        # waits for a download would wait for ever. The crawler notices a worker that exits, and
+        # another one does its requests. Nothing is logged: that takes memory, too.
+        os._exit(EX_SOFTWARE)
 
 
 class _Server:
+    """The worker's end of the channel to its crawler.
+
+    Args:
+        loop: of the worker.
+        sock: to the crawler.
+        max_descriptors: that this process may have open.
+    """
+
     def __init__(self, loop: Loop, sock: socket.socket, max_descriptors: int) -> None:
         self._loop = loop
         self._max_descriptors = max_descriptors
         self._resolver_state = resolver_state()
         self._downloads: dict[int, Download] = {}
-        self._paused: list[Download] = []
+        self._paused: list[StreamedDownload] = []
         self._channel: Channel[ToWorker] = Channel(
             loop,
             sock,
@@ -98,30 +106,30 @@ class _Server:
 
     def _on_message(self, message: ToWorker, body: bytes) -> None:
         if isinstance(message, Fetch):
-            self._fetch(message, body)
+            self._on_fetch(message, body)
         elif isinstance(message, Cancel):
             download = self._downloads.get(message.id)
             if download is not None:
                 download.cancel()
         elif isinstance(message, SliceReleased):
-            streams.reclaim()
+            streams.release_shared()
         else:
             self._on_hello(message)
 
     def _on_hello(self, hello: Hello) -> None:
         self._hello_timer.set(None)
-        self._sessions = Sessions(self._loop, hello.max_sessions, hello.max_connections)
+        self._sessions = SessionCache(self._loop, hello.max_sessions, hello.max_connections)
         problem = _problem(hello.profiles)
         if problem is None:
             self._sessions.get(hello.profiles[0][1])
-        version = curl_cffi.Curl().version().decode()
+        version = Curl().version().decode()
         self._channel.send(
             Ready(curl=version, max_descriptors=self._max_descriptors, problem=problem)
         )
-        self._next_heartbeat = LoopTimer(self._loop, lambda: self._beat(hello))
-        self._beat(hello)
+        self._heartbeat_timer = LoopTimer(self._loop, lambda: self._send_heartbeat(hello))
+        self._send_heartbeat(hello)
 
-    def _beat(self, hello: Hello) -> None:
+    def _send_heartbeat(self, hello: Hello) -> None:
         memory_mb = resident_megabytes()
         if 0 < hello.max_memory_mb < memory_mb:
             trim_memory()
@@ -133,29 +141,33 @@ class _Server:
                 resolver_changed=resolver_state() != self._resolver_state,
             )
         )
-        self._next_heartbeat.set(hello.heartbeat_interval_seconds)
+        self._heartbeat_timer.set(hello.heartbeat_interval_seconds)
 
-    def _fetch(self, fetch: Fetch, body: bytes) -> None:
+    def _on_fetch(self, fetch: Fetch, body: bytes) -> None:
+        send, on_end = self._channel.send, self._on_end
         try:
             session = self._sessions.get(fetch.profile)
-        except (ProfileError, ProtocolError) as error:
-            self._channel.send(InvalidRequest(id=fetch.id, detail=str(error)))
+        except (InvalidHeaderError, ProfileError, ProtocolError) as error:
+            send(InvalidRequest(id=fetch.id, detail=str(error)))
             return
-        except ExhaustedError as error:
-            self._channel.send(
-                Failed(
-                    id=fetch.id, stats=TransferStats(), kind=FailureKind.LOCAL, detail=str(error)
-                )
-            )
+        except OutOfResourcesError as error:
+            kind = FailureKind.LOCAL
+            send(Failed(id=fetch.id, stats=TransferStats(), kind=kind, detail=str(error)))
             return
-        download = Download(session, fetch, body, self._send, self._on_end, self._must_pause)
+        download: Download
+        if fetch.stream:
+            download = StreamedDownload(session, fetch, body, send, on_end, self._must_pause)
+        else:
+            download = Download(session, fetch, body, send, on_end)
         self._downloads[fetch.id] = download
         download.start()
 
-    def _send(self, message: FromWorker, body: bytes) -> None:
-        self._channel.send(message, body)
+    def _on_end(self, request_id: int) -> None:
+        del self._downloads[request_id]
 
-    def _must_pause(self, download: Download) -> bool:
+    # Flow control of streamed downloads
+
+    def _must_pause(self, download: StreamedDownload) -> bool:
         if not self._channel.is_behind:
             return False
         self._paused.append(download)
@@ -166,14 +178,14 @@ class _Server:
         for download in paused:
             download.resume()
 
-    def _on_end(self, download: int) -> None:
-        del self._downloads[download]
-
 
 def _problem(profiles: list[tuple[str, bytes]]) -> str | None:
-    for setting, profile in profiles:
+    """Try the profiles, and return why one of them cannot be used; None if all can."""
+    for setting, encoded in profiles:
+        profile = decode_profile(encoded)
         try:
-            make_handle(decode_profile(profile)).close()
-        except ProfileError as error:
+            create_easy_handle(profile).close()
+            HeaderLists(profile)
+        except (InvalidHeaderError, ProfileError) as error:
             return f"{setting}: {error}"
     return None

@@ -1,8 +1,8 @@
-"""curl sessions: one for each profile, so that nothing crosses from one to another.
+"""Curl sessions: one for each profile, so that nothing crosses from one profile to another.
 
-A session is a libcurl multi handle with its own connections and its own cache of TLS
-tickets. Tickets that cross proxies would tell a site that the visitors are one
-(curl_cffi 0.16.3 and 0.17.0 offer them across proxies inside one session).
+A session is a libcurl multi handle with its own connections and its own cache of TLS tickets. A
+ticket that crossed proxies would tell a site that its visitors are one (curl_cffi 0.16.3 and 0.17.0
+offer tickets across proxies inside one session).
 """
 
 from __future__ import annotations
@@ -12,110 +12,124 @@ from collections import OrderedDict
 from curl_cffi import CurlMOpt
 
 from .._ipc.messages import Profile, decode_profile
-from .browser import make_handle
-from .certificates import Certificates
+from .browser import create_easy_handle
+from .certificates import CertificateCache
 from .easy import EasyHandle
 from .header_lists import HeaderLists
 from .loop import Loop
 from .multi import Multi
 
-# Idle handles kept for reuse. One costs about 30 kB, making one about 0.1 ms.
-_SPARE_HANDLES = 64
-# HTTP/2 streams on a connection: what every origin should allow (RFC 9113, section 6.5.2) and
-# libcurl assumes until it is told. curl_cffi 0.17.0 assumes more: where an origin allows fewer,
-# the surplus of a burst waited in the connection until others had ended.
-_STREAMS = 100
+# An idle handle takes about 30 kB.
+_MAX_IDLE_HANDLES = 64
+# HTTP/2 streams of a connection: what every origin should allow (RFC 9113, section 6.5.2) and
+# libcurl assumes until the origin's settings arrive. curl_cffi 0.17.0 assumes more: if an origin
+# allows fewer, the surplus of a burst waits in the connection until other streams have ended.
+_MAX_CONCURRENT_STREAMS = 100
 
 
-class ExhaustedError(Exception):
+class OutOfResourcesError(Exception):
     """This machine has no descriptor or memory left for a session."""
 
 
 class Session:
-    """Connections, tickets and prepared handles of one profile.
+    """Connections, TLS tickets and prepared easy handles of one profile.
 
     Args:
         loop: of the worker.
         profile: of all requests of the session.
-        max_connections: idle ones that are kept, the oldest closed first; with those in use
-            and those that are being closed there are at most twice as many.
+        max_connections: idle ones that are kept, the oldest closed first. Together with those in
+            use and those that are being closed there are at most twice as many.
+
+    Attributes:
+        multi: runs the session's transfers.
+        header_lists: of the session's requests.
+        certificates: that the session has seen.
+        in_flight: how many handles are in use.
 
     Raises:
-        ExhaustedError: no session can be made now.
-        ProfileError: see `make_handle`.
+        InvalidHeaderError: see `HeaderLists`.
+        OutOfResourcesError: no session can be made now.
+        ProfileError: see `create_easy_handle`.
     """
 
     def __init__(self, loop: Loop, profile: Profile, max_connections: int) -> None:
         self.profile = profile
         self.header_lists = HeaderLists(profile)
         self.in_flight = 0
-        self._spare: list[EasyHandle] = [make_handle(profile)]
-        self.transfers = Multi(loop)
-        if not self.transfers.is_usable:
-            raise ExhaustedError("no descriptor or memory is left for a session")
-        self.certificates = Certificates(self.transfers.running)
-        self.transfers.set_number(CurlMOpt.MAXCONNECTS, max_connections)
-        # Those that wait for a close_notify count, too: where one does not come, libcurl 8.21
-        # would wait for good.
-        self.transfers.set_number(CurlMOpt.MAX_TOTAL_CONNECTIONS, 2 * max_connections)
-        self.transfers.set_number(CurlMOpt.MAX_CONCURRENT_STREAMS, _STREAMS)
+        self._idle_handles = [create_easy_handle(profile)]
+        self.multi = Multi(loop)
+        if not self.multi.is_usable:
+            raise OutOfResourcesError("no descriptor or memory is left for a session")
+        self.certificates = CertificateCache(self.multi.transfers)
+        self.multi.set_number(CurlMOpt.MAXCONNECTS, max_connections)
+        # Connections that wait for a close_notify count, too. libcurl 8.21 would wait for ever if
+        # none comes.
+        self.multi.set_number(CurlMOpt.MAX_TOTAL_CONNECTIONS, 2 * max_connections)
+        self.multi.set_number(CurlMOpt.MAX_CONCURRENT_STREAMS, _MAX_CONCURRENT_STREAMS)
 
-    def take(self) -> EasyHandle:
+    def __repr__(self) -> str:
+        browser = self.profile.impersonate or "no browser"
+        idle = len(self._idle_handles)
+        return f"<Session {browser}, {self.in_flight} in flight, {idle} idle handles>"
+
+    def acquire(self) -> EasyHandle:
+        """Return an easy handle for one request."""
         self.in_flight += 1
-        return self._spare.pop() if self._spare else make_handle(self.profile)
+        return self._idle_handles.pop() if self._idle_handles else create_easy_handle(self.profile)
 
-    def give_back(self, handle: EasyHandle) -> None:
+    def release(self, easy: EasyHandle) -> None:
+        """Take a handle back, whose transfer is over."""
         self.in_flight -= 1
-        if len(self._spare) < _SPARE_HANDLES:
-            handle.forget()
-            self._spare.append(handle)
+        if len(self._idle_handles) < _MAX_IDLE_HANDLES:
+            easy.reuse()
+            self._idle_handles.append(easy)
         else:
-            handle.close()
+            easy.close()
 
     def close(self) -> None:
-        """There must be none in flight."""
-        for handle in self._spare:
-            handle.close()
-        self._spare.clear()
-        self.transfers.close()
+        """Close all connections. No request may be in flight."""
+        for easy in self._idle_handles:
+            easy.close()
+        self._idle_handles.clear()
+        self.multi.close()
 
 
-class Sessions:
-    """The sessions of a worker, by encoded profile, the least used closed first.
+class SessionCache:
+    """The sessions of a worker, by encoded profile. The one used longest ago is closed first.
 
     Args:
         loop: of the worker.
-        limit: how many to keep. An idle one costs 23 kB and ten wake-ups a second.
-        max_connections: of each of them.
+        max_sessions: how many to keep. Each one, even if idle, wakes the loop ten times a second.
+        max_connections: of each session.
     """
 
-    def __init__(self, loop: Loop, limit: int, max_connections: int) -> None:
+    def __init__(self, loop: Loop, max_sessions: int, max_connections: int) -> None:
         self._loop = loop
-        self._limit = limit
+        self._max_sessions = max_sessions
         self._max_connections = max_connections
-        self._by_profile: OrderedDict[bytes, Session] = OrderedDict()
+        self._sessions: OrderedDict[bytes, Session] = OrderedDict()
 
     def get(self, profile: bytes) -> Session:
-        """
+        """Return the session of a profile, which is made if there is none.
+
         Raises:
-            ExhaustedError: no session can be made now.
-            ProfileError: see `make_handle`.
+            InvalidHeaderError, OutOfResourcesError, ProfileError: see `Session`.
             ProtocolError: the bytes are no profile.
         """
-        session = self._by_profile.get(profile)
+        session = self._sessions.get(profile)
         if session is not None:
-            self._by_profile.move_to_end(profile)
+            self._sessions.move_to_end(profile)
             return session
         session = Session(self._loop, decode_profile(profile), self._max_connections)
-        self._by_profile[profile] = session
+        self._sessions[profile] = session
         self._close_surplus()
         return session
 
     def _close_surplus(self) -> None:
-        surplus = len(self._by_profile) - self._limit
+        surplus = len(self._sessions) - self._max_sessions
         if surplus <= 0:
             return
-        newest = next(reversed(self._by_profile))
-        idle = [k for k, s in self._by_profile.items() if not s.in_flight and k != newest]
+        newest = next(reversed(self._sessions))
+        idle = [k for k, s in self._sessions.items() if not s.in_flight and k != newest]
         for key in idle[:surplus]:
-            self._by_profile.pop(key).close()
+            self._sessions.pop(key).close()

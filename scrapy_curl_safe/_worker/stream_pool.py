@@ -1,4 +1,4 @@
-"""Where responses are written: who has which memory."""
+"""Who has which C stream: responses, the crawler, or nobody."""
 
 from __future__ import annotations
 
@@ -10,85 +10,98 @@ from .._ipc.messages import ProtocolError, SharedSlice
 from .._ipc.shared_memory import SHARED_MEMORY_BYTES, SLOT_SIZE_BYTES
 from .c_streams import HAS_SHARED_SLOTS, MemoryStream, SharedSlot
 
-# Bytes; fewer are as well off in the socket's buffer.
-_LEAST_TO_LEND = 128 * 1024
-# Of streams at rest, so that the next large bodies need not ask the system for memory anew.
-_MOST_BYTES = 32 * 1024 * 1024
-_MOST_STREAMS = 64
+# The socket's buffer holds smaller bodies as well.
+_MIN_SHARED_BYTES = 128 * 1024
+# What idle streams may hold, so that the next large bodies need no new memory of the system.
+_MAX_IDLE_BYTES = 32 * 1024 * 1024
+_MAX_IDLE_MEMORY_STREAMS = 64
 
 
 class StreamPool:
-    """Those at rest, and those that are lent to the crawler."""
+    """Idle streams, and slots with bodies that the crawler has not copied yet."""
 
     def __init__(self) -> None:
-        self._slots: list[SharedSlot] = []
-        self._spare: list[MemoryStream] = []
-        self._bytes = 0
-        self._lent: deque[SharedSlot] = deque()
+        self._idle_slots: list[SharedSlot] = []
+        self._idle_streams: list[MemoryStream] = []
+        self._idle_bytes = 0
+        # In the order in which the crawler releases them.
+        self._shared: deque[SharedSlot] = deque()
 
-    def share(self, fd: int) -> None:
-        """Use shared memory, whose descriptor the pool takes over."""
+    def __repr__(self) -> str:
+        return (
+            f"<StreamPool {len(self._idle_slots)} idle slots, {len(self._shared)} shared, "
+            f"{len(self._idle_streams)} idle streams, {self._idle_bytes:,} bytes idle>"
+        )
+
+    def use_shared_memory(self, fd: int) -> None:
+        """Put responses into shared memory from now on.
+
+        Args:
+            fd: descriptor of the memory, which the pool owns from here on.
+        """
         memory = mmap.mmap(fd, SHARED_MEMORY_BYTES)
         os.close(fd)
         if HAS_SHARED_SLOTS:
             offsets = range(0, SHARED_MEMORY_BYTES, SLOT_SIZE_BYTES)
-            self._slots = [SharedSlot(memory, at) for at in reversed(offsets)]
+            self._idle_slots = [SharedSlot(memory, offset) for offset in reversed(offsets)]
 
-    def take(self) -> MemoryStream | SharedSlot:
-        """
+    def acquire(self) -> MemoryStream | SharedSlot:
+        """Return a stream for one response.
+
         Raises:
-            MemoryError: there is none left.
+            MemoryError: no memory is left.
         """
         # The one that was used last: its memory may still be in the processor's cache.
-        if self._slots:
-            stream: MemoryStream | SharedSlot = self._slots.pop()
-        elif self._spare:
-            stream = self._spare.pop()
+        if self._idle_slots:
+            stream: MemoryStream | SharedSlot = self._idle_slots.pop()
+        elif self._idle_streams:
+            stream = self._idle_streams.pop()
         else:
             return MemoryStream()
-        self._bytes -= stream.capacity
+        self._idle_bytes -= stream.capacity_bytes
         return stream
 
-    def give_back(self, stream: MemoryStream | SharedSlot) -> None:
+    def release(self, stream: MemoryStream | SharedSlot) -> None:
+        """Take a stream back, whose contents nobody needs any more."""
         stream.rewind()
-        fits = self._bytes + stream.capacity <= _MOST_BYTES
+        fits = self._idle_bytes + stream.capacity_bytes <= _MAX_IDLE_BYTES
         if isinstance(stream, SharedSlot):
             if fits:
-                self._slots.append(stream)
+                self._idle_slots.append(stream)
             else:
-                stream.free()
-                self._slots.insert(0, stream)
-        elif fits and len(self._spare) < _MOST_STREAMS:
-            self._spare.append(stream)
+                stream.discard()
+                self._idle_slots.insert(0, stream)
+        elif fits and len(self._idle_streams) < _MAX_IDLE_MEMORY_STREAMS:
+            self._idle_streams.append(stream)
         else:
             stream.close()
             return
-        self._bytes += stream.capacity
+        self._idle_bytes += stream.capacity_bytes
 
-    def lend(
-        self, stream: MemoryStream | SharedSlot | None, at: int, size: int
+    def share(
+        self, stream: MemoryStream | SharedSlot | None, offset: int, size: int
     ) -> SharedSlice | None:
-        """Let the crawler read so many bytes of what was written, from there on.
+        """Leave a range of what was written to the crawler.
 
         Returns:
-            Where they are, and the stream is the caller's no more; None if they are not in the
-            memory, or too few to matter.
+            Where the range lies in shared memory; the caller may not use the stream any more. None
+            if the range does not lie there, or is too small to matter.
         """
-        if size < _LEAST_TO_LEND or not isinstance(stream, SharedSlot) or not stream.has_all():
+        if size < _MIN_SHARED_BYTES or not isinstance(stream, SharedSlot) or stream.has_overflowed:
             return None
-        self._lent.append(stream)
-        return SharedSlice(stream.offset + at, size)
+        self._shared.append(stream)
+        return SharedSlice(stream.offset + offset, size)
 
-    def reclaim(self) -> None:
-        """The crawler has read what was lent to it first.
+    def release_shared(self) -> None:
+        """Take back the slot that was shared first: the crawler has copied its body.
 
         Raises:
-            ProtocolError: nothing is lent.
+            ProtocolError: no slot is shared.
         """
-        if not self._lent:
-            raise ProtocolError("it gives back what it was not lent")
-        self.give_back(self._lent.popleft())
+        if not self._shared:
+            raise ProtocolError("SliceReleased without a shared slice")
+        self.release(self._shared.popleft())
 
 
-#: Of this process.
+#: The pool of this process.
 streams = StreamPool()

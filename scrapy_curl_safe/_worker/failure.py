@@ -1,0 +1,81 @@
+"""Finds the kind of a failed transfer, from libcurl's error and the state of the handle.
+
+This is the only place where a failure of a transfer gets its `FailureKind`. The table of codes and
+texts is in `_ipc.failures`; here is what the handle and this machine add to it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from curl_cffi import CurlError, CurlInfo
+
+from .._ipc.failures import CurlCode, FailureKind, classify
+from .._ipc.messages import Failed, Fetch, Profile, TransferStats
+from .._platform.limits import can_open_descriptor, can_start_thread
+from .easy import EasyHandle
+
+# BoringSSL's connection ended without a close_notify.
+_CLOSED_ABRUPTLY = "Connection closed abruptly"
+
+
+def describe_failure(
+    fetch: Fetch, error: CurlError, easy: EasyHandle, profile: Profile, stats: TransferStats
+) -> Failed:
+    """Return the message about a failed transfer.
+
+    Args:
+        fetch: the request.
+        error: libcurl's.
+        easy: the transfer's handle, before it is used again.
+        profile: of the request.
+        stats: of the transfer.
+    """
+    code, detail = int(error.code), error_text(error)
+    if code == CurlCode.WRITE_ERROR:
+        kind, detail = FailureKind.LOCAL, "no memory for the response"
+    elif code == CurlCode.OPERATION_TIMEDOUT and not stats.connects and not can_start_thread():
+        # libcurl 8.21 waits for its name lookup, and does not notice that it never began.
+        kind, detail = FailureKind.LOCAL, "a thread failed to start"
+    elif (
+        code == CurlCode.RECV_ERROR
+        and _CLOSED_ABRUPTLY in detail
+        and not stats.connects
+        and not stats.bytes_received
+    ):
+        # libcurl 8.23 tried five idle connections, and reports the first one alone.
+        kind = FailureKind.CONNECTION_DIED
+    else:
+        system_error = _system_error(code, easy)
+        in_handshake = _is_in_handshake(easy, profile, stats)
+        kind = classify(code, detail, in_handshake=in_handshake, system_error=system_error)
+        if system_error:
+            detail += f": {os.strerror(system_error)}"
+    return Failed(id=fetch.id, stats=stats, kind=kind, code=code, detail=detail)
+
+
+def error_text(error: CurlError) -> str:
+    """Return libcurl's own text, without what curl_cffi puts around it."""
+    text = str(error).partition(f"curl: ({int(error.code)}) ")[2] or str(error)
+    return text.removesuffix(
+        ". See https://curl.se/libcurl/c/libcurl-errors.html first for more details."
+    )
+
+
+def _system_error(code: int, easy: EasyHandle) -> int:
+    """Return the errno of a connection that failed; 0 if the system gave none."""
+    number = easy.get_number(CurlInfo.OS_ERRNO)
+    if code == CurlCode.COULDNT_CONNECT and not number and not can_open_descriptor():
+        return errno.EMFILE  # libcurl 8.15 reports nothing at all
+    return number
+
+
+def _is_in_handshake(easy: EasyHandle, profile: Profile, stats: TransferStats) -> bool:
+    """Tell whether the origin was reached and no TLS handshake with it completed."""
+    if not easy.url.startswith("https:") or stats.handshake_at is not None:
+        return False
+    # libcurl does not tell whether a SOCKS proxy has reached the origin.
+    if (profile.proxy or "").startswith("http"):
+        return easy.get_number(CurlInfo.HTTP_CONNECTCODE) == 200
+    return stats.connects > 0  # which libcurl counts once TCP is up

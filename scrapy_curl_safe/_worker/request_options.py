@@ -1,0 +1,60 @@
+"""The libcurl options of one request. `browser` has those that requests of a profile share."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from curl_cffi import CurlOpt
+
+from .._ipc.framing import MAX_BODY_BYTES
+from .._ipc.messages import Fetch
+from .easy import EasyHandle
+from .session import Session
+
+# As plain numbers: members of curl_cffi's enumerations take longer to look up.
+_URL = int(CurlOpt.URL)
+_REQUEST_TARGET = int(CurlOpt.REQUEST_TARGET)
+_TIMEOUT_MS = int(CurlOpt.TIMEOUT_MS)
+_CONNECTTIMEOUT_MS = int(CurlOpt.CONNECTTIMEOUT_MS)
+_FRESH_CONNECT = int(CurlOpt.FRESH_CONNECT)
+_FORBID_REUSE = int(CurlOpt.FORBID_REUSE)
+_VERBOSE = int(CurlOpt.VERBOSE)
+_MAXFILESIZE = int(CurlOpt.MAXFILESIZE_LARGE)
+
+
+def set_request_options(easy: EasyHandle, fetch: Fetch, body: bytes, session: Session) -> None:
+    """Set what a request asks for on a handle of its session.
+
+    Raises:
+        CurlError: libcurl does not take an option.
+        InvalidHeaderError: one of the headers cannot be sent.
+        ValueError: the URL cannot be encoded or split.
+    """
+    url, target, headers = fetch.url, None, fetch.headers
+    easy.url = url
+    if url.startswith("http://[") and (session.profile.proxy or "").startswith("http"):
+        # libcurl 8.21 loses the brackets of an IPv6 address and fails with code 27. The proxy is
+        # given the URL as it is, and libcurl a host that it never looks up.
+        parts = urlsplit(url)
+        target = parts._replace(fragment="").geturl().encode()
+        url = parts._replace(netloc="ipv6-literal.invalid").geturl()
+        if all(name.lower() != b"host" for name, _ in headers):
+            headers = [*headers, (b"Host", parts.netloc.encode())]
+    easy.set_text(_URL, url.encode())
+    easy.set_text(_REQUEST_TARGET, target)
+    easy.set_method(fetch.method, body)
+    easy.set_header_list(session.header_lists.get(headers))
+    timeout_ms = _to_milliseconds(fetch.timeout_seconds)
+    easy.set_number(_TIMEOUT_MS, timeout_ms)
+    easy.set_number(_CONNECTTIMEOUT_MS, timeout_ms)
+    easy.set_number(_FRESH_CONNECT, int(fetch.fresh_connection))
+    easy.set_number(_FORBID_REUSE, int(fetch.fresh_connection or session.profile.once))
+    easy.set_number(_VERBOSE, int(fetch.report_tls))
+    # A streamed download watches its size itself. The length in a response to HEAD is never sent.
+    is_limited = not fetch.stream and fetch.method != "HEAD"
+    easy.set_number(_MAXFILESIZE, (fetch.maxsize_bytes or MAX_BODY_BYTES) if is_limited else 0)
+
+
+def _to_milliseconds(seconds: float) -> int:
+    """Return at least 1 for any bound: to libcurl, 0 means none."""
+    return max(1, round(seconds * 1000)) if seconds else 0
