@@ -74,19 +74,26 @@ def _fingerprint_headers(profile: Profile) -> list[tuple[bytes, bytes]]:
     if profile.fingerprint is None or not profile.default_headers:
         return []
     headers: dict[str, str] = profile.fingerprint.get("headers") or {}
-    return [(name.encode(), value.encode()) for name, value in headers.items()]
+    try:
+        return [(name.encode(), value.encode()) for name, value in headers.items()]
+    except AttributeError as error:
+        raise InvalidHeaderError(f"the fingerprint's headers are not text: {error}") from error
 
 
 def _line(name: bytes, value: bytes | None) -> bytes:
     """Return the line that CURLOPT_HTTPHEADER takes for a header.
 
-    "Name:" keeps libcurl from sending the header, "Name;" sends it with an empty value.
+    "Name:" keeps libcurl from sending the header, "Name;" sends it with an empty value. libcurl
+    takes a blank value for a missing one.
     """
+    blank = value is not None and not value.strip()
     if not name or b":" in name or _FORBIDDEN.search(name + (value or b"")):
         raise InvalidHeaderError(f"header {name!r} has an invalid name or value: {value!r}")
+    if blank and b";" in name:
+        raise InvalidHeaderError(f"header {name!r} cannot be sent with an empty value")
     if value is None:
         return name + b":"
-    return name + b": " + value if value else name + b";"
+    return name + b";" if blank else name + b": " + value
 
 
 def _slist(lines: list[bytes]) -> Any:
