@@ -8,9 +8,10 @@ from curl_cffi import Curl
 from testkit.origins.http3 import RESET, Http3Origin
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 
-pytestmark = pytest.mark.skipif(
-    b"nghttp3" not in Curl().version(), reason="this libcurl speaks no HTTP/3"
-)
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(b"nghttp3" not in Curl().version(), reason="this libcurl speaks no HTTP/3"),
+]
 
 ONLY = {"CURL_SAFE_HTTP_VERSION": "v3only"}
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from scrapy_curl_safe import wire
-from scrapy_curl_safe.pool.process import start_process
+from scrapy_curl_safe._ipc.messages import Completed
 from testkit.origins.raw import RawOrigin
 from testkit.origins.streams import TlsStream
 from testkit.origins.tls import TlsOrigin
 from tests.conftest import WAYS
-from tests.test_worker import talking
+from tests.test_worker import started
+
+pytestmark = pytest.mark.processes
 
 
 class NeverCloses(TlsOrigin):
@@ -77,7 +78,7 @@ def test_sockets_that_never_close_are_bounded(start_crawl, many_descriptors):
     assert 64 < most < 160 + 2 * 32
 
 
-def test_a_worker_with_too_many_descriptors_is_recycled(start_crawl, tmp_path):
+def test_a_worker_with_too_many_descriptors_is_replaced(start_crawl, tmp_path):
     """Whoever has them: here sessions of many proxies that nobody uses again."""
     with TlsOrigin(delay=0.01) as origin:
         requests = [
@@ -92,17 +93,17 @@ def test_a_worker_with_too_many_descriptors_is_recycled(start_crawl, tmp_path):
             CONCURRENT_REQUESTS_PER_DOMAIN=4,
             DOWNLOAD_DELAY=0.04,
             RANDOMIZE_DOWNLOAD_DELAY=False,
-            CURL_SAFE_WORKER_HANG_TIMEOUT=1,  # signs of life four times a second
+            CURL_SAFE_WORKER_HANG_TIMEOUT=1,  # heartbeats four times a second
         )
         crawled = crawl.finish()
     assert sorted(r["number"] for r in crawled.responses) == list(range(150))
     assert crawled.stat("worker/recycle_count") > 0
-    assert re.search(r"Recycling worker 0 \(pid \d+\): it has \d+ descriptors open", crawled.log)
+    assert re.search(r"Replacing worker 0 \(pid \d+\): it has \d+ descriptors open", crawled.log)
     assert crawled.stat("worker/crash_count") == 0
 
 
 def test_where_no_session_can_be_made_nothing_is_lost(start_crawl):
-    """So many in so short a time that no worker is recycled before it is too late."""
+    """So many in so short a time that no worker is replaced before it is too late."""
     with TlsOrigin() as origin:
         crawl = start_crawl(
             *(
@@ -119,25 +120,22 @@ def test_where_no_session_can_be_made_nothing_is_lost(start_crawl):
     assert crawled.stat("handshake/failure_count/local") == crawled.stat("handshake/failure_count")
 
 
-def test_memory_is_given_back_before_a_worker_is_recycled_for_it():
+def test_memory_is_returned_before_a_worker_is_replaced_for_it():
     """The same load on two workers: the one that is above its bound holds less afterwards."""
     lines = b"".join(b"X-%d: %s\r\n" % (n, b"v" * 60) for n in range(3000))
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n" + lines + b"\r\n" + bytes(100_000)
     memory = []
     for bound in (0, 1):
-        with (
-            RawOrigin(answer, tls=False) as origin,
-            talking(*start_process(), max_memory=bound) as talk,
-        ):
-            talk.receive()
+        with RawOrigin(answer, tls=False) as origin, started(max_memory_mb=bound) as (worker, _):
+            worker.receive()
             for number in range(400):
-                talk.fetch(number, origin.url)
+                worker.fetch(number, origin.url)
             for _ in range(400):
-                assert isinstance(talk.receive()[0], wire.Done)
-            talk.pulses.clear()
-            while len(talk.pulses) < 3:
-                talk.wait()
-            memory.append(talk.pulses[-1].memory)
+                assert isinstance(worker.receive()[0], Completed)
+            worker.heartbeats.clear()
+            while len(worker.heartbeats) < 3:
+                worker.wait()
+            memory.append(worker.heartbeats[-1].memory_mb)
     assert memory[1] < memory[0]
 
 
@@ -162,9 +160,9 @@ def test_a_successor_is_up_before_a_worker_drains(start_crawl, way):
         crawled = crawl.finish()
         assert len(origin.requests) == 300
     assert len(crawled.responses) == 300
-    lines = re.findall(r"Recycling worker 0|Worker 0 \(pid \d+\) is up", crawled.log)
-    # One is up; from then on each recycling is followed by a successor, never the other way.
-    kinds = [line.startswith("Recycling") for line in lines]
+    lines = re.findall(r"Replacing worker 0|Worker 0 \(pid \d+\) is up", crawled.log)
+    # One is up; from then on each replacement is followed by a successor, never the other way.
+    kinds = [line.startswith("Replacing") for line in lines]
     assert kinds[0] is False
     assert kinds.count(True) == crawled.stat("worker/recycle_count") >= 2
     assert "retry/count" not in crawled.stats

@@ -11,10 +11,12 @@ from urllib.parse import quote
 
 import pytest
 
-from scrapy_curl_safe.worker.sandbox import landlock_version
+from scrapy_curl_safe._platform.landlock import landlock_version
 from testkit.crawling import ROOT
 from testkit.origins.proxies import Proxy
 from testkit.origins.tls import Reply, TlsOrigin
+
+pytestmark = pytest.mark.processes
 
 SECRET = "hunter2-planted"
 

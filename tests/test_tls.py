@@ -13,6 +13,8 @@ from testkit.origins.hello import parse_client_hello
 from testkit.origins.holding import SlowOnce
 from testkit.origins.tls import TlsOrigin
 
+pytestmark = pytest.mark.processes
+
 
 def fingerprint_of(origin):
     pem = ssl.get_server_certificate(("127.0.0.1", origin.port))

@@ -1,4 +1,4 @@
-"""Which cores workers run on."""
+"""On which CPUs workers run."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import sys
 
 import pytest
 
-from scrapy_curl_safe.pool.cores import Cores, choose
+from scrapy_curl_safe._platform.affinity import WorkerAffinity, choose_cpus
 from testkit.origins.tls import TlsOrigin
 from testkit.waiting import burn, wait_until
 
 ALL = os.sched_getaffinity(0)
-needs_cores = pytest.mark.skipif(len(ALL) < 2, reason="there is one core")
+needs_cpus = pytest.mark.skipif(len(ALL) < 2, reason="there is one CPU")
 
 
 @pytest.mark.parametrize(
-    ("allowed", "core", "load", "chosen"),
+    ("allowed", "crawler_cpu", "load", "chosen"),
     [
         ({0, 1}, 0, 1.0, {1}),
         ({0, 1}, 1, 0.7, {0}),
@@ -29,8 +29,8 @@ needs_cores = pytest.mark.skipif(len(ALL) < 2, reason="there is one core")
         ({0, 1}, 5, 1.0, {0, 1}),
     ],
 )
-def test_choose(allowed, core, load, chosen):
-    assert choose(frozenset(allowed), core, load) == chosen
+def test_choose_cpus(allowed, crawler_cpu, load, chosen):
+    assert choose_cpus(frozenset(allowed), crawler_cpu, load) == chosen
 
 
 @pytest.fixture
@@ -42,18 +42,19 @@ def pid():
         process.kill()
 
 
-@needs_cores
-def test_a_process_is_kept_off_the_core_of_a_busy_thread_and_may_come_back(pid):
-    cores = Cores()
-    cores.place(pid)
+@needs_cpus
+def test_a_process_is_kept_off_the_cpu_of_a_busy_thread_and_may_come_back(pid):
+    affinity = WorkerAffinity()
+    affinity.apply(pid)
     assert len(os.sched_getaffinity(pid)) == len(ALL) - 1
 
-    def has_time():  # between two looks at it
-        cores.review([pid])
+    def has_time():  # between two reviews
+        affinity.review([pid])
         return os.sched_getaffinity(pid) == ALL
 
     def is_busy():
-        burn(0.05)
+        affinity.review([pid])
+        burn(0.002)  # within one time slice of a machine that has more to do
         return not has_time()
 
     for _ in range(2):
@@ -66,30 +67,32 @@ def test_a_process_that_has_ended_is_no_error():
     ended.wait()
     with pytest.raises(ProcessLookupError):
         os.sched_getaffinity(ended.pid)
-    Cores().place(ended.pid)
+    WorkerAffinity().apply(ended.pid)
 
 
-@needs_cores
-def test_workers_leave_their_core_to_a_busy_crawler(start_crawl):
+@pytest.mark.processes
+@needs_cpus
+def test_workers_leave_its_cpu_to_a_busy_crawler(start_crawl):
     with TlsOrigin() as origin:
         crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(100)), RUNNER_BURNS=0.05)
-        crawl.wait_for(lambda: any(len(affinity(pid)) == len(ALL) - 1 for pid in crawl.workers()))
+        crawl.wait_for(lambda: any(len(cpus_of(pid)) == len(ALL) - 1 for pid in crawl.workers()))
         crawled = crawl.finish()
     assert len(crawled.responses) == 100
 
 
-@needs_cores
+@pytest.mark.processes
+@needs_cpus
 def test_workers_go_anywhere_where_the_crawler_has_time(start_crawl):
     with TlsOrigin(delay=0.5) as origin:
         crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(200)))
         crawl.wait_for(
             lambda: (
-                len(crawl.workers()) == 2 and all(affinity(pid) == ALL for pid in crawl.workers())
+                len(crawl.workers()) == 2 and all(cpus_of(pid) == ALL for pid in crawl.workers())
             )
         )
 
 
-def affinity(pid):
+def cpus_of(pid):
     try:
         return os.sched_getaffinity(pid)
     except ProcessLookupError:

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from scrapy_curl_safe.worker.sandbox import landlock_version
+from scrapy_curl_safe._platform.landlock import landlock_version
 from testkit.crawling import ROOT
 from testkit.origins.certs import certs
 
 # In a process of its own: nobody leaves a sandbox again.
 INSIDE = """
 import os, sys, socket, curl_cffi, msgspec
-from scrapy_curl_safe.worker import sandbox
-if not sandbox.enter():
+from scrapy_curl_safe._platform.landlock import enter_sandbox
+if not enter_sandbox():
     sys.exit(77)
 def tried(action):
     try:

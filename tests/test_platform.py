@@ -1,0 +1,153 @@
+"""What a system lacks or refuses is done without."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import select
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import pytest
+
+from scrapy_curl_safe._platform import affinity, c_library, landlock, limits, memory, poller
+from scrapy_curl_safe._platform import process as process_module
+
+SIZE_BYTES = 1 << 20
+
+
+def refuse(error: type[Exception]) -> Callable[..., NoReturn]:
+    def call(*_: object, **__: object) -> NoReturn:
+        raise error(errno.EPERM, "refused") if error is OSError else error("refused")
+
+    return call
+
+
+@pytest.fixture(params=["lacks", "refuses"])
+def without(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Any, str], None]:
+    """Take a function away from a module, or have it fail as the system's refusal would."""
+
+    def take_away(module: Any, name: str) -> None:
+        if request.param == "lacks":
+            monkeypatch.delattr(module, name)
+        else:
+            monkeypatch.setattr(module, name, refuse(OSError))
+
+    return take_away
+
+
+def test_without_affinity_all_cpus_count(without: Callable[[Any, str], None]) -> None:
+    without(os, "sched_getaffinity")
+    assert affinity.usable_cpus() == os.cpu_count()
+    chosen = affinity.WorkerAffinity()
+    chosen.apply(os.getpid())
+    chosen.review([os.getpid()])
+
+
+def test_usable_cpus_are_those_of_the_process() -> None:
+    allowed = os.sched_getaffinity(0)
+    code = "from scrapy_curl_safe._platform.affinity import usable_cpus; print(usable_cpus())"
+    alone = f"import os; os.sched_setaffinity(0, {{{min(allowed)}}}); {code}"
+    counts = [
+        int(subprocess.run([sys.executable, "-c", c], capture_output=True, check=True).stdout)
+        for c in (code, alone)
+    ]
+    assert counts == [len(allowed), 1]
+
+
+def test_without_memfd_nothing_is_shared(without: Callable[[Any, str], None]) -> None:
+    without(os, "memfd_create")
+    assert memory.create_shared_memory(SIZE_BYTES) is None
+
+
+def test_memory_that_cannot_be_sealed_is_not_shared(
+    without: Callable[[Any, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created: list[int] = []
+    real = os.memfd_create
+    monkeypatch.setattr(os, "memfd_create", lambda *a: created.append(real(*a)) or created[-1])
+    without(memory.fcntl, "fcntl")
+    assert memory.create_shared_memory(SIZE_BYTES) is None
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(created[0])
+
+
+def test_without_epoll_poll_is_used(without: Callable[[Any, str], None]) -> None:
+    assert isinstance(poller.create_poller()[0], select.epoll)
+    without(select, "epoll")
+    found, units = poller.create_poller()
+    assert type(found) is type(select.poll())
+    assert units == 1000  # milliseconds
+
+
+def test_without_the_batch_class_a_process_goes_on(without: Callable[[Any, str], None]) -> None:
+    without(os, "sched_setscheduler")
+    process_module.use_batch_scheduling()
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError])
+def test_limits_that_are_refused_stay(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "setrlimit", refuse(error))
+    limits.forbid_core_dumps()
+    assert limits.raise_descriptor_limit() == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def test_without_the_resource_module_there_are_no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "resource", None)
+    limits.forbid_core_dumps()
+    assert limits.raise_descriptor_limit() == sys.maxsize
+
+
+def run_limited(code: str, *prefix: str, **limit: int) -> str:
+    """Run code in a process with these hard limits, and return what it prints."""
+    set_limits = "".join(
+        f"resource.setrlimit(resource.RLIMIT_{name.upper()}, ({value}, {value}));"
+        for name, value in limit.items()
+    )
+    setup = f"import resource; {set_limits}\nfrom scrapy_curl_safe._platform import limits\n"
+    run = subprocess.run(
+        [*prefix, sys.executable, "-c", setup + code], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
+
+
+def test_the_descriptor_limit_is_raised_as_far_as_it_goes() -> None:
+    code = "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 128)); "
+    code += "print(limits.raise_descriptor_limit(), resource.getrlimit(resource.RLIMIT_NOFILE))"
+    assert run_limited(code) == "128 (128, 128)"
+
+
+def test_a_hard_core_limit_of_zero_is_no_error() -> None:
+    """As an administrator sets it, for a process that may not raise it (in a user namespace)."""
+    code = "limits.forbid_core_dumps(); print(resource.getrlimit(resource.RLIMIT_CORE))"
+    unshare = ["unshare", "--user", "--map-root-user"]
+    if subprocess.run([*unshare, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this system has no user namespaces")
+    assert run_limited(code, *unshare, core=0) == "(0, 0)"
+    assert run_limited(code, *unshare) == "(1, 1)"
+
+
+def test_without_proc_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.open", refuse(OSError))
+    monkeypatch.setattr(os, "listdir", refuse(OSError))
+    assert memory.resident_megabytes() == 0
+    assert limits.open_descriptors() == 0
+
+
+def test_a_function_that_the_c_library_lacks_fails() -> None:
+    assert c_library.call("no_such_function", 1, b"x", None) == -1
+    assert c_library.call("abs", 7) == 7
+
+
+def test_another_system_has_no_landlock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert landlock.landlock_version() < 1
+    assert not landlock.enter_sandbox()
