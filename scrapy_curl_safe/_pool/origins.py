@@ -183,10 +183,10 @@ class OriginRegistry:
         origin = self.get(route)
         origin.retries_in_a_row = 0
         origin.retry_budget.refund()
-        if route.origin not in self._proven:
-            self._proven[route.origin] = None
-            if len(self._proven) > _MOST_PROVEN:
-                self._proven.popitem(last=False)
+        self._proven[route.origin] = None
+        self._proven.move_to_end(route.origin)
+        if len(self._proven) > _MOST_PROVEN:
+            self._proven.popitem(last=False)
 
     def is_proven(self, route: Route) -> bool:
         """Tell whether the origin ever answered, by whatever proxy."""
