@@ -1,0 +1,325 @@
+"""The stats: each is declared once, and what is declared is counted, documented and exported."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.core import Metric
+from scrapy.statscollectors import StatsCollector
+from scrapy.utils.test import get_crawler
+
+import scrapy_curl_safe
+from scrapy_curl_safe._crawl.histogram import LogHistogram
+from scrapy_curl_safe._crawl.metrics import read_metrics
+from scrapy_curl_safe._crawl.stats import PREFIX, STATS, CrawlStats
+from scrapy_curl_safe._ipc.failures import HANDSHAKE_KINDS, FailureKind
+from scrapy_curl_safe._ipc.messages import TransferStats
+from scrapy_curl_safe._pool.events import PoolEvents
+
+PACKAGE = Path(scrapy_curl_safe.__file__).parent
+
+DONE = TransferStats(
+    connects=1, connected_at=0.1, handshake_at=0.3, bytes_sent=5, bytes_received=9, resumed=True
+)
+REUSED = TransferStats()
+
+
+def handshakes_of_each_kind(stats: CrawlStats) -> None:
+    for failed in (None, *HANDSHAKE_KINDS):
+        stats.handshakes(DONE, failed)
+
+
+#: Everything that `CrawlStats` can be told, by the name of its method.
+COUNTED: dict[str, Callable[[CrawlStats], None]] = {
+    "request": lambda stats: stats.request(),
+    "response": lambda stats: stats.response(REUSED),
+    "transferred": lambda stats: stats.transferred(DONE),
+    "request_quarantined": lambda stats: stats.request_quarantined(),
+    "handshakes": handshakes_of_each_kind,
+    "in_flight": lambda stats: stats.in_flight(1),
+    "limit_decreased": lambda stats: stats.limit_decreased(),
+    "breaker_opened": lambda stats: stats.breaker_opened(),
+    "worker_started": lambda stats: stats.worker_started(),
+    "worker_crashed": lambda stats: stats.worker_crashed(),
+    "worker_hung": lambda stats: stats.worker_hung(),
+    "worker_replaced": lambda stats: stats.worker_replaced(),
+    "requests_lost": lambda stats: stats.requests_lost(1),
+    "loop_lag": lambda stats: stats.loop_lag(1.0),
+    "flush": lambda stats: stats.flush(),
+    "set_rates": lambda stats: stats.set_rates(),
+}
+
+
+class Turn:
+    """One turn of a loop."""
+
+    def __init__(self) -> None:
+        self.soon: list[Callable[[], None]] = []
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.soon.append(callback)
+
+    def end(self) -> None:
+        soon, self.soon = self.soon, []
+        for callback in soon:
+            callback()
+
+
+@pytest.fixture
+def collector() -> StatsCollector:
+    return StatsCollector(get_crawler())
+
+
+def counting(collector: StatsCollector) -> tuple[CrawlStats, Turn]:
+    turn = Turn()
+    return CrawlStats(collector, turn.call_soon), turn
+
+
+def declared(name: str) -> Iterator[str]:
+    """Yield the keys that a declaration stands for."""
+    if "{kind}" not in name:
+        yield name
+    else:
+        for kind in HANDSHAKE_KINDS:
+            yield name.format(kind=kind.value)
+
+
+# Declarations
+
+
+def test_each_is_declared_once_and_says_what_it_means() -> None:
+    keys = [stat.key for stat in STATS]
+    assert len(set(keys)) == len(keys)
+    assert all(stat.meaning for stat in STATS)
+    assert {stat.type for stat in STATS} == {"counter", "max", "rate"}
+
+
+def test_what_is_counted_is_what_is_declared(collector: StatsCollector) -> None:
+    methods = {name for name in vars(CrawlStats) if not name.startswith("_")}
+    assert methods == COUNTED.keys()
+    stats, turn = counting(collector)
+    for count in COUNTED.values():
+        count(stats)
+    turn.end()
+    counted = {key.removeprefix(PREFIX) for key in collector.get_stats()}
+    by_the_middleware = {f"handshake/{name}_count" for name in ("retry", "recovered", "gave_up")}
+    assert counted | by_the_middleware == {key for stat in STATS for key in declared(stat.key)}
+
+
+def test_the_pool_counts_all_its_events() -> None:
+    events = {name for name in vars(PoolEvents) if not name.startswith("_")}
+    assert events <= COUNTED.keys()
+
+
+def texts(node: ast.AST) -> Iterator[str]:
+    """Yield the string literals of a module, with {} for each value in an f-string."""
+    if isinstance(node, ast.JoinedStr):
+        yield "".join(
+            str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values
+        )
+        return
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    for child in ast.iter_child_nodes(node):
+        yield from texts(child)
+
+
+def test_every_key_that_the_code_names_is_declared() -> None:
+    """Those that it only reads, too."""
+    known = {stat.key.replace("{kind}", "{}") for stat in STATS}
+    # A prefix, and the rates that `set_rates` sets by their last part.
+    known |= {"handshake/failure_count/", "handshake/{}", "{}"}
+    found = {
+        key
+        for path in PACKAGE.rglob("*.py")
+        for text in texts(ast.parse(path.read_text()))
+        for key in re.findall(r"\Acurl_safe/([\w/{}]+)\Z", text)
+    }
+    assert {"handshake/recovered_count", "handshake/retry_count"} <= found
+    assert found <= known
+
+
+def test_every_key_of_the_health_line_is_declared() -> None:
+    monitor = (PACKAGE / "monitor.py").read_text()
+    keys = set(re.findall(r"""_count\(['"]([\w/]+)""", monitor))
+    assert len(keys) > 5
+    assert keys <= {stat.key for stat in STATS}
+
+
+def middleware_counts() -> set[str]:
+    tree = ast.parse((PACKAGE / "middleware.py").read_text())
+    return {
+        str(node.args[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("inc_value", "set_value", "max_value")
+        and isinstance(node.args[0], ast.Constant)
+    }
+
+
+def test_the_middleware_counts_the_rest() -> None:
+    assert middleware_counts() == {
+        f"{PREFIX}handshake/{name}_count" for name in ("retry", "recovered", "gave_up")
+    }
+
+
+# Metrics
+
+
+def exported(metrics: list[Metric]) -> dict[tuple[str, ...], float]:
+    """Return the samples by name and label values."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for metric in metrics
+        for sample in metric.samples
+    }
+
+
+def test_each_metric_that_a_stat_names_shows_it() -> None:
+    crawler = get_crawler()
+    assert crawler.stats is not None
+    named = [stat for stat in STATS if stat.metric]
+    assert len(named) > 10
+    for number, stat in enumerate(named):
+        crawler.stats.set_value(PREFIX + stat.key, 1000 + number)
+    samples = exported(read_metrics(crawler))
+    for number, stat in enumerate(named):
+        sample = (f"{stat.metric}_total", *filter(None, [stat.label]))
+        assert samples[sample] == 1000 + number
+        assert stat.type == "counter"
+
+
+def test_no_metric_is_without_a_stat() -> None:
+    metrics = read_metrics(get_crawler())
+    assert [metric.name for metric in metrics if not metric.samples] == []
+    of_stats = {stat.metric for stat in STATS} - {""}
+    others = {
+        "curl_safe_retries",  # of Scrapy's stats
+        "curl_safe_handshakes",
+        "curl_safe_responses",
+        "curl_safe_longest_loop_lag_seconds",
+    }
+    assert {metric.name for metric in metrics} == of_stats | others
+
+
+# Counts
+
+
+def test_the_counts_of_one_turn_are_passed_on_together(collector: StatsCollector) -> None:
+    stats, turn = counting(collector)
+    for _ in range(3):
+        stats.request()
+    stats.worker_started()
+    assert len(turn.soon) == 1
+    assert collector.get_value("curl_safe/request_count") is None
+    turn.end()
+    assert collector.get_value("curl_safe/request_count") == 3
+    assert collector.get_value("curl_safe/worker/start_count") == 1
+    stats.request()
+    turn.end()
+    assert collector.get_value("curl_safe/request_count") == 4
+
+
+def test_the_most_requests_in_flight(collector: StatsCollector) -> None:
+    stats, _ = counting(collector)
+    for count in (1, 3, 2):
+        stats.in_flight(count)
+    assert collector.get_value("curl_safe/in_flight_max") == 3
+
+
+def test_the_longest_lag_is_never_below_zero(collector: StatsCollector) -> None:
+    stats, _ = counting(collector)
+    stats.loop_lag(-0.001)
+    assert collector.get_value("curl_safe/loop_lag_max") == 0
+    for lag in (0.25, 0.1):
+        stats.loop_lag(lag)
+    assert collector.get_value("curl_safe/loop_lag_max") == 0.25
+
+
+def test_a_response_on_a_new_connection_is_not_on_a_reused_one(collector: StatsCollector) -> None:
+    stats, turn = counting(collector)
+    stats.response(DONE)
+    stats.response(REUSED)
+    turn.end()
+    assert collector.get_value("curl_safe/response_count") == 2
+    assert collector.get_value("curl_safe/connection/reused_count") == 1
+
+
+transfers = st.builds(
+    TransferStats, connects=st.integers(0, 6), handshake_at=st.none() | st.floats(0.1, 5)
+)
+
+
+@given(st.lists(st.tuples(transfers, st.none() | st.sampled_from(HANDSHAKE_KINDS))))
+def test_handshakes_add_up(outcomes: list[tuple[TransferStats, FailureKind | None]]) -> None:
+    collector = StatsCollector(CRAWLER)
+    stats, turn = counting(collector)
+    for transfer, failed in outcomes:
+        stats.handshakes(transfer, failed)
+    turn.end()
+
+    def value(key: str) -> int:
+        count: int = collector.get_value(f"curl_safe/handshake/{key}", 0)
+        return count
+
+    failed_count = value("failure_count")
+    assert value("count") == value("success_count") + failed_count
+    kinds = sum(value(f"failure_count/{kind.value}") for kind in HANDSHAKE_KINDS)
+    assert kinds == failed_count == sum(failed is not None for _, failed in outcomes)
+
+
+CRAWLER: Any = get_crawler()
+
+
+def test_rates_are_of_what_was_counted(collector: StatsCollector) -> None:
+    stats, turn = counting(collector)
+    stats.set_rates()
+    assert collector.get_stats() == {}
+    for failed in (None, None, None, FailureKind.ALERT):
+        stats.handshakes(DONE, failed)
+    stats.set_rates()  # which passes on what was counted
+    assert collector.get_value("curl_safe/handshake/failure_rate") == 0.25
+    assert collector.get_value("curl_safe/handshake/time_max") == pytest.approx(0.2)
+    turn.end()
+    assert collector.get_value("curl_safe/handshake/count") == 4
+
+
+# The histogram
+
+
+@given(st.lists(st.floats(1e-5, 1e3), min_size=1, max_size=300), st.sampled_from([0.5, 0.95, 1.0]))
+def test_percentiles_are_at_most_5_percent_too_high(durations: list[float], share: float) -> None:
+    histogram = LogHistogram()
+    for duration in durations:
+        histogram.add(duration)
+    at = max(0, -(-len(durations) * share // 1) - 1)
+    exact = sorted(durations)[int(at)]
+    assert exact * 0.999 <= histogram.percentile(share) <= exact * 1.051
+    assert histogram.max == max(durations)
+
+
+def test_percentiles_of_nothing() -> None:
+    assert LogHistogram().percentile(0.5) == 0.0
+
+
+@given(st.lists(st.floats(1e-5, 1e3), max_size=300))
+def test_the_exported_counts_are_at_most_5_percent_off(durations: list[float]) -> None:
+    histogram = LogHistogram()
+    for duration in durations:
+        histogram.add(duration)
+    *bounds, (last, count) = histogram.cumulative()
+    assert (last, count) == (math.inf, len(durations))
+    assert (bounds[0][0], bounds[-1][0]) == (0.001, 100)
+    for bound, count in bounds:
+        surely, perhaps = (sum(d <= bound * by for d in durations) for by in (0.95, 1.05))
+        assert surely <= count <= perhaps
+    assert histogram.total == pytest.approx(sum(durations))
