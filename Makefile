@@ -120,7 +120,7 @@ chaos: $(INSTALLED)
 	$(VENV)/bin/python -m tests.chaos $(CHAOS_ARGS)
 
 fuzz: $(INSTALLED)
-	$(VENV)/bin/python -m tests.fuzz_wire $(FUZZ_ARGS)
+	$(VENV)/bin/python -m tests.fuzz_framing $(FUZZ_ARGS)
 
 soak: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -m slow $(PYTEST_ARGS)

@@ -1,8 +1,8 @@
-"""Feed the wire's decoder with broken frames: `python -m tests.fuzz_wire --inputs 10000000`.
+"""Feed the frame decoder with broken frames: `python -m tests.fuzz_framing --inputs 10000000`.
 
-Each input is a valid frame, or one of `tests/corpus/wire.txt`, changed at random, and arrives in
-random pieces. Frames or WireError may come of it, and nothing else. An input that brings about
-a refusal of a new kind is kept for the corpus (`--keep`).
+Each input is a valid frame, or one of `tests/corpus/framing.txt`, changed at random, and arrives in
+random pieces. Frames or a ProtocolError may come of it, and nothing else. With `--keep` the
+shortest input of each new kind of refusal goes to the corpus.
 """
 
 from __future__ import annotations
@@ -14,42 +14,97 @@ import struct
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from scrapy_curl_safe import wire
+from scrapy_curl_safe._ipc.failures import FailureKind
+from scrapy_curl_safe._ipc.framing import (
+    MAX_HEADER_BYTES,
+    FrameDecoder,
+    encode_frame,
+    from_worker_decoder,
+    to_worker_decoder,
+)
+from scrapy_curl_safe._ipc.messages import (
+    Cancel,
+    Cancelled,
+    Chunk,
+    Completed,
+    Failed,
+    Fetch,
+    FromWorker,
+    Heartbeat,
+    Hello,
+    InvalidRequest,
+    Profile,
+    ProtocolError,
+    Ready,
+    ResponseHead,
+    SharedSlice,
+    SizeWarning,
+    SliceReleased,
+    TooLarge,
+    ToWorker,
+    TransferStats,
+    encode_profile,
+)
 
-CORPUS = Path(__file__).parent / "corpus" / "wire.txt"
+CORPUS = Path(__file__).parent / "corpus" / "framing.txt"
 PREFIX = struct.Struct(">II")
-DECODERS = {"to": wire.to_worker_decoder, "from": wire.from_worker_decoder}
 
-PROFILE = wire.encode_profile(wire.Profile(impersonate="chrome", proxy="http://127.0.0.1:1"))
-TRANSFER = wire.Transfer(1, 0.1, 0.2, 0.3, 0.4, 500, 6000, True)
-HEAD = wire.Head(7, 200, "HTTP/2", [(b"a", b"b"), (b"c", b"")], "::1", b"der", "TLSv1.3", TRANSFER)
-MESSAGES: dict[str, list[wire.ToWorker | wire.FromWorker]] = {
+PROFILE = encode_profile(Profile(impersonate="chrome", proxy="http://127.0.0.1:1"))
+STATS = TransferStats(
+    connects=1,
+    connected_at=0.1,
+    handshake_at=0.2,
+    first_byte_at=0.3,
+    ended_at=0.4,
+    bytes_sent=500,
+    bytes_received=6000,
+    resumed=True,
+)
+HEAD = ResponseHead(
+    id=7,
+    status=200,
+    protocol="HTTP/2",
+    headers=[(b"a", b"b"), (b"c", b"")],
+    ip="::1",
+    certificate=b"der",
+    tls="TLSv1.3",
+    stats=STATS,
+)
+MESSAGES: dict[str, list[ToWorker | FromWorker]] = {
     "to": [
-        wire.Hello(1.0, 64, 64, 0, [("default", PROFILE)]),
-        wire.Fetch(
-            7, "POST", "https://a/", [(b"a", b"b"), (b"c", None)], PROFILE,
-            180.0, 2**30, 2**25, False, True, False, False,
+        Hello(profiles=[("default", PROFILE)], max_sessions=64),
+        Fetch(
+            id=7,
+            method="POST",
+            url="https://a/",
+            headers=[(b"a", b"b"), (b"c", None)],
+            profile=PROFILE,
+            timeout_seconds=180.0,
+            maxsize_bytes=2**30,
+            warnsize_bytes=2**25,
+            stream=True,
         ),
-        wire.Cancel(7),
-        wire.Taken(),
+        Cancel(7),
+        SliceReleased(),
     ],
     "from": [
-        wire.Ready(4711, "libcurl", 1024, None),
-        wire.Pulse(50, 10, 3, False),
+        Ready(curl="libcurl", max_descriptors=1024),
+        Heartbeat(memory_mb=50, descriptors=10),
         HEAD,
-        wire.Chunk(7),
-        wire.Done(7, TRANSFER, HEAD, False),
-        wire.Done(7, TRANSFER, HEAD, False, wire.Place(0, 10)),
-        wire.Failed(7, TRANSFER, 35, "SSL_ERROR_SYSCALL", True),
-        wire.Refused(7, "a header"),
-        wire.Warned(7, 10, True),
-        wire.TooLarge(7, TRANSFER, 10, False),
-        wire.Cancelled(7),
+        Chunk(7),
+        Completed(id=7, stats=STATS, head=HEAD),
+        Completed(id=7, stats=STATS, head=HEAD, shared=SharedSlice(0, 10)),
+        Failed(id=7, stats=STATS, kind=FailureKind.SYSCALL, code=35, detail="SSL_ERROR_SYSCALL"),
+        InvalidRequest(id=7, detail="a header"),
+        SizeWarning(id=7, size=10, expected=True),
+        TooLarge(id=7, stats=STATS, size=10, expected=False),
+        Cancelled(7),
     ],
-}  # fmt: skip
+}
 # What MessagePack has: each kind of value, at the edges of its sizes.
 TOKENS = [
     b"\xc0", b"\xc1", b"\xc2", b"\xc3", b"\x00", b"\x7f", b"\xff", b"\xe0", b"\x80", b"\x8f",
@@ -62,12 +117,19 @@ TOKENS = [
 ]  # fmt: skip
 
 
+def decoder(direction: str) -> Callable[[bytes], list[tuple[ToWorker | FromWorker, bytes]]]:
+    """Return the `feed` of a new decoder of one direction."""
+    made: FrameDecoder[ToWorker] | FrameDecoder[FromWorker]
+    made = to_worker_decoder() if direction == "to" else from_worker_decoder()
+    return made.feed  # type: ignore[return-value]
+
+
 def frame(header: bytes, body: bytes) -> bytes:
     return PREFIX.pack(len(header), len(body)) + header + body
 
 
 def seeds(direction: str) -> list[bytes]:
-    frames = [wire.encode(message, 5) + b"body!" for message in MESSAGES[direction]]
+    frames = [encode_frame(message, 5) + b"body!" for message in MESSAGES[direction]]
     return frames + [raw for kept, raw in corpus() if kept == direction]
 
 
@@ -103,19 +165,19 @@ def make(dice: random.Random, bases: list[bytes]) -> bytes:
     if dice.random() < 0.3:
         return mutate(dice, base, other)
     # The lengths are right, so that what is broken is the message itself.
-    return frame(mutate(dice, base[8:-5], other[8:-5])[: wire.MAX_HEADER], b"body!") + other
+    return frame(mutate(dice, base[8:-5], other[8:-5])[:MAX_HEADER_BYTES], b"body!") + other
 
 
 def feed(direction: str, data: bytes, cuts: list[int]) -> str:
-    """What came of it: how many frames of which kind, or why it was refused."""
-    decoder = DECODERS[direction]()
+    """Say what came of an input: which kinds of messages, or why it was refused."""
+    feed_decoder = decoder(direction)
     kinds = set()
     start = 0
     try:
         for cut in [*cuts, len(data)]:
-            kinds |= {type(message).__name__ for message, _ in decoder.feed(data[start:cut])}
+            kinds |= {type(message).__name__ for message, _ in feed_decoder(data[start:cut])}
             start = cut
-    except wire.WireError as error:
+    except ProtocolError as error:
         return re.sub(r"[`'].*?[`']|\d+", "N", str(error))
     return " ".join(sorted(kinds)) or "unfinished"
 
@@ -124,7 +186,7 @@ def run(seed: int, inputs: int) -> tuple[Counter[str], dict[str, tuple[str, byte
     dice = random.Random(seed)
     counts: Counter[str] = Counter()
     examples: dict[str, tuple[str, bytes]] = {}
-    bases = {direction: seeds(direction) for direction in DECODERS}
+    bases = {direction: seeds(direction) for direction in MESSAGES}
     for _ in range(inputs):
         direction = "from" if dice.random() < 0.7 else "to"
         data = make(dice, bases[direction])
