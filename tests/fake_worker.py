@@ -426,6 +426,7 @@ class FakePool:
     Args:
         workers: how many.
         starts: whether the workers are started at once, and all are up before the test goes on.
+        comes_up: whether workers answer the Hello, from the first, which is prewarmed, on.
         most: requests at once, and so the first limit of each origin.
         adaptive: whether origins are limited.
         active_size_bytes: how much may be handed over at once.
@@ -437,13 +438,14 @@ class FakePool:
         workers: int = 1,
         *,
         starts: bool = True,
+        comes_up: bool = True,
         most: int = 64,
         floor: int = 1,
         adaptive: bool = True,
         active_size_bytes: int = 10_000_000,
         **limits: Any,
     ) -> None:
-        self.fleet = Fleet()
+        self.fleet = Fleet(comes_up=comes_up)
         self.events = RecordingEvents()
         self.exhausted: list[str] = []
         self.origins = OriginRegistry(most, floor)
