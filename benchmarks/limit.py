@@ -132,12 +132,11 @@ def _beside_limited(beside: bool) -> _Figures:
 def _crawl(urls: list[str], pages: int, **settings: Any) -> None:
     with tempfile.TemporaryDirectory() as marker:
         crawl = Crawl(
-            list(urls),
+            urls,
             {"ADDONS": {"scrapy_curl_safe.Addon": 500}, "CONCURRENT_ITEMS": 1, **settings},
             # With asyncio Scrapy 2.19 downloads more than CONCURRENT_REQUESTS_PER_DOMAIN at once.
-            "epoll",
-            Path(marker),
-            {},
+            way="epoll",
+            marker=Path(marker),
         )
         crawled = crawl.finish(300)
     if len(crawled.responses) != pages:

@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.contenders import Contender
 from testkit.crawling import Crawl, Crawled
 from testkit.origins.certs import certs
+from testkit.scenario import Scenario, Way
 
 # Seconds until a crawl of a handful of requests to this machine counts as hung.
 _HUNG = 45
@@ -34,8 +35,9 @@ class Run:
     def crawl(
         self,
         *requests: str | dict[str, Any],
-        way: str = "asyncio",
+        way: Way = "asyncio",
         env: dict[str, str] | None = None,
+        scenario: Scenario | None = None,
         **settings: Any,
     ) -> Crawled:
         """Crawl these to the end.
@@ -62,10 +64,11 @@ class Run:
         crawl = Crawl(
             [self._with_meta(request) for request in requests],
             {**theirs, **settings},
-            way,
-            self.directory,
-            environment,
+            marker=self.directory,
+            way=way,
+            env=environment,
             module="conformance.crawl",
+            scenario=scenario,
         )
         self._crawls.append(crawl)
         return crawl.finish(_HUNG)

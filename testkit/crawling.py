@@ -1,4 +1,4 @@
-"""Crawls in subprocesses, as tests and the conformance probes run them."""
+"""Crawls in subprocesses, as tests, conformance probes and benchmarks run them."""
 
 from __future__ import annotations
 
@@ -7,51 +7,95 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from testkit.origins.certs import certs
+from testkit.processes import owner_of_port, worker_pids
+from testkit.scenario import Plan, Scenario, Way
+from testkit.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent
+_LONGEST_CRAWL_SECONDS = 280.0
+
+#: A URL, or the arguments of a `scrapy.Request` with its body as text.
+Wanted = str | Mapping[str, Any]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Crawled:
-    """What a crawl left behind."""
+    """What a crawl left behind.
+
+    Attributes:
+        responses: of each its request's `number`, `url`, `status`, `headers`, `body`, `class`,
+            `priority`, `flags`, `protocol`, `ip`, `certificate` (DER in hexadecimal digits) and
+            `meta`; bytes are latin-1 text.
+        errors: of each failure its request's `number`, `type`, `text` and `meta`, `stopped_flags`,
+            and the attributes that such errors of this package have.
+        failed_workers: of each failed handshake the number of its request, and the slot of the
+            worker, in order.
+        stats: of the crawler.
+        log: all that the crawl wrote to stderr.
+        exit_code: of the process.
+    """
 
     responses: list[dict[str, Any]]
     errors: list[dict[str, Any]]
-    #: (number of the request, slot of the worker that failed it), in order.
     failed_workers: list[tuple[int, int]]
     stats: dict[str, Any]
     log: str
     exit_code: int
 
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the requests that have a response, sorted."""
+        return sorted(response["number"] for response in self.responses)
+
     def stat(self, key: str) -> Any:
+        """Return a stat under `curl_safe/`; 0 if there is none."""
         return self.stats.get(f"curl_safe/{key}", 0)
 
 
 class Crawl:
-    """A crawl that runs in a subprocess."""
+    """A crawl that runs in a subprocess.
+
+    Args:
+        requests: what is requested, in order.
+        settings: of the crawl.
+        marker: an empty directory, which becomes TMPDIR: workers inherit it, so it marks whose they
+            are.
+        way: in which Scrapy runs.
+        env: variables of its environment.
+        limit: a resource of `prlimit`, and what the process may have of it.
+        module: what runs; `testkit.runner` or a module around it.
+        scenario: what else the spider does.
+
+    Attributes:
+        log: what the crawl has written to stderr so far.
+        ready_workers: (slot, pid) of each worker that came up, in order.
+        lingers: whether the crawl is over and its process stays (`Scenario.linger`).
+    """
 
     def __init__(
         self,
-        requests: list[str | dict[str, Any]],
-        settings: dict[str, Any],
-        way: str,
+        requests: Iterable[Wanted],
+        settings: Mapping[str, Any],
+        *,
         marker: Path,
-        env: dict[str, str],
+        way: Way = "asyncio",
+        env: Mapping[str, str] | None = None,
         limit: tuple[str, str] | None = None,
         module: str = "testkit.runner",
+        scenario: Scenario | None = None,
     ) -> None:
-        plan = {
-            "requests": [{"url": r} if isinstance(r, str) else r for r in requests],
-            "settings": settings,
-            "way": way,
-        }
+        plan = Plan(
+            requests=[{"url": r} if isinstance(r, str) else dict(r) for r in requests],
+            settings=dict(settings),
+            way=way,
+            scenario=scenario or Scenario(),
+        )
         command = [sys.executable, "-m", module]
         if limit is not None:
             command = ["prlimit", f"--{limit[0]}={limit[1]}", *command]
@@ -61,71 +105,111 @@ class Crawl:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=ROOT,
-            # Workers inherit TMPDIR, so it marks whose they are.
-            env={**os.environ, "TMPDIR": str(marker), "SSL_CERT_FILE": str(certs().ca_pem), **env},
+            env={
+                **os.environ,
+                "TMPDIR": str(marker),
+                "SSL_CERT_FILE": str(certs().ca_pem),
+                **(env or {}),
+            },
             text=True,
             encoding="utf-8",
         )
-        self._marker = marker
-        self._output = ""
         self.log = ""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(plan))
-        self.process.stdin.close()
+        self.ready_workers: list[tuple[int, int]] = []
+        self.lingers = False
+        self._marker = marker
+        self._stats: dict[str, Any] = {}
+        self._result: dict[str, Any] | None = None
         self._threads = [
-            threading.Thread(target=self._read_result, daemon=True),
+            threading.Thread(target=self._read_output, daemon=True),
             threading.Thread(target=self._read_log, daemon=True),
         ]
         for thread in self._threads:
             thread.start()
+        assert self.process.stdin is not None
+        self.process.stdin.write(plan.to_json())
+        self.process.stdin.close()
 
-    def _read_result(self) -> None:
+    def _read_output(self) -> None:
         assert self.process.stdout is not None
-        self._output = self.process.stdout.read()
+        for line in self.process.stdout:
+            ((key, value),) = json.loads(line).items()
+            if key == "stat":
+                self._stats[value[0]] = value[1]
+            elif key == "ready":
+                self.ready_workers.append((value[0], value[1]))
+            elif key == "lingering":
+                self.lingers = True
+            else:
+                self._result = value
 
     def _read_log(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.log += line
 
+    def stat(self, key: str) -> Any:
+        """Return what a stat under `curl_safe/` is now; only those of workers are known by then."""
+        return self._stats.get(f"curl_safe/{key}", 0)
+
     def wait_for(self, condition: Callable[[], object]) -> None:
-        """Wait until it is true; the test's own timeout bounds it."""
-        while not condition():
-            assert self.process.poll() is None, self.log
-            time.sleep(0.01)
-
-    def workers(self) -> list[int]:
-        return worker_pids(self._marker)
-
-    def finish(self, timeout: float | None = None) -> Crawled:
-        """Wait for its end.
+        """Wait until a condition is true.
 
         Raises:
-            subprocess.TimeoutExpired: it does not end within so many seconds.
+            AssertionError: the crawl ends before; or it takes too long (`wait_until`).
         """
-        exit_code = self.process.wait(timeout)
+
+        def holds() -> bool:
+            ended = self.process.poll() is not None
+            is_true = bool(condition())
+            assert is_true or not ended, self.log
+            return is_true
+
+        wait_until(holds)
+
+    def workers(self) -> list[int]:
+        """Return the pids of the workers that live."""
+        return worker_pids(self._marker)
+
+    def worker_with_port(self, port: int) -> int | None:
+        """Return the pid of the worker with this local TCP port; None if it is gone."""
+        return owner_of_port(self.workers(), port)
+
+    def kill(self) -> None:
+        """Kill the crawl if it runs, and wait for its end; the workers see it and exit."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def finish(self, timeout_seconds: float = _LONGEST_CRAWL_SECONDS) -> Crawled:
+        """Wait for the crawl's end.
+
+        Raises:
+            subprocess.TimeoutExpired: the crawl takes longer.
+            AssertionError: there is no result, or a worker or a thread was left at the end.
+        """
+        exit_code = self.process.wait(timeout_seconds)
         for thread in self._threads:
             thread.join()
-        assert self._output, self.log
-        result = json.loads(self._output)
+        assert self._result is not None, self.log
+        result = dict(self._result)
         assert result.pop("children") == []
         assert result.pop("threads") == []
+        result["failed_workers"] = [(number, slot) for number, slot in result["failed_workers"]]
         return Crawled(**result, log=self.log, exit_code=exit_code)
 
 
-def worker_pids(marker: Path) -> list[int]:
-    """Live worker processes whose TMPDIR is this, by /proc."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            environment = (entry / "environ").read_bytes().split(b"\0")
-            command = (entry / "cmdline").read_bytes()
-            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        mine = b"TMPDIR=" + os.fsencode(marker) in environment
-        if mine and b"scrapy_curl_safe/_worker" in command and state != "Z":
-            found.append(int(entry.name))
-    return sorted(found)
+class HasUrl(Protocol):
+    @property
+    def url(self) -> str: ...
+
+
+def urls(origin: HasUrl, *numbers: int) -> list[str]:
+    """Return URLs of pages whose paths are numbers, which are those of `range(*numbers)`."""
+    return [f"{origin.url}/{number}" for number in range(*numbers)]
+
+
+def assert_all_pages(crawled: Crawled, count: int) -> None:
+    """Assert that each of so many requests has a response, once, and that none failed."""
+    assert crawled.errors == [], crawled.errors[:5]
+    assert crawled.numbers == list(range(count))

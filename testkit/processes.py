@@ -1,28 +1,49 @@
-"""Which process is behind what an origin sees."""
+"""The processes below a crawl, as the system sees them."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from testkit.crawling import Crawl
+import psutil
 
 
-def worker_of(crawl: Crawl, port: int) -> int | None:
-    """The worker of this crawl that has the TCP socket with this local port; None if it is
-    gone, or the port is another's."""
-    wanted = {f"socket:[{inode}]" for inode in _inodes_of(port)}
-    for pid in crawl.workers():
+def worker_pids(marker: Path) -> list[int]:
+    """Return the worker processes that live and have this path as TMPDIR."""
+    found = []
+    for process in psutil.process_iter():
         try:
-            links = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
-        except OSError:
+            with process.oneshot():
+                is_worker = any("scrapy_curl_safe/_worker" in part for part in process.cmdline())
+                if is_worker and process.environ().get("TMPDIR") == str(marker):
+                    found.append(process.pid)
+        except psutil.Error:  # it is gone, or a zombie
             continue
-        if wanted.intersection(links):
+    return sorted(found)
+
+
+def owner_of_port(pids: list[int], port: int) -> int | None:
+    """Return which of these processes has the TCP socket with this local port; None if none has."""
+    for pid in pids:
+        try:
+            connections = psutil.Process(pid).net_connections("tcp")
+        except psutil.Error:
+            continue
+        if any(connection.laddr and connection.laddr.port == port for connection in connections):
             return pid
     return None
 
 
-def _inodes_of(port: int) -> set[str]:
-    """Several may have the port, to different peers; one of a process that is gone is 0."""
-    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return {f[9] for f in lines if int(f[1].partition(":")[2], 16) == port and f[9] != "0"}
+def resident_mb(pid: int) -> float:
+    """Return how much memory of a process is resident, in MB; 0 if it is gone."""
+    try:
+        return psutil.Process(pid).memory_info().rss / 2**20
+    except psutil.Error:
+        return 0.0
+
+
+def descriptor_count(pid: int) -> int:
+    """Return how many descriptors a process has open; 0 if it is gone."""
+    try:
+        return psutil.Process(pid).num_fds()
+    except psutil.Error:
+        return 0

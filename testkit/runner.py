@@ -1,7 +1,14 @@
 """A real crawl in a process of its own: ``python -m testkit.runner`` with a plan on stdin.
 
-The plan and the result are JSON; bytes are written as latin-1 text in them. A spider
-requests what the plan lists, and the result says what came back, and the stats.
+The plan is the JSON of a `Plan`. What comes out on stdout are lines of JSON, each an object with
+one key:
+
+    {"stat": [key, value]}      one of the stats about workers has changed
+    {"ready": [slot, pid]}      a worker takes requests from now on
+    {"lingering": true}         the crawl is over, and the program stays (`Scenario.linger`)
+    {"result": {...}}           all that came back, as the fields of `testkit.crawling.Crawled`
+
+Bytes are latin-1 text in all of them.
 """
 
 from __future__ import annotations
@@ -9,23 +16,22 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import signal
-import ssl
 import sys
 import threading
-import time
-from itertools import cycle, islice
-from typing import Any
+from collections.abc import Callable
+from typing import IO, Any
 
-import curl_cffi.requests
-import scrapy
+import psutil
 from scrapy import signals
-from scrapy.crawler import AsyncCrawlerProcess, CrawlerProcess
-from scrapy.exceptions import CloseSpider, DownloadFailedError, StopDownload
+from scrapy.crawler import AsyncCrawlerProcess, Crawler, CrawlerProcess
+from scrapy.statscollectors import MemoryStatsCollector
+from twisted.internet.defer import Deferred
 
 from scrapy_curl_safe._crawl.context import context_of
-from testkit.waiting import burn, until
+from scrapy_curl_safe._pool.worker import Worker
+from testkit.scenario import Plan
+from testkit.spider import Outcomes, PlanSpider, plain_values
 
 REACTORS = {
     "asyncio": "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
@@ -34,274 +40,114 @@ REACTORS = {
 }
 
 
-class PlanSpider(scrapy.Spider):
-    name = "plan"
-    plan: dict[str, Any]
-    ended = 0
+class Output:
+    """Lines of JSON for whoever started the crawl."""
 
-    @classmethod
-    def from_crawler(cls, crawler, *args, **kwargs):
-        spider = super().from_crawler(crawler, *args, **kwargs)
-        spider.allowed_domains = crawler.settings.getlist("RUNNER_ALLOWED_DOMAINS")
-        crawler.signals.connect(spider.opened, signals.spider_opened)
-        crawler.signals.connect(spider.closed_, signals.spider_closed)
-        crawler.signals.connect(spider.left_downloader, signals.request_left_downloader)
-        if crawler.settings.get("RUNNER_STOPS_AT"):
-            crawler.signals.connect(spider.headers_received, signals.headers_received)
-            crawler.signals.connect(spider.bytes_received, signals.bytes_received)
-        return spider
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
 
-    def opened(self):
-        self.crawler.stats.set_value("memory_at_start", _peak_memory())
-        # The pool hears of the same signal after this, and starts its workers.
+    def write(self, key: str, value: object) -> None:
+        json.dump({key: value}, self._file)
+        self._file.write("\n")
+        self._file.flush()
 
-    def closed_(self):
-        self.crawler.stats.set_value("memory_at_end", _peak_memory())
 
-    def left_downloader(self, request):
-        if "curl_safe_avoid" in request.meta:
-            number = request.cb_kwargs["number"]
-            self.plan["failed_workers"].append([number, request.meta["curl_safe_avoid"]])
+def publishing_stats(output: Output) -> type[MemoryStatsCollector]:
+    """Return a stats collector that says when a stat about workers changes; others change too
+    often."""
 
-    def headers_received(self, headers, body_length, request, spider):
-        self.crawler.stats.inc_value("heard_headers")
-        self.stop_at("headers_received", request)
+    class PublishingStats(MemoryStatsCollector):
+        def inc_value(self, key: str, count: int = 1, *args: Any, **kwargs: Any) -> None:
+            super().inc_value(key, count, *args, **kwargs)
+            if key.startswith("curl_safe/worker/"):
+                output.write("stat", [key, self.get_value(key)])
 
-    def bytes_received(self, data, request, spider):
-        self.crawler.stats.inc_value("heard_bytes", len(data))
-        time.sleep(self.settings.getfloat("RUNNER_SLEEPS"))
-        if self.crawler.stats.get_value("heard_bytes") > 2_000_000:
-            self.stop_at("two_megabytes_received", request)
-        self.stop_at("bytes_received", request)
+    return PublishingStats
 
-    def stop_at(self, signal, request):
-        path = self.settings.get("RUNNER_STOPS_PATH", "")
-        if self.settings["RUNNER_STOPS_AT"] == signal and path in request.url:
-            raise StopDownload(fail=self.settings.getbool("RUNNER_FAILS"))
 
-    async def start(self):
-        first_is_back = self.settings.getbool("RUNNER_WAITS_FOR_FIRST")
-        listed = self.plan["requests"]
-        forgets = self.settings.getbool("RUNNER_FORGETS")
-        # The list as it is, or over and over until so many requests are made.
-        total = self.settings.getint("RUNNER_REPEATS_TO", len(listed))
-        for number, wanted in enumerate(islice(cycle(listed), total)):
-            # Else the scheduler would hold them all at once.
-            while forgets and number - self.ended > 1000:
-                await asyncio.sleep(0.01)
-            while first_is_back and number == 1 and not self.plan["responses"]:
-                await asyncio.sleep(0.01)
-            arguments = dict(wanted)
-            if "body" in arguments:
-                arguments["body"] = arguments["body"].encode("latin-1")
-            yield scrapy.Request(
-                **arguments,
-                callback=self.parse,
-                errback=self.failed,
-                cb_kwargs={"number": number},
-                dont_filter=not self.settings.getbool("RUNNER_FILTERS"),
-            )
+def publish_ready_workers(crawler: Crawler, output: Output) -> None:
+    """Say so whenever a worker tells the pool that it is ready."""
 
-    def parse(self, response, number):
-        burn(self.settings.getfloat("RUNNER_BURNS"))
-        if self.settings.getbool("RUNNER_FORGETS"):
-            self.forget(response.status)
-            return None
-        self.plan["responses"].append(
-            {
-                "number": number,
-                "url": response.url,
-                "status": response.status,
-                "headers": [
-                    [name.decode("latin-1"), value.decode("latin-1")]
-                    for name, values in response.headers.items()
-                    for value in values
-                ],
-                "body": response.body.decode("latin-1"),
-                "class": type(response).__name__,
-                "priority": response.request.priority,
-                "flags": response.flags,
-                "protocol": response.protocol,
-                "ip": str(response.ip_address),
-                "certificate": _der(response.certificate),
-                "meta": {k: v for k, v in response.meta.items() if _is_plain(v)},
-            }
-        )
-        if len(self.plan["responses"]) == self.settings.getint("RUNNER_RAISES_AT"):
-            raise {"close": CloseSpider("enough"), "error": RuntimeError("a bug")}[
-                self.settings["RUNNER_RAISES"]
-            ]
-        return {"number": number, "file_urls": self.settings.getlist("RUNNER_FILE_URLS")}
-
-    def forget(self, outcome):
-        self.ended += 1
-        self.crawler.stats.inc_value(f"outcome/{outcome}")
-
-    def failed(self, failure):
-        error = failure.value
-        if self.settings.getbool("RUNNER_FORGETS"):
-            self.forget(type(error).__name__)
+    def spider_opened() -> None:
+        context = context_of(crawler)
+        if context is None:
             return
-        fields = ("kind", "curl_code", "detail", "origin", "worker", "exit_status", "hung")
-        self.plan["errors"].append(
-            {
-                "number": failure.request.cb_kwargs["number"],
-                "type": type(error).__name__,
-                "text": str(error),
-                **{name: getattr(error, name) for name in fields if hasattr(error, name)},
-                "stopped_flags": getattr(getattr(error, "response", None), "flags", None),
-                "meta": {k: v for k, v in failure.request.meta.items() if _is_plain(v)},
-            }
-        )
+        hear = context.pool.on_worker_ready
 
+        def on_worker_ready(worker: Worker) -> None:
+            output.write("ready", [worker.slot, worker.process.pid])
+            hear(worker)
 
-class LeavesNoDescriptor:
-    """An extension: those are made before the download handlers."""
+        context.pool.on_worker_ready = on_worker_ready  # type: ignore[method-assign]
 
-    def __init__(self):
-        used = len(os.listdir("/proc/self/fd"))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (used, used))
-
-
-class SeesBodiesInHand:
-    """An extension: how many bytes of responses Scrapy works on at most, as a stat."""
-
-    def __init__(self, crawler):
-        self.crawler = crawler
-        crawler.signals.connect(self.seen, signals.response_received)
-
-    @classmethod
-    def from_crawler(cls, crawler):
-        return cls(crawler)
-
-    def seen(self, response):
-        in_hand = self.crawler.engine.scraper.slot.active_size + len(response.body)
-        self.crawler.stats.max_value("bodies_in_hand", in_hand)
-
-
-class StartsLate:
-    """An extension: the engine has started, and does not run until no worker can be had."""
-
-    def __init__(self, crawler):
-        self.crawler = crawler
-        crawler.signals.connect(self.started, signals.engine_started)
-
-    @classmethod
-    def from_crawler(cls, crawler):
-        return cls(crawler)
-
-    async def started(self):
-        await until(lambda: context_of(self.crawler).pool.is_exhausted)
-
-
-class BrokenPipeline:
-    def __init__(self):
-        raise RuntimeError("this pipeline cannot be made")
-
-    def process_item(self, item):
-        return item
-
-
-class InProcessHandler:
-    """A download handler as others are: curl_cffi in the crawler's own process."""
-
-    lazy = True
-
-    def __init__(self, crawler):
-        self.wraps = crawler.settings.getbool("RUNNER_WRAPS")
-
-    @classmethod
-    def from_crawler(cls, crawler):
-        return cls(crawler)
-
-    async def download_request(self, request):
-        async with curl_cffi.requests.AsyncSession(verify=False) as session:
-            try:
-                response = await session.get(request.url)
-            except curl_cffi.CurlError as error:
-                if self.wraps:
-                    raise DownloadFailedError("wrapped") from error
-                raise
-        return scrapy.http.TextResponse(request.url, body=response.content)
-
-    async def close(self):
-        pass
-
-
-def _der(certificate: Any) -> str | None:
-    """As hexadecimal digits."""
-    if certificate is None or isinstance(certificate, bytes):
-        return certificate and certificate.hex()
-    # Scrapy's older handlers give an object of Twisted's.
-    return ssl.PEM_cert_to_DER_cert(certificate.dumpPEM().decode()).hex()
-
-
-def _is_plain(value: object) -> bool:
-    try:
-        json.dumps(value)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _peak_memory() -> int:
-    """Bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _children() -> list[int]:
-    with open(f"/proc/self/task/{os.getpid()}/children") as children:
-        return [int(pid) for pid in children.read().split()]
+    crawler.signals.connect(spider_opened, signals.spider_opened, weak=False)
 
 
 def main() -> None:
-    # Only what is said there may come out here: the result.
-    result_fd = os.dup(1)
+    # What else is printed must not be mistaken for a line of the output.
+    output = Output(os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)
-    # What starts workers. An upgrade, say, can take the crawler's own interpreter away.
-    sys.executable = os.environ.get("RUNNER_INTERPRETER", sys.executable)
-    plan = json.load(sys.stdin)
-    plan.update(responses=[], errors=[], failed_workers=[])
+    plan = Plan.from_json(sys.stdin.read())
+    scenario = plan.scenario
+    # An upgrade, say, can take the crawler's own interpreter away.
+    sys.executable = scenario.interpreter or sys.executable
     settings = {
         "ADDONS": {"scrapy_curl_safe.Addon": 500},
         "TELNETCONSOLE_ENABLED": False,
         "REMOTE_CONTROL_ENABLED": False,
         "LOG_LEVEL": "DEBUG",
         "CONCURRENT_ITEMS": 1,
-        **plan["settings"],
+        "STATS_CLASS": publishing_stats(output),
+        **plan.settings,
     }
-    if plan["way"] == "none":
+    process: AsyncCrawlerProcess | CrawlerProcess
+    if plan.way == "none":
         process = AsyncCrawlerProcess({**settings, "TWISTED_REACTOR_ENABLED": False})
     else:
-        process = CrawlerProcess({**settings, "TWISTED_REACTOR": REACTORS[plan["way"]]})
+        process = CrawlerProcess({**settings, "TWISTED_REACTOR": REACTORS[plan.way]})
+    outcomes = Outcomes()
+    arguments = {"listed": plan.requests, "scenario": scenario, "outcomes": outcomes}
     crawler = process.create_crawler(PlanSpider)
-    crawl = process.crawl(crawler, plan=plan)
-    if settings.get("RUNNER_TWICE") == "at once":
-        process.crawl(process.create_crawler(PlanSpider), plan=plan)
-    elif settings.get("RUNNER_TWICE") == "in turn":
-        in_turn = process.create_crawler(PlanSpider)
-        again = "addCallback" if hasattr(crawl, "addCallback") else "add_done_callback"
-        getattr(crawl, again)(lambda _: process.crawl(in_turn, plan=plan) and None)
+    publish_ready_workers(crawler, output)
+    crawl = process.crawl(crawler, **arguments)
+    if scenario.second_crawl == "at once":
+        process.crawl(process.create_crawler(PlanSpider), **arguments)
+    elif scenario.second_crawl == "in turn":
+        second = process.create_crawler(PlanSpider)
+        call_after(crawl, lambda: process.crawl(second, **arguments))
     process.start()
-    if settings.get("RUNNER_LINGERS"):
-        print("lingering", file=sys.stderr, flush=True)
+    if scenario.linger:
+        output.write("lingering", True)
         signal.pause()
-    try:
-        stats = crawler.stats.get_stats()
-    except (AttributeError, RuntimeError):  # it did not get as far as having any
-        stats = {}
-    result = {
-        "responses": plan["responses"],
-        "errors": plan["errors"],
-        "failed_workers": plan["failed_workers"],
-        "stats": {key: value for key, value in stats.items() if _is_plain(value)},
-        "children": _children(),
-        "threads": [t.name for t in threading.enumerate() if t.name.startswith("curl-safe")],
-    }
-    with open(result_fd, "w") as out:
-        json.dump(result, out)
+    output.write(
+        "result",
+        {
+            "responses": outcomes.responses,
+            "errors": outcomes.errors,
+            "failed_workers": outcomes.failed_workers,
+            "stats": plain_values(stats_of(crawler)),
+            "children": [child.pid for child in psutil.Process().children()],
+            "threads": [t.name for t in threading.enumerate() if t.name.startswith("curl-safe")],
+        },
+    )
     # As `scrapy crawl` ends.
     sys.exit(process.bootstrap_failed)
+
+
+def call_after(crawl: Deferred[None] | asyncio.Task[None], call: Callable[[], object]) -> None:
+    """Call a function when a crawl is over."""
+    if isinstance(crawl, Deferred):
+        crawl.addCallback(lambda _: call() and None)
+    else:
+        crawl.add_done_callback(lambda _: call() and None)
+
+
+def stats_of(crawler: Crawler) -> dict[str, Any]:
+    try:
+        assert crawler.stats is not None
+        return crawler.stats.get_stats()
+    except (AssertionError, AttributeError, RuntimeError):  # it did not get as far as having any
+        return {}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Waiting for what has to have happened: for conditions, not for seconds."""
+"""Waits for what has to have happened: for conditions, not for seconds."""
 
 from __future__ import annotations
 
@@ -6,34 +6,35 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 
-_PAUSE = 0.01
-_LONGEST = 120.0
+_PAUSE_SECONDS = 0.01
+_LONGEST_SECONDS = 120.0
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    """
+    """Wait until a condition is true.
+
     Raises:
-        AssertionError: it has not come true after two minutes.
+        AssertionError: two minutes have passed.
     """
-    for _ in _until(condition):
-        time.sleep(_PAUSE)
-
-
-def burn(seconds: float) -> None:
-    """Use so much processor time in this thread."""
-    end = time.thread_time() + seconds
-    while time.thread_time() < end:
-        pass
+    for _ in _pauses(condition):
+        time.sleep(_PAUSE_SECONDS)
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """As `wait_until`, while the loop goes on."""
-    for _ in _until(condition):
-        await asyncio.sleep(_PAUSE)
+    """Wait as `wait_until` does, while the loop goes on."""
+    for _ in _pauses(condition):
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
-def _until(condition: Callable[[], object]) -> Iterator[None]:
-    last = time.monotonic() + _LONGEST
+def _pauses(condition: Callable[[], object]) -> Iterator[None]:
+    deadline = time.monotonic() + _LONGEST_SECONDS
     while not condition():
-        assert time.monotonic() < last, "it has not come true"
+        assert time.monotonic() < deadline, "the condition has not become true in two minutes"
         yield
+
+
+def burn(seconds: float) -> None:
+    """Use so much CPU time in this thread."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass

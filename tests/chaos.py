@@ -54,9 +54,7 @@ def main() -> int:
                 "LOG_LEVEL": "DEBUG",
                 "LOG_FORMATTER": "tests.chaos.Quiet",
             },
-            "asyncio",
-            Path(directory),
-            {},
+            marker=Path(directory),
         )
         started = time.monotonic()
         try:

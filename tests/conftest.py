@@ -1,53 +1,70 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from testkit.crawling import Crawl, Crawled, worker_pids
+from testkit.crawling import Crawl, Crawled, Wanted
+from testkit.fixtures import MakeOrigin, RunCrawl, StartCrawl
 from testkit.origins.tls import TlsOrigin
+from testkit.processes import worker_pids
+from testkit.scenario import Scenario, Way
 from testkit.waiting import wait_until
 
-WAYS = ("asyncio", "epoll", "select", "none")
+#: Fixtures that start processes.
+_STARTING = {"start_crawl", "crawl"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _STARTING.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.processes)
 
 
 @pytest.fixture
-def start_crawl(tmp_path: Path) -> Iterator[Callable[..., Crawl]]:
+def start_crawl(tmp_path: Path) -> Iterator[StartCrawl]:
     crawls: list[Crawl] = []
 
     def start(
-        *requests: str | dict[str, Any],
-        way: str = "asyncio",
-        env: dict[str, str] | None = None,
+        *requests: Wanted,
+        way: Way = "asyncio",
+        env: Mapping[str, str] | None = None,
         limit: tuple[str, str] | None = None,
+        scenario: Scenario | None = None,
         **settings: Any,
     ) -> Crawl:
-        crawls.append(Crawl(list(requests), settings, way, tmp_path, env or {}, limit))
+        crawls.append(
+            Crawl(
+                requests,
+                settings,
+                marker=tmp_path,
+                way=way,
+                env=env,
+                limit=limit,
+                scenario=scenario,
+            )
+        )
         return crawls[-1]
 
     yield start
     for crawl in crawls:
-        if crawl.process.poll() is None:
-            crawl.process.kill()
-        crawl.process.wait()
+        crawl.kill()
     # A worker sees the end of its crawler at once, and may be about to exit.
     wait_until(lambda: not worker_pids(tmp_path))
 
 
 @pytest.fixture
-def crawl(
-    start_crawl: Callable[..., Crawl], request: pytest.FixtureRequest
-) -> Callable[..., Crawled]:
+def crawl(start_crawl: StartCrawl, request: pytest.FixtureRequest) -> RunCrawl:
     """Run a crawl of these requests with these settings to its end.
 
     A module whose tests are to run in every way that Scrapy can has `in_every_way` as mark.
     """
-    default = getattr(request, "param", "asyncio")
+    default: Way = getattr(request, "param", "asyncio")
 
-    def run(*requests: str | dict[str, Any], way: str = default, **arguments: Any) -> Crawled:
+    def run(*requests: Wanted, way: Way = default, **arguments: Any) -> Crawled:
         return start_crawl(*requests, way=way, **arguments).finish()
 
     return run
@@ -60,6 +77,6 @@ in_every_way = pytest.mark.parametrize("crawl", ["asyncio", "epoll", "none"], in
     params=[{"tls": False}, {}, {"alpn": ("h2",)}],
     ids=["HTTP/1.1 over TCP", "HTTP/1.1 over TLS", "HTTP/2"],
 )
-def make_origin(request: pytest.FixtureRequest) -> Callable[..., TlsOrigin]:
+def make_origin(request: pytest.FixtureRequest) -> MakeOrigin:
     """An origin of each protocol in turn."""
-    return partial(TlsOrigin, **request.param)
+    return cast("MakeOrigin", partial(TlsOrigin, **request.param))

@@ -21,6 +21,7 @@ from curl_cffi import Curl
 from testkit.crawling import Crawl, Crawled
 from testkit.origins.raw import HOLD, RawOrigin
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
+from testkit.scenario import Scenario
 
 
 def raise_loopback() -> None:
@@ -36,10 +37,13 @@ def drop(what: str) -> None:
 
 
 def crawl(
-    *urls: str, meanwhile: Callable[[Crawl], None] = lambda crawl: None, **settings: object
+    *urls: str,
+    meanwhile: Callable[[Crawl], None] = lambda crawl: None,
+    scenario: Scenario | None = None,
+    **settings: object,
 ) -> Crawled:
     with tempfile.TemporaryDirectory() as directory:
-        crawl = Crawl(list(urls), settings, "asyncio", Path(directory), {})
+        crawl = Crawl(urls, settings, marker=Path(directory), scenario=scenario)
         meanwhile(crawl)
         return crawl.finish(150)
 
@@ -147,7 +151,7 @@ def threads() -> None:
             *(f"https://{name}:{origin.port}/" for name in names),
             meanwhile=forbid_threads,
             DOWNLOAD_TIMEOUT=3,
-            RUNNER_WAITS_FOR_FIRST=True,
+            scenario=Scenario(wait_for_first=True),
         )
     if b"c-ares" in Curl().version():  # since curl_cffi 0.17; it needs no thread
         assert len(crawled.responses) == 21, crawled.errors

@@ -100,16 +100,17 @@ def test_the_monitor_alone(crawl):
     assert "INFO: Handshakes: 0 done" in crawled.log
 
 
-@pytest.mark.parametrize("wrapped", [False, True], ids=["raised", "raised from"])
-def test_the_middleware_alone_knows_other_curl_cffi_handlers(crawl, wrapped):
+@pytest.mark.parametrize(
+    "handler", ["InProcessHandler", "WrappingInProcessHandler"], ids=["raised", "raised from"]
+)
+def test_the_middleware_alone_knows_other_curl_cffi_handlers(crawl, handler):
     """By what they raise: curl_cffi's own error, or one raised from it."""
     with faults.close_after_hello() as dead:
         crawled = crawl(
             dead.url,
             ADDONS={},
             DOWNLOADER_MIDDLEWARES={"scrapy_curl_safe.HandshakeRetryMiddleware": 560},
-            DOWNLOAD_HANDLERS={"https": "testkit.runner.InProcessHandler"},
-            RUNNER_WRAPS=wrapped,
+            DOWNLOAD_HANDLERS={"https": f"testkit.components.{handler}"},
         )
         assert dead.accepted == 3
     assert crawled.stats["retry/reason_count/ssl_error_syscall"] == 2

@@ -9,7 +9,9 @@ import sys
 import pytest
 
 from scrapy_curl_safe._platform.affinity import WorkerAffinity, choose_cpus
+from testkit.crawling import urls
 from testkit.origins.tls import TlsOrigin
+from testkit.scenario import Scenario
 from testkit.waiting import burn, wait_until
 
 ALL = os.sched_getaffinity(0)
@@ -74,7 +76,7 @@ def test_a_process_that_has_ended_is_no_error():
 @needs_cpus
 def test_workers_leave_its_cpu_to_a_busy_crawler(start_crawl):
     with TlsOrigin() as origin:
-        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(100)), RUNNER_BURNS=0.05)
+        crawl = start_crawl(*urls(origin, 100), scenario=Scenario(burn_seconds=0.05))
         crawl.wait_for(lambda: any(len(cpus_of(pid)) == len(ALL) - 1 for pid in crawl.workers()))
         crawled = crawl.finish()
     assert len(crawled.responses) == 100

@@ -179,7 +179,7 @@ def test_scrapy_is_never_given_more_than_it_can_take(
             CONCURRENT_REQUESTS=60,
             CONCURRENT_REQUESTS_PER_DOMAIN=60,
             SCRAPER_SLOT_MAX_ACTIVE_SIZE=most,
-            EXTENSIONS={"testkit.runner.SeesBodiesInHand": 0},
+            EXTENSIONS={"testkit.components.BodiesInHand": 0},
         )
     assert crawled.errors == []
     assert len(crawled.responses) == 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
-from tests.conftest import WAYS
+from testkit.scenario import WAYS
 
 
 def echo(request: SeenRequest) -> Reply:

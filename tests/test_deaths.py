@@ -11,7 +11,6 @@ import pytest
 
 from testkit.origins.raw import RawOrigin
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
-from testkit.processes import worker_of
 from testkit.waiting import until, wait_until
 
 SIGNALS = [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT]
@@ -63,7 +62,7 @@ def test_during_a_handshake(start_crawl, how):
     with Gate() as origin:
         crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(8)), CONCURRENT_REQUESTS=8)
         crawl.wait_for(lambda: origin.accepted == 8)
-        victim = worker_of(crawl, origin.peer_ports[0])
+        victim = crawl.worker_with_port(origin.peer_ports[0])
         os.kill(victim, how)
         crawl.wait_for(lambda: "died (" in crawl.log)
         origin.opened.set()
@@ -86,7 +85,7 @@ def test_in_the_middle_of_a_body(start_crawl, how):
     with RawOrigin(script) as origin:
         crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(8)), CONCURRENT_REQUESTS=8)
         crawl.wait_for(lambda: len(origin.heads) == 8)
-        victim = worker_of(crawl, origin.peer_ports[0])
+        victim = crawl.worker_with_port(origin.peer_ports[0])
         os.kill(victim, how)
         crawl.wait_for(lambda: "died (" in crawl.log)
         opened.set()
@@ -107,7 +106,7 @@ def test_while_it_is_idle(start_crawl, how):
     with RawOrigin(script) as origin:
         crawl = start_crawl(origin.url)
         crawl.wait_for(lambda: crawl.log.count(") is up: ") == 2 and origin.heads)
-        (victim,) = set(crawl.workers()) - {worker_of(crawl, origin.peer_ports[0])}
+        (victim,) = set(crawl.workers()) - {crawl.worker_with_port(origin.peer_ports[0])}
         os.kill(victim, how)
         crawl.wait_for(lambda: crawl.log.count(") is up: ") == 3)
         opened.set()
@@ -134,7 +133,7 @@ def test_while_it_drains(start_crawl, how):
         # Its successor is up, and it is there for the held one alone.
         crawl.wait_for(lambda: crawl.log.count(") is up: ") == 2 and len(origin.heads) == 6)
         held = next(n for n, head in enumerate(origin.heads) if b"/held" in head)
-        victim = worker_of(crawl, origin.peer_ports[held])
+        victim = crawl.worker_with_port(origin.peer_ports[held])
         os.kill(victim, how)
         crawl.wait_for(lambda: "died (" in crawl.log)
         opened.set()
@@ -156,7 +155,7 @@ class Poison:
     def __call__(self, seen: SeenRequest) -> Reply:
         if "/poison" in seen.path and len(self.victims) != self.deaths:
             wait_until(lambda: self.crawl is not None)
-            pid = worker_of(self.crawl, self.origin.peer_ports[seen.connection])
+            pid = self.crawl.worker_with_port(self.origin.peer_ports[seen.connection])
             if pid is not None:
                 self.victims.append(pid)
                 os.kill(pid, signal.SIGSEGV)
@@ -206,7 +205,7 @@ def test_a_request_that_must_not_be_retried_is_not(start_crawl, meta):
     with Gate() as origin:
         crawl = start_crawl({"url": origin.url, "meta": meta})
         crawl.wait_for(lambda: origin.accepted == 1)
-        os.kill(worker_of(crawl, origin.peer_ports[0]), signal.SIGKILL)
+        os.kill(crawl.worker_with_port(origin.peer_ports[0]), signal.SIGKILL)
         crawl.wait_for(lambda: "died (" in crawl.log)
         origin.opened.set()
         crawled = crawl.finish()

@@ -10,8 +10,9 @@ from importlib.util import find_spec
 
 import pytest
 
-from testkit.crawling import ROOT, worker_pids
+from testkit.crawling import ROOT
 from testkit.origins.tls import TlsOrigin
+from testkit.processes import worker_pids
 
 PROJECT = ROOT / "example_project"
 

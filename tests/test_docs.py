@@ -17,10 +17,11 @@ import pytest
 
 from scrapy_curl_safe.commands.probe.verdict import Verdict
 from scrapy_curl_safe.figures import Figures
-from testkit.crawling import ROOT, worker_pids
+from testkit.crawling import ROOT
 from testkit.origins.messages import Reply
 from testkit.origins.proxies import Proxy
 from testkit.origins.tls import TlsOrigin
+from testkit.processes import worker_pids
 
 PAGES = [
     ROOT / "README.md",

@@ -10,9 +10,8 @@ import sys
 import pytest
 
 from testkit.origins.tls import TlsOrigin
-from testkit.processes import worker_of
+from testkit.scenario import WAYS, Scenario
 from testkit.waiting import wait_until
-from tests.conftest import WAYS
 
 in_each_way = pytest.mark.parametrize("way", WAYS)
 
@@ -55,8 +54,7 @@ def test_close_spider(crawl, way):
         crawled = crawl(
             *(f"{origin.url}/{n}" for n in range(200)),
             way=way,
-            RUNNER_RAISES="close",
-            RUNNER_RAISES_AT=20,
+            scenario=Scenario(close_spider_at=20),
         )
     ended_clean(None, crawled)
     assert crawled.stats["finish_reason"] == "enough"
@@ -65,9 +63,7 @@ def test_close_spider(crawl, way):
 
 def test_an_exception_in_a_callback_costs_its_response_alone(crawl):
     with TlsOrigin() as origin:
-        crawled = crawl(
-            *(f"{origin.url}/{n}" for n in range(50)), RUNNER_RAISES="error", RUNNER_RAISES_AT=20
-        )
+        crawled = crawl(*(f"{origin.url}/{n}" for n in range(50)), scenario=Scenario(error_at=20))
     ended_clean(None, crawled)
     assert len(crawled.responses) == 50
     assert crawled.stats["item_scraped_count"] == 49
@@ -78,7 +74,9 @@ def test_an_exception_in_a_callback_costs_its_response_alone(crawl):
 @pytest.mark.parametrize("how", ["at once", "in turn"])
 def test_two_crawlers_in_one_process(crawl, way, how):
     with TlsOrigin(delay=0.01) as origin:
-        crawled = crawl(*(f"{origin.url}/{n}" for n in range(40)), way=way, RUNNER_TWICE=how)
+        crawled = crawl(
+            *(f"{origin.url}/{n}" for n in range(40)), way=way, scenario=Scenario(second_crawl=how)
+        )
         assert len(origin.requests) == 80
     ended_clean(None, crawled)
     assert sorted(r["number"] for r in crawled.responses) == sorted([*range(40)] * 2)
@@ -107,7 +105,7 @@ def test_no_worker_outlives_a_crawler_that_is_killed(start_crawl, state):
         crawl.wait_for(lambda: len(origin.requests) >= 10)
         # A process asks to end with its parent when it starts, before its first request.
         crawl.wait_for(
-            lambda: len({worker_of(crawl, port) for port in origin.peer_ports} - {None}) == 2
+            lambda: len({crawl.worker_with_port(port) for port in origin.peer_ports} - {None}) == 2
         )
         workers = crawl.workers()
         assert len(workers) == 2
@@ -135,12 +133,13 @@ def test_where_no_worker_can_start_jobdir_keeps_the_requests(crawl, tmp_path, sc
     if script:
         interpreter.write_text(f"#!/bin/sh\n{script}\n")
         interpreter.chmod(0o755)
-    job = {"JOBDIR": str(tmp_path / "job"), "RUNNER_FILTERS": True}
+    jobdir = str(tmp_path / "job")
+    broken = Scenario(interpreter=str(interpreter), filter_duplicates=True)
     with TlsOrigin() as origin:
         urls = [f"{origin.url}/{n}" for n in range(40)]
-        first = crawl(*urls, env={"RUNNER_INTERPRETER": str(interpreter)}, **job)
+        first = crawl(*urls, scenario=broken, JOBDIR=jobdir)
         assert origin.accepted == 0
-        second = crawl(*urls, **job)
+        second = crawl(*urls, scenario=Scenario(filter_duplicates=True), JOBDIR=jobdir)
     assert first.stats["finish_reason"] == "curl_safe_no_worker"
     assert f"no worker can be had: {why}" in first.log
     assert first.responses == first.errors == []
@@ -151,7 +150,7 @@ def test_where_no_worker_can_start_jobdir_keeps_the_requests(crawl, tmp_path, sc
 
 def test_no_descriptor_for_a_worker(crawl):
     with TlsOrigin() as origin:
-        crawled = crawl(origin.url, EXTENSIONS={"testkit.runner.LeavesNoDescriptor": 0})
+        crawled = crawl(origin.url, EXTENSIONS={"testkit.components.NoDescriptorLeft": 0})
     assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
     assert "cannot start a worker: [Errno 24] Too many open files" in crawled.log
     assert crawled.stat("worker/start_count") == 0

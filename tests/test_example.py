@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from testkit.crawling import ROOT, worker_pids
+from testkit.crawling import ROOT
+from testkit.processes import worker_pids
 
 PROJECT = ROOT / "example_project"
 

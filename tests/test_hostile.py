@@ -16,6 +16,7 @@ from testkit.origins.loop import Origin, reset_on_close
 from testkit.origins.raw import HOLD, RawOrigin
 from testkit.origins.streams import PlainStream, TlsStream
 from testkit.origins.tls import Reply, TlsOrigin
+from testkit.scenario import Scenario
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -105,7 +106,7 @@ def test_a_hundred_thousand_chunks_of_a_byte(crawl, listened):
     chunks = b"1\r\nx\r\n" * 100_000
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
     with RawOrigin(answer) as origin:
-        crawled = crawl(origin.url, RUNNER_STOPS_AT="never" if listened else None)
+        crawled = crawl(origin.url, scenario=Scenario(listen=listened))
     assert outcomes(crawled, 1) == []
     assert crawled.responses[0]["body"] == "x" * 100_000
 
@@ -141,7 +142,7 @@ def test_garbage_for_an_answer(crawl, answer, listened):
             DOWNLOAD_TIMEOUT=5,
             CURL_SAFE_WORKERS=1,
             HTTPERROR_ALLOW_ALL=True,
-            RUNNER_STOPS_AT="never" if listened else None,
+            scenario=Scenario(listen=listened),
         )
     outcomes(crawled, 2)
     assert 1 in [r["number"] for r in crawled.responses]

@@ -8,6 +8,7 @@ from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame
 
 from testkit.origins.scripted_http2 import CLOSE, RESET, ScriptedHttp2, data, headers
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
+from testkit.scenario import Scenario
 from testkit.waiting import wait_until
 
 
@@ -143,7 +144,7 @@ def test_a_hundred_streams_on_one_connection(crawl):
             CURL_SAFE_WORKERS=1,
             CONCURRENT_REQUESTS=101,
             CONCURRENT_REQUESTS_PER_DOMAIN=101,
-            RUNNER_WAITS_FOR_FIRST=True,
+            scenario=Scenario(wait_for_first=True),
         )
         assert origin.accepted == 1
         assert origin.most_at_once == 100
@@ -169,7 +170,7 @@ def test_a_burst_puts_no_more_on_a_connection_than_every_origin_allows(crawl):
             CURL_SAFE_WORKERS=1,
             CONCURRENT_REQUESTS=241,
             CONCURRENT_REQUESTS_PER_DOMAIN=241,
-            RUNNER_WAITS_FOR_FIRST=True,
+            scenario=Scenario(wait_for_first=True),
         )
         assert origin.most_at_once == 240
         assert origin.most_on_a_connection == 100
@@ -219,7 +220,7 @@ def test_stop_download_resets_the_stream(crawl, fail):
         return [headers(stream), data(stream, b"x" * 100), 60.0]
 
     with ScriptedHttp2(script) as origin:
-        crawled = crawl(origin.url, RUNNER_STOPS_AT="headers_received", RUNNER_FAILS=fail)
+        crawled = crawl(origin.url, scenario=Scenario(stop_at="headers_received", stop_fails=fail))
         wait_until(lambda: origin.resets)
     if fail:
         assert crawled.errors[0]["type"] == "StopDownload"

@@ -11,17 +11,18 @@ import pytest
 
 from testkit.crawling import ROOT, Crawl, Crawled
 from testkit.origins.tls import TlsOrigin
+from testkit.scenario import Scenario
 from tests.liar import ENDS, LIES
 
 
-def liar(tmp_path: Path, kind: str) -> dict[str, str]:
-    """Return the environment of a crawl whose first worker lies in this way."""
+def liar(tmp_path: Path, kind: str) -> Scenario:
+    """Return the scenario of a crawl whose first worker lies in this way."""
     mark = tmp_path / "lied"
     command = shlex.join([sys.executable, str(ROOT / "tests/liar.py"), kind, str(mark)])
     interpreter = tmp_path / "interpreter"
     interpreter.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {command} "$@"\n')
     interpreter.chmod(0o755)
-    return {"RUNNER_INTERPRETER": str(interpreter)}
+    return Scenario(interpreter=str(interpreter))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in LIES if kind != "silent"])
@@ -32,7 +33,7 @@ def test_a_lie_ends_the_worker_and_not_the_crawl(
         crawled = crawl(
             *(f"{origin.url}/{n}" for n in range(20)),
             CURL_SAFE_WORKERS=1,
-            env=liar(tmp_path, kind),
+            scenario=liar(tmp_path, kind),
         )
     assert (tmp_path / "lied").read_text()
     assert crawled.errors == []
@@ -54,7 +55,7 @@ def test_a_worker_that_says_nothing_is_taken_for_hung(
             *(f"{origin.url}/{n}" for n in range(20)),
             CURL_SAFE_WORKERS=1,
             CURL_SAFE_WORKER_HANG_TIMEOUT=1,
-            env=liar(tmp_path, "silent"),
+            scenario=liar(tmp_path, "silent"),
         )
     assert len(crawled.responses) == 20
     assert crawled.stat("worker/hang_count") == 1
@@ -65,11 +66,12 @@ def test_workers_that_all_lie_close_no_crawl_and_storm_no_machine(
     start_crawl: Callable[..., Crawl], tmp_path: Path
 ) -> None:
     """Each comes up, and breaks the protocol at once: a bound on starts holds."""
-    environment = liar(tmp_path, "not there")
-    script = Path(environment["RUNNER_INTERPRETER"])
+    scenario = liar(tmp_path, "not there")
+    assert scenario.interpreter is not None
+    script = Path(scenario.interpreter)
     script.write_text(script.read_text().replace(str(tmp_path / "lied"), '"$(mktemp -u)"'))
     with TlsOrigin() as origin:
-        crawl = start_crawl(origin.url, CURL_SAFE_WORKERS=1, env=environment)
+        crawl = start_crawl(origin.url, CURL_SAFE_WORKERS=1, scenario=scenario)
         crawl.wait_for(lambda: "ended even the worker that it had for itself" in crawl.log)
         crawled = crawl.finish()
     assert [error["type"] for error in crawled.errors] == ["WorkerCrashedError"]

@@ -8,7 +8,7 @@ import pytest
 
 from testkit.origins import faults
 from testkit.origins.tls import TlsOrigin
-from tests.conftest import WAYS
+from testkit.scenario import WAYS
 
 LINE = re.compile(
     r"\[scrapy_curl_safe.monitor\] INFO: Handshakes: (\d+) done \(\+(\d+)\), (\d+) failed .*"

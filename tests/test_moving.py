@@ -14,10 +14,11 @@ from scrapy.utils.test import get_crawler
 
 from scrapy_curl_safe import RandomBrowserMiddleware
 from scrapy_curl_safe.compat import all_options, foreign_options
-from testkit.crawling import ROOT, worker_pids
+from testkit.crawling import ROOT
 from testkit.origins.hello import PADDING, PRE_SHARED_KEY, ja3, parse_client_hello
 from testkit.origins.proxies import Proxy
 from testkit.origins.tls import TlsOrigin
+from testkit.processes import worker_pids
 from testkit.waiting import wait_until
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from testkit.crawling import worker_pids
 from testkit.origins import faults
 from testkit.origins.certs import certs
 from testkit.origins.hello import ja3, parse_client_hello
 from testkit.origins.limited import LimitedOrigin
 from testkit.origins.proxies import Proxy
 from testkit.origins.tls import TlsOrigin
+from testkit.processes import worker_pids
 from testkit.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent

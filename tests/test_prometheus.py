@@ -19,7 +19,7 @@ from scrapy_curl_safe.prometheus import limit_metrics
 from testkit.crawling import ROOT
 from testkit.origins.holding import HoldingOrigin
 from testkit.origins.tls import TlsOrigin
-from tests.conftest import WAYS
+from testkit.scenario import WAYS, Scenario
 
 needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="there is no promtool")
 
@@ -206,7 +206,12 @@ def test_nor_without_the_package(crawl, tmp_path, port):
 @pytest.mark.parametrize("way", ["asyncio", "epoll"])
 def test_two_crawls_at_once_need_two_ports(crawl, port, way):
     with TlsOrigin() as origin:
-        crawled = crawl(origin.url, way=way, RUNNER_TWICE="at once", CURL_SAFE_PROMETHEUS_PORT=port)
+        crawled = crawl(
+            origin.url,
+            way=way,
+            scenario=Scenario(second_crawl="at once"),
+            CURL_SAFE_PROMETHEUS_PORT=port,
+        )
     assert crawled.exit_code == 1
     assert len(crawled.responses) == 1
     assert f"ValueError: CURL_SAFE_PROMETHEUS_PORT is {port}: it takes a port" in crawled.log
@@ -215,6 +220,11 @@ def test_two_crawls_at_once_need_two_ports(crawl, port, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_two_crawls_in_turn_have_the_same_port(crawl, port, way):
     with TlsOrigin() as origin:
-        crawled = crawl(origin.url, way=way, RUNNER_TWICE="in turn", CURL_SAFE_PROMETHEUS_PORT=port)
+        crawled = crawl(
+            origin.url,
+            way=way,
+            scenario=Scenario(second_crawl="in turn"),
+            CURL_SAFE_PROMETHEUS_PORT=port,
+        )
     assert crawled.exit_code == 0
     assert len(crawled.responses) == 2

@@ -175,7 +175,7 @@ def test_a_crawl_that_fails_while_it_starts_is_closed_all_the_same(crawl):
     crawled = crawl(
         "https://127.0.0.1:9/",
         CURL_SAFE_BROWSERS=["chrome", "netscape4"],
-        EXTENSIONS={"testkit.runner.StartsLate": 0},
+        EXTENSIONS={"testkit.components.LateEngine": 0},
         **ON,
     )
     assert crawled.stats["finish_reason"] == "curl_safe_no_worker"

@@ -13,7 +13,7 @@ from scrapy_curl_safe._ipc.messages import Completed
 from testkit.origins.raw import RawOrigin
 from testkit.origins.streams import TlsStream
 from testkit.origins.tls import TlsOrigin
-from tests.conftest import WAYS
+from testkit.scenario import WAYS
 from tests.test_worker import started
 
 pytestmark = pytest.mark.processes

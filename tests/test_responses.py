@@ -11,6 +11,7 @@ from curl_cffi import Curl
 
 from testkit.origins.raw import HOLD, RESET, RawOrigin
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
+from testkit.scenario import Scenario
 from tests.conftest import in_every_way
 
 if sys.version_info >= (3, 14):
@@ -289,7 +290,11 @@ def test_stop_download(crawl, signal, fail):
             yield b"x" * 1_000_000
 
     with RawOrigin(script) as origin:
-        crawled = crawl(origin.url, DOWNLOAD_WARNSIZE=0, RUNNER_STOPS_AT=signal, RUNNER_FAILS=fail)
+        crawled = crawl(
+            origin.url,
+            DOWNLOAD_WARNSIZE=0,
+            scenario=Scenario(stop_at=signal, stop_fails=fail),
+        )
         # The transfer itself stops, not only its report.
         assert origin.abandoned == 1
     assert origin.sent < 500_000_000
@@ -324,8 +329,7 @@ def test_a_stopped_download_frees_its_connection_at_once(crawl):
         crawled = crawl(
             f"{origin.url}/first",
             f"{origin.url}/second",
-            RUNNER_STOPS_AT="headers_received",
-            RUNNER_FAILS=False,
+            scenario=Scenario(stop_at="headers_received"),
         )
     second = next(r for r in crawled.responses if r["url"].endswith("/second"))
     assert values_of(second, "X-Abandoned") == ["1"]
@@ -334,7 +338,7 @@ def test_a_stopped_download_frees_its_connection_at_once(crawl):
 def test_whoever_listens_gets_all_bytes(crawl, make_origin):
     size = 30_000_000
     with make_origin(lambda seen: Reply(body=bytes(range(250)) * (size // 250))) as origin:
-        crawled = crawl(origin.url, RUNNER_STOPS_AT="never")
+        crawled = crawl(origin.url, scenario=Scenario(listen=True))
     assert crawled.responses[0]["body"].encode("latin-1") == bytes(range(250)) * (size // 250)
     assert crawled.stats["heard_bytes"] == size
     assert crawled.stats["heard_headers"] == 1
@@ -351,9 +355,12 @@ def test_a_slow_listener_slows_the_origin_and_fills_no_memory(crawl):
         crawled = crawl(
             origin.url,
             DOWNLOAD_WARNSIZE=0,
-            RUNNER_STOPS_AT="two_megabytes_received",
-            RUNNER_SLEEPS=0.01,
-            RUNNER_FAILS=True,
+            scenario=Scenario(
+                stop_at="bytes_received",
+                stop_after_bytes=2_000_001,
+                stop_fails=True,
+                listener_sleep_seconds=0.01,
+            ),
         )
         assert origin.abandoned == 1
     assert crawled.errors[0]["type"] == "StopDownload"

@@ -10,8 +10,10 @@ import sys
 
 import pytest
 
-from testkit.crawling import ROOT, worker_pids
+from testkit.crawling import ROOT
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
+from testkit.processes import worker_pids
+from testkit.scenario import Scenario
 
 PROJECT = """
 ADDONS = {"scrapy_curl_safe.Addon": 500}
@@ -115,8 +117,7 @@ def test_offsite_requests_are_not_sent(crawl, origin):
         crawled = crawl(
             {"url": f"{origin.url}/page", "meta": {"allow_offsite": True}},
             f"https://localhost:{other.port}/elsewhere",
-            RUNNER_ALLOWED_DOMAINS=["127.0.0.1"],
-            RUNNER_FILTERS=True,
+            scenario=Scenario(allowed_domains=("127.0.0.1",), filter_duplicates=True),
         )
         assert other.accepted == 0
     assert [r["number"] for r in crawled.responses] == [0]
@@ -162,7 +163,7 @@ def test_the_files_pipeline(crawl, origin, tmp_path):
         f"{origin.url}/page",
         ITEM_PIPELINES={"scrapy.pipelines.files.FilesPipeline": 1},
         FILES_STORE=str(store),
-        RUNNER_FILE_URLS=[f"{origin.url}/one.pdf", f"{origin.url}/two.pdf"],
+        scenario=Scenario(file_urls=(f"{origin.url}/one.pdf", f"{origin.url}/two.pdf")),
     )
     assert len(list(store.rglob("*.pdf"))) == 2
     assert crawled.stat("response_count") == 3
@@ -176,15 +177,16 @@ def test_feed_exports(crawl, origin, tmp_path):
 
 def test_jobdir_brings_each_page_once_over_two_runs(start_crawl, tmp_path):
     """Requests with options, some of them waiting for a retry, are kept on disk."""
-    settings = {"JOBDIR": str(tmp_path / "job"), "CONCURRENT_REQUESTS": 8, "RUNNER_FILTERS": True}
+    settings = {"JOBDIR": str(tmp_path / "job"), "CONCURRENT_REQUESTS": 8}
+    scenario = Scenario(filter_duplicates=True)
     options = {"curl_safe": {"impersonate": "firefox", "raw_headers": [["A", "b"]]}}
     with TlsOrigin(delay=0.1, drop=0.3, requests_per_connection=1) as origin:
         urls = [{"url": f"{origin.url}/{n}", "meta": options} for n in range(100)]
-        first = start_crawl(*urls, **settings)
+        first = start_crawl(*urls, scenario=scenario, **settings)
         first.wait_for(lambda: len(origin.requests) >= 20)
         first.process.send_signal(signal.SIGINT)
         one = first.finish()
-        two = start_crawl(*urls, **settings).finish()
+        two = start_crawl(*urls, scenario=scenario, **settings).finish()
         assert len(origin.requests) == 100
         assert {seen.header("A") for seen in origin.requests} == {b"b"}
     numbers = [r["number"] for r in one.responses + two.responses]

@@ -11,6 +11,7 @@ import pytest
 
 from testkit.origins.process import OriginProcess
 from testkit.origins.raw import HOLD, RawOrigin
+from testkit.scenario import Scenario
 from tests.test_resources import descriptors, resident
 
 TOTAL = 200_000
@@ -33,11 +34,13 @@ def test_memory_and_descriptors_return_to_what_they_were(start_crawl):
             *({"url": held.url, "meta": {"download_timeout": 0.2, "dont_retry": True}},) * 2,
             *(f"{origin.url}/cancel" for _ in range(3)),
             {"url": refusing, "meta": {"dont_retry": True}},
-            RUNNER_REPEATS_TO=total,
-            RUNNER_FORGETS=True,
-            RUNNER_STOPS_AT="bytes_received",
-            RUNNER_STOPS_PATH="/cancel",
-            RUNNER_FAILS=True,
+            scenario=Scenario(
+                repeat_to=total,
+                count_only=True,
+                stop_at="bytes_received",
+                stop_path="/cancel",
+                stop_fails=True,
+            ),
             CONCURRENT_REQUESTS=64,
             CONCURRENT_REQUESTS_PER_DOMAIN=64,
             CURL_SAFE_WORKERS=2,

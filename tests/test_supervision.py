@@ -20,8 +20,8 @@ from scrapy_curl_safe.pool.valve import Valve
 from scrapy_curl_safe.settings import Settings
 from scrapy_curl_safe.wire import Hello, Profile, encode_profile
 from testkit.origins.tls import TlsOrigin
+from testkit.scenario import WAYS, Scenario
 from testkit.waiting import wait_until
-from tests.conftest import WAYS
 
 # So many at once that each worker has some in flight at any time.
 BUSY = {"CONCURRENT_REQUESTS": 32, "CONCURRENT_REQUESTS_PER_DOMAIN": 32}
@@ -118,7 +118,7 @@ def test_ctrl_c_lets_what_is_in_flight_finish(start_crawl):
 )
 def test_workers_that_cannot_start_close_the_crawl(crawl, interpreter, why, starts):
     with TlsOrigin() as origin:
-        crawled = crawl(origin.url, env={"RUNNER_INTERPRETER": interpreter})
+        crawled = crawl(origin.url, scenario=Scenario(interpreter=interpreter))
         assert origin.accepted == 0
     assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
     assert f"no worker can be had: {why}" in crawled.log
@@ -139,8 +139,10 @@ def test_a_worker_whose_memory_runs_out_is_replaced(start_crawl):
 
 
 def test_a_crawl_that_fails_before_it_starts_leaves_no_worker(start_crawl):
-    crawl = start_crawl(ITEM_PIPELINES={"testkit.runner.BrokenPipeline": 1}, RUNNER_LINGERS=True)
-    crawl.wait_for(lambda: "lingering" in crawl.log)
+    crawl = start_crawl(
+        ITEM_PIPELINES={"testkit.components.BrokenPipeline": 1}, scenario=Scenario(linger=True)
+    )
+    crawl.wait_for(lambda: crawl.lingers)
     assert "Spider opened" not in crawl.log
     # The first one was being prepared, and nothing was said to it.
     crawl.wait_for(lambda: crawl.workers() == [])

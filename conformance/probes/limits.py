@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conformance.probe import Run, must, probe
 from testkit.origins.raw import HOLD, RawOrigin
+from testkit.scenario import Scenario
 
 LIMITS = "Limits"
 SIGNALS = "Signals"
@@ -113,7 +114,7 @@ def dataloss_in_chunks(run: Run) -> None:
 @probe(SIGNALS, "`headers_received` and `bytes_received` are sent")
 def heard(run: Run) -> None:
     with RawOrigin(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello") as origin:
-        crawled = run.crawl(origin.url, RUNNER_STOPS_AT="never")
+        crawled = run.crawl(origin.url, scenario=Scenario(listen=True))
     must(crawled.stats.get("heard_headers") == 1, "no headers_received")
     must(crawled.stats.get("heard_bytes") == 5, "no bytes_received")
 
@@ -121,7 +122,7 @@ def heard(run: Run) -> None:
 def stops(run: Run, signal: str, fail: bool) -> None:
     with RawOrigin(endless(True)) as origin:
         crawled = run.crawl(
-            origin.url, DOWNLOAD_WARNSIZE=0, RUNNER_STOPS_AT=signal, RUNNER_FAILS=fail
+            origin.url, DOWNLOAD_WARNSIZE=0, scenario=Scenario(stop_at=signal, stop_fails=fail)
         )
         must(origin.sent < 200_000_000, "the transfer went on")
     if fail:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpack import Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import (
@@ -64,7 +64,8 @@ class ScriptedHttp2(TlsOrigin):
     async def serve_h2(self, stream: TlsStream, number: int) -> None:
         connection = _Connection(self, stream, number)
         reading = asyncio.ensure_future(connection.read())
-        await asyncio.wait({reading, connection.ended}, return_when=asyncio.FIRST_COMPLETED)
+        ends: set[asyncio.Future[Any]] = {reading, connection.ended}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for task in (reading, *connection.answers.values()):
             task.cancel()
         await asyncio.gather(reading, *connection.answers.values(), return_exceptions=True)

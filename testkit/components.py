@@ -1,0 +1,100 @@
+"""Extensions, a pipeline, a stats collector and handlers that crawls load by their import path."""
+
+from __future__ import annotations
+
+import resource
+
+import curl_cffi
+import curl_cffi.requests
+import psutil
+import scrapy
+from scrapy import signals
+from scrapy.crawler import Crawler
+from scrapy.exceptions import DownloadFailedError
+from scrapy.http import Response, TextResponse
+
+from scrapy_curl_safe._crawl.context import context_of
+from testkit.waiting import until
+
+
+class NoDescriptorLeft:
+    """An extension that lets the process open no more files: Scrapy makes extensions before
+    download handlers."""
+
+    def __init__(self) -> None:
+        used = psutil.Process().num_fds()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used, used))
+
+
+class BodiesInHand:
+    """An extension that keeps how many bytes of responses Scrapy works on at most, as the stat
+    `bodies_in_hand`."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        crawler.signals.connect(self._response_received, signals.response_received)
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> BodiesInHand:
+        return cls(crawler)
+
+    def _response_received(self, response: Response) -> None:
+        assert self._crawler.engine is not None
+        assert self._crawler.stats is not None
+        slot = self._crawler.engine.scraper.slot
+        assert slot is not None
+        in_hand = slot.active_size + len(response.body)
+        self._crawler.stats.max_value("bodies_in_hand", in_hand)
+
+
+class LateEngine:
+    """An extension that holds the engine's start up until no worker can be had."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        crawler.signals.connect(self._engine_started, signals.engine_started)
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> LateEngine:
+        return cls(crawler)
+
+    async def _engine_started(self) -> None:
+        context = context_of(self._crawler)
+        assert context is not None
+        await until(lambda: context.pool.is_exhausted)
+
+
+class BrokenPipeline:
+    def __init__(self) -> None:
+        raise RuntimeError("this pipeline cannot be made")
+
+    def process_item(self, item: object) -> object:
+        return item
+
+
+class InProcessHandler:
+    """A download handler as others are: curl_cffi in the crawler's own process."""
+
+    lazy = True
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> InProcessHandler:
+        return cls()
+
+    async def download_request(self, request: scrapy.Request) -> Response:
+        async with curl_cffi.requests.AsyncSession[curl_cffi.Response](verify=False) as session:
+            response = await session.get(request.url)
+        return TextResponse(request.url, body=response.content)
+
+    async def close(self) -> None:
+        pass
+
+
+class WrappingInProcessHandler(InProcessHandler):
+    """The same, with errors of Scrapy that have those of curl_cffi as their cause."""
+
+    async def download_request(self, request: scrapy.Request) -> Response:
+        try:
+            return await super().download_request(request)
+        except curl_cffi.CurlError as error:
+            raise DownloadFailedError("wrapped") from error

@@ -1,0 +1,83 @@
+"""The plan of a crawl, as it goes to `testkit.runner`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+Way = Literal["asyncio", "epoll", "select", "none"]
+#: The ways in which Scrapy can run: three reactors, and without one.
+WAYS: tuple[Way, ...] = get_args(Way)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """The conduct of a crawl's spider and of the program around it, as JSON can carry it.
+
+    Attributes:
+        allowed_domains: of the spider.
+        file_urls: that each item asks `FilesPipeline` for.
+        filter_duplicates: whether the requests pass Scrapy's duplicates filter.
+        repeat_to: how many requests there are in all; the list is repeated until then. None: as
+            many as are listed.
+        wait_for_first: whether the second request waits for the first response.
+        count_only: whether outcomes are counted as stats (`outcome/200`) and not kept. At most
+            1,000 requests are then scheduled at once.
+        burn_seconds: CPU time that each callback uses.
+        close_spider_at: which response, counted from 1, has its callback raise `CloseSpider`.
+        error_at: likewise `RuntimeError`.
+        listen: whether somebody listens to `headers_received` and `bytes_received`.
+        listener_sleep_seconds: for which each `bytes_received` blocks.
+        stop_at: the signal at which `StopDownload` is raised.
+        stop_after_bytes: how many bytes must have been received before.
+        stop_path: part of the URL of the downloads that are stopped.
+        stop_fails: whether a stopped download is a failure.
+        second_crawl: whether the program runs the same crawl a second time.
+        linger: whether the program stays when its crawl is over, until it is killed.
+        interpreter: path of the interpreter that starts workers; None for the crawl's own.
+    """
+
+    allowed_domains: tuple[str, ...] = ()
+    file_urls: tuple[str, ...] = ()
+    filter_duplicates: bool = False
+    repeat_to: int | None = None
+    wait_for_first: bool = False
+    count_only: bool = False
+    burn_seconds: float = 0.0
+    close_spider_at: int | None = None
+    error_at: int | None = None
+    listen: bool = False
+    listener_sleep_seconds: float = 0.0
+    stop_at: Literal["headers_received", "bytes_received"] | None = None
+    stop_after_bytes: int = 0
+    stop_path: str = ""
+    stop_fails: bool = False
+    second_crawl: Literal["at once", "in turn"] | None = None
+    linger: bool = False
+    interpreter: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that `testkit.runner` has to know.
+
+    Attributes:
+        requests: arguments of `scrapy.Request`, in order; a body is latin-1 text.
+        settings: of the crawl, above those of the runner.
+        way: in which Scrapy runs.
+        scenario: what else the spider does.
+    """
+
+    requests: list[dict[str, Any]]
+    settings: dict[str, Any]
+    way: Way
+    scenario: Scenario
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        fields = json.loads(text)
+        return cls(**{**fields, "scenario": Scenario(**fields["scenario"])})
