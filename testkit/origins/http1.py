@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+import h11
+
 from .messages import Reply, SeenRequest
 
 if TYPE_CHECKING:
@@ -12,8 +14,17 @@ if TYPE_CHECKING:
 Headers = tuple[tuple[bytes, bytes], ...]
 Answer = Callable[[SeenRequest], Awaitable[Reply]]
 
+MOST_HEADER_BYTES = 1_000_000
+PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+
 
 class Http1Connection:
+    """Answers the requests of one connection, one after another.
+
+    Args:
+        limit: how many it answers before it closes; None for no limit.
+    """
+
     def __init__(
         self, stream: PlainStream, number: int, answer: Answer, limit: int | None = None
     ) -> None:
@@ -21,91 +32,72 @@ class Http1Connection:
         self._number = number
         self._answer = answer
         self._limit = limit
-        self._buffer = b""
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEADER_BYTES)
 
     async def serve(self) -> None:
+        """Serve until the client leaves, wants the connection closed or has reached the limit.
+
+        Raises:
+            h11.RemoteProtocolError: the client does not speak HTTP/1.1.
+        """
         served = 0
-        try:
-            while (request := await self._request()) is not None:
-                served += 1
-                reply = await self._answer(request)
-                last = served == self._limit or _wants_close(request)
-                self._stream.write(_encode(reply, request.method, close=last))
-                await self._stream.flush()
-                if last:
-                    break
-        except EOFError:
-            pass
+        while (request := await self._request()) is not None:
+            served += 1
+            reply = await self._answer(request)
+            await self._send(reply, request.method, close=served == self._limit)
+            if self._http.our_state is not h11.DONE:
+                break
+            self._http.start_next_cycle()
         await self._stream.close()
 
     async def _request(self) -> SeenRequest | None:
-        if not self._buffer:
-            self._buffer = await self._stream.read()
-            if not self._buffer:
+        """Return the next request; None if the client has left."""
+        head = await self._event()
+        if head is None:
+            return None
+        assert isinstance(head, h11.Request)
+        body = bytearray()
+        while not isinstance(event := await self._event(), h11.EndOfMessage):
+            if event is None:
                 return None
-        head = await self._until(b"\r\n\r\n")
-        first, *lines = head.split(b"\r\n")
-        method, path, _ = first.decode("latin-1").split(" ")
-        headers = tuple(_field(line) for line in lines)
-        return SeenRequest(method, path, headers, await self._body(headers), self._number, "1.1")
+            assert isinstance(event, h11.Data)
+            body += event.data
+        return SeenRequest(
+            method=head.method.decode("latin-1"),
+            path=head.target.decode("latin-1"),
+            headers=tuple(head.headers.raw_items()),
+            body=bytes(body),
+            connection=self._number,
+            http_version=head.http_version.decode(),
+        )
 
-    async def _body(self, headers: Headers) -> bytes:
-        found = {name.lower(): value.lower() for name, value in headers}
-        length = int(found.get(b"content-length", b"0"))
-        chunked = found.get(b"transfer-encoding") == b"chunked"
-        if (length or chunked) and found.get(b"expect") == b"100-continue":
-            self._stream.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            await self._stream.flush()
-        if not chunked:
-            return await self._exactly(length)
-        body = b""
-        while size := int((await self._until(b"\r\n")).split(b";")[0], 16):
-            body += await self._exactly(size)
-            await self._until(b"\r\n")
-        while await self._until(b"\r\n"):
-            pass
-        return body
+    async def _event(self) -> h11.Event | None:
+        """Return the client's next event; None at the end of the stream."""
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            if self._http.they_are_waiting_for_100_continue:
+                self._write(h11.InformationalResponse(status_code=100, headers=[]))
+                await self._stream.flush()
+            data = await self._stream.read()
+            if not data:
+                return None
+            self._http.receive_data(data)
+        assert not isinstance(event, type)
+        return event
 
-    async def _until(self, end: bytes) -> bytes:
-        while end not in self._buffer:
-            await self._more()
-        taken, self._buffer = self._buffer.split(end, 1)
-        return taken
+    async def _send(self, reply: Reply, method: str, *, close: bool) -> None:
+        headers = list(reply.headers)
+        if reply.may_have_body:
+            headers.append((b"Content-Length", b"%d" % len(reply.body)))
+        if close:
+            headers.append((b"Connection", b"close"))
+        reason = PHRASES.get(reply.status, b"")
+        self._write(h11.Response(status_code=reply.status, headers=headers, reason=reason))
+        if reply.may_have_body and method != "HEAD":
+            self._write(h11.Data(data=reply.body))
+        self._write(h11.EndOfMessage())
+        await self._stream.flush()
 
-    async def _exactly(self, size: int) -> bytes:
-        pieces, missing = [self._buffer], size - len(self._buffer)
-        while missing > 0:
-            pieces.append(await self._stream.read())
-            missing -= len(pieces[-1])
-            if not pieces[-1]:
-                raise EOFError
-        everything = b"".join(pieces)
-        self._buffer = everything[size:]
-        return everything[:size]
-
-    async def _more(self) -> None:
-        data = await self._stream.read()
-        if not data:
-            raise EOFError
-        self._buffer += data
-
-
-def _field(line: bytes) -> tuple[bytes, bytes]:
-    name, _, value = line.partition(b":")
-    return name, value.strip()
-
-
-def _wants_close(request: SeenRequest) -> bool:
-    return (request.header("Connection") or b"").lower() == b"close"
-
-
-def _encode(reply: Reply, method: str, *, close: bool) -> bytes:
-    phrases = {status.value: status.phrase for status in HTTPStatus}
-    lines = [f"HTTP/1.1 {reply.status} {phrases.get(reply.status, '')}".encode()]
-    lines += [name + b": " + value for name, value in reply.headers]
-    if reply.may_have_body:
-        lines.append(b"Content-Length: %d" % len(reply.body))
-    if close:
-        lines.append(b"Connection: close")
-    body = reply.body if reply.may_have_body and method != "HEAD" else b""
-    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+    def _write(self, event: h11.Event) -> None:
+        data = self._http.send(event)
+        assert data is not None
+        self._stream.write(data)
