@@ -61,7 +61,7 @@ class LateEngine:
     async def _engine_started(self) -> None:
         context = context_of(self._crawler)
         assert context is not None
-        await until(lambda: context.pool.is_exhausted)
+        await until(lambda: context.pool.exhausted is not None)
 
 
 class BrokenPipeline:

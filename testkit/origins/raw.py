@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from testkit.waiting import until
+
 from .certs import certs
 from .loop import Origin, reset_on_close
 from .streams import PlainStream, TlsStream
@@ -16,14 +18,14 @@ if TYPE_CHECKING:
 HOLD = "hold"  # keep the connection open until the client leaves
 RESET = "reset"
 
-Piece = bytes | float | str
+Piece = bytes | float | str | Callable[[], object]
 Script = Callable[[bytes], Iterable[Piece]]
 
 
 class RawOrigin(Origin):
     """Sends what `script` makes of a request's head (its body is not read), then closes.
 
-    A piece is bytes to send, seconds to wait, HOLD or RESET.
+    A piece is bytes to send, seconds to wait, a condition to wait for, HOLD or RESET.
     """
 
     def __init__(self, script: Script | bytes, *, tls: bool = True) -> None:
@@ -77,6 +79,8 @@ class RawOrigin(Origin):
                     self._sent += len(piece)
                 elif isinstance(piece, float):
                     await asyncio.sleep(piece)
+                elif callable(piece):
+                    await until(piece)
         except OSError:
             self._abandoned += 1
             return

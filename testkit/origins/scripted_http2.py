@@ -16,6 +16,8 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from testkit.waiting import until
+
 from .hello import H2_PREFACE
 from .loop import reset_on_close
 from .tls import TlsOrigin
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 CLOSE = "close"
 RESET = "reset"
 
-Piece = Frame | bytes | float | str
+#: A frame or bytes to send, seconds to wait, a condition to wait for, CLOSE or RESET.
+Piece = Frame | bytes | float | str | Callable[[], object]
 #: Makes an answer: of the stream's number, and of how many requests have come so far.
 Script = Callable[[int, int], Iterable[Piece]]
 
@@ -134,9 +137,11 @@ class _Connection:
                     if not self.ended.done():
                         self.ended.set_result(piece)
                     return
-                else:
+                elif isinstance(piece, bytes | Frame):
                     self._stream.write(piece if isinstance(piece, bytes) else piece.serialize())
                     await self._stream.flush()
+                else:
+                    await until(piece)
         except OSError:
             pass  # the client is gone
         finally:
