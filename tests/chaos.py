@@ -3,8 +3,8 @@
 20,000 requests over an origin that drops 10 % of its handshakes, while every half second a random
 worker gets SIGKILL, SIGSTOP or SIGSEGV in turn. Every page must come out once.
 
-A worker that a suspect has to itself is spared: a request that ends even that worker is given up
-by design, so killing it would be asking for a lost page.
+A worker that a quarantined request has to itself is spared: a request that ends even that worker is
+given up by design, so killing it would be asking for a lost page.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import argparse
 import contextlib
 import os
 import random
-import re
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
-from testkit.crawling import Crawl
+from scrapy.crawler import Crawler
+
+from testkit.crawling import Crawl, Crawled, urls
 from testkit.origins.process import OriginProcess
 
 SIGNALS = (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV)
@@ -45,13 +47,13 @@ def main() -> int:
         OriginProcess(drop=0.1, seed=options.seed) as origin,
     ):
         crawl = Crawl(
-            [f"{origin.url}/{n}" for n in range(options.requests)],
+            urls(origin, options.requests),
             {
                 "CONCURRENT_REQUESTS": 128,
                 "CONCURRENT_REQUESTS_PER_DOMAIN": 128,
                 "CURL_SAFE_WORKERS": WORKERS,
                 "CURL_SAFE_WORKER_HANG_TIMEOUT": 1,
-                "LOG_LEVEL": "DEBUG",
+                "LOG_LEVEL": "INFO",
                 "LOG_FORMATTER": "tests.chaos.Quiet",
             },
             marker=Path(directory),
@@ -62,16 +64,14 @@ def main() -> int:
                 time.sleep(INTERVAL)
                 if time.monotonic() - started > options.duration:
                     continue
-                victims = sorted(set(crawl.workers()) & regular(crawl.log))
+                victims = sorted(set(crawl.workers()) & regular(crawl))
                 if victims:
                     how = SIGNALS[sent.total() % len(SIGNALS)]
                     hit(dice.choice(victims), how)
                     sent[how.name] += 1
             crawled = crawl.finish()
         finally:
-            if crawl.process.poll() is None:
-                crawl.process.kill()
-                crawl.process.wait()
+            crawl.kill()
         seconds = time.monotonic() - started
     return report(crawled, options.requests, sent, seconds)
 
@@ -80,17 +80,16 @@ class Quiet:
     """A LogFormatter that says nothing of single pages."""
 
     @classmethod
-    def from_crawler(cls, crawler):
+    def from_crawler(cls, crawler: Crawler) -> Quiet:
         return cls()
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *args, **kwargs: None
 
 
-def regular(log: str) -> set[int]:
-    """The workers that came up and are no suspect's own."""
-    up = re.findall(r"Worker (\d+) \(pid (\d+)\) is up", log)
-    return {int(pid) for slot, pid in up if int(slot) < WORKERS}
+def regular(crawl: Crawl) -> set[int]:
+    """Return the workers that came up and take any request: none of those for quarantined ones."""
+    return {pid for slot, pid in crawl.ready_workers if slot < WORKERS}
 
 
 def hit(pid: int, how: signal.Signals) -> None:
@@ -98,7 +97,7 @@ def hit(pid: int, how: signal.Signals) -> None:
         os.kill(pid, how)
 
 
-def report(crawled, requests: int, sent: Counter[str], seconds: float) -> int:
+def report(crawled: Crawled, requests: int, sent: Counter[str], seconds: float) -> int:
     times = Counter(r["number"] for r in crawled.responses)
     missing = [n for n in range(requests) if n not in times]
     twice = [n for n, count in times.items() if count > 1]

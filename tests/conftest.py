@@ -14,18 +14,23 @@ from testkit.processes import worker_pids
 from testkit.scenario import Scenario, Way
 from testkit.waiting import wait_until
 
-#: Fixtures that start processes.
-_STARTING = {"start_crawl", "crawl"}
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if _STARTING.intersection(getattr(item, "fixturenames", ())):
+        if "processes" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.processes)
 
 
 @pytest.fixture
-def start_crawl(tmp_path: Path) -> Iterator[StartCrawl]:
+def processes(tmp_path: Path) -> Iterator[Path]:
+    """The TMPDIR for the processes that a test starts. Their workers are gone when it ends."""
+    yield tmp_path
+    # A worker sees the end of its crawler at once, and may be about to exit.
+    wait_until(lambda: not worker_pids(tmp_path))
+
+
+@pytest.fixture
+def start_crawl(processes: Path) -> Iterator[StartCrawl]:
     crawls: list[Crawl] = []
 
     def start(
@@ -40,7 +45,7 @@ def start_crawl(tmp_path: Path) -> Iterator[StartCrawl]:
             Crawl(
                 requests,
                 settings,
-                marker=tmp_path,
+                marker=processes,
                 way=way,
                 env=env,
                 limit=limit,
@@ -52,8 +57,6 @@ def start_crawl(tmp_path: Path) -> Iterator[StartCrawl]:
     yield start
     for crawl in crawls:
         crawl.kill()
-    # A worker sees the end of its crawler at once, and may be about to exit.
-    wait_until(lambda: not worker_pids(tmp_path))
 
 
 @pytest.fixture

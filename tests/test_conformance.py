@@ -19,7 +19,7 @@ def table() -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in rows]
 
 
-def test_the_table_is_of_these_probes_and_handlers():
+def test_the_table_is_of_these_probes_and_handlers() -> None:
     head, _, *rows = table()
     assert [title.split(" ")[0] for title in head[1:]] == [
         {"scrapy": "Scrapy's"}.get(name, name) for name in HANDLERS
@@ -28,13 +28,14 @@ def test_the_table_is_of_these_probes_and_handlers():
     assert behaviours == [probe.behaviour for probe in PROBES]
 
 
-def test_no_column_fills_a_gap_in_ours():
+def test_no_column_fills_a_gap_in_ours() -> None:
     head, _, *rows = table()
     assert head[-1].startswith(OURS)
     ours = {row[0]: row[-1] for row in rows if not row[0].startswith("**")}
     assert {behaviour for behaviour, cell in ours.items() if cell != "yes"} == NOT_OURS
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("behaviour", "handler", "passes"),
     [
@@ -47,7 +48,7 @@ def test_no_column_fills_a_gap_in_ours():
         ("without a reactor (`TWISTED_REACTOR_ENABLED = False`)", "scrapy", False),
     ],
 )
-def test_a_probe_passes_and_fails(behaviour, handler, passes):
+def test_a_probe_passes_and_fails(behaviour: str, handler: str, passes: bool) -> None:
     (probe,) = (probe for probe in PROBES if probe.behaviour == behaviour)
     seen = probe.try_on(HANDLERS[handler])
     assert (seen is None) == passes, seen

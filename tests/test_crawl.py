@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from testkit.crawling import assert_all_pages, urls
+from testkit.fixtures import RunCrawl
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
-from testkit.scenario import WAYS
+from testkit.scenario import WAYS, Way
 
 
 def echo(request: SeenRequest) -> Reply:
@@ -13,9 +15,9 @@ def echo(request: SeenRequest) -> Reply:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_same_crawl_passes_in_each_way_that_scrapy_runs(crawl, way):
+def test_the_same_crawl_passes_in_each_way_that_scrapy_runs(crawl: RunCrawl, way: Way) -> None:
     with TlsOrigin(echo, drop=0.2, how="mix", requests_per_connection=3) as origin:
-        crawled = crawl(*(f"{origin.url}/{n}" for n in range(100)), way=way)
+        crawled = crawl(*urls(origin, 100), way=way)
     bodies = {r["number"]: r["body"] for r in crawled.responses}
     assert bodies == {n: f"GET /{n} " for n in range(100)}
     assert crawled.errors == []
@@ -25,14 +27,15 @@ def test_the_same_crawl_passes_in_each_way_that_scrapy_runs(crawl, way):
     assert crawled.stat("response_count") == 100
 
 
-def test_nothing_is_lost_at_30_percent_of_drops(crawl):
+def test_nothing_is_lost_at_30_percent_of_drops(crawl: RunCrawl) -> None:
     with TlsOrigin(echo, drop=0.3, requests_per_connection=1) as origin:
-        urls = [f"{origin.url}/{n}" for n in range(2000)]
         crawled = crawl(
-            *urls, CONCURRENT_REQUESTS=64, CONCURRENT_REQUESTS_PER_DOMAIN=64, LOG_LEVEL="INFO"
+            *urls(origin, 2000),
+            CONCURRENT_REQUESTS=64,
+            CONCURRENT_REQUESTS_PER_DOMAIN=64,
+            LOG_LEVEL="INFO",
         )
-    assert sorted(r["number"] for r in crawled.responses) == list(range(2000))
-    assert crawled.errors == []
+    assert_all_pages(crawled, 2000)
     assert len(origin.requests) == 2000
     assert crawled.stat("handshake/gave_up_count") == 0
     retried = crawled.stat("handshake/retry_count")
@@ -40,9 +43,9 @@ def test_nothing_is_lost_at_30_percent_of_drops(crawl):
     assert crawled.stat("in_flight_max") <= 64
 
 
-def test_the_info_of_all_responses_adds_up_to_what_the_origin_counted(crawl):
+def test_the_info_of_all_responses_adds_up_to_what_the_origin_counted(crawl: RunCrawl) -> None:
     with TlsOrigin(echo, drop=0.2, how="mix", requests_per_connection=4) as origin:
-        crawled = crawl(*(f"{origin.url}/{n}" for n in range(200)))
+        crawled = crawl(*urls(origin, 200))
     infos = [r["meta"]["curl_safe_info"] for r in crawled.responses]
     new = [i for i in infos if not i["connection_reused"]]
     assert len(new) == origin.handshakes
@@ -57,30 +60,30 @@ def test_the_info_of_all_responses_adds_up_to_what_the_origin_counted(crawl):
     assert all(r["meta"]["download_latency"] > 0 for r in crawled.responses)
 
 
-def test_connections_are_kept_through_every_lull(crawl):
+def test_connections_are_kept_through_every_lull(crawl: RunCrawl) -> None:
     """At most one a request in flight in each worker, however the load goes up and down."""
     with TlsOrigin(echo, delay=0.01) as origin:
         crawled = crawl(
-            *(f"{origin.url}/{n}" for n in range(1000)),
+            *urls(origin, 1000),
             CONCURRENT_REQUESTS=32,
             CONCURRENT_REQUESTS_PER_DOMAIN=32,
             CURL_SAFE_WORKERS=2,
             LOG_LEVEL="INFO",
         )
-    assert len(crawled.responses) == 1000
+    assert_all_pages(crawled, 1000)
     assert origin.handshakes <= 64
 
 
-def test_http_2_multiplexes(crawl):
+def test_http_2_multiplexes(crawl: RunCrawl) -> None:
     with TlsOrigin(echo, alpn=("h2", "http/1.1")) as origin:
-        crawled = crawl(*(f"{origin.url}/{n}" for n in range(50)))
+        crawled = crawl(*urls(origin, 50))
+    assert_all_pages(crawled, 50)
     assert {r["protocol"] for r in crawled.responses} == {"HTTP/2"}
-    assert len(crawled.responses) == 50
     infos = [r["meta"]["curl_safe_info"] for r in crawled.responses]
     assert sum(not i["connection_reused"] for i in infos) == origin.handshakes < 50
 
 
-def test_plain_http_goes_through_the_pool_and_is_no_handshake(crawl):
+def test_plain_http_goes_through_the_pool_and_is_no_handshake(crawl: RunCrawl) -> None:
     with TlsOrigin(echo, tls=False) as origin:
         crawled = crawl(f"{origin.url}/page")
     assert crawled.responses[0]["body"] == "GET /page "
@@ -91,7 +94,7 @@ def test_plain_http_goes_through_the_pool_and_is_no_handshake(crawl):
     assert crawled.stat("response_count") == 1
 
 
-def test_a_post_whose_handshake_failed_is_retried_and_sent_once(crawl):
+def test_a_post_whose_handshake_failed_is_retried_and_sent_once(crawl: RunCrawl) -> None:
     with TlsOrigin(echo, drop=[False, True, True, False], requests_per_connection=1) as origin:
         proof = {"url": f"{origin.url}/proof", "priority": 1}
         post = {"url": f"{origin.url}/form", "method": "POST", "body": "a=1"}
@@ -103,7 +106,7 @@ def test_a_post_whose_handshake_failed_is_retried_and_sent_once(crawl):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_false_leaves_a_request_to_scrapys_own_handler(crawl, way):
+def test_false_leaves_a_request_to_scrapys_own_handler(crawl: RunCrawl, way: Way) -> None:
     with TlsOrigin(echo) as origin:
         request = {"url": f"{origin.url}/own", "meta": {"curl_safe": False}}
         crawled = crawl(request, way=way)
@@ -126,7 +129,9 @@ def test_false_leaves_a_request_to_scrapys_own_handler(crawl, way):
         ("chrome", "is 'chrome': it takes a dict or False"),
     ],
 )
-def test_a_bad_meta_value_fails_that_request_alone(crawl, options, text):
+def test_a_bad_meta_value_fails_that_request_alone(
+    crawl: RunCrawl, options: object, text: str
+) -> None:
     with TlsOrigin(echo) as origin:
         bad = {"url": f"{origin.url}/bad", "meta": {"curl_safe": options}}
         crawled = crawl(bad, f"{origin.url}/good")
@@ -138,7 +143,9 @@ def test_a_bad_meta_value_fails_that_request_alone(crawl, options, text):
 
 
 @pytest.mark.parametrize("value", ["a\rb", "a\nX-Injected: 1", "a\0b"])
-def test_a_header_with_a_line_break_is_refused_for_that_request(crawl, value):
+def test_a_header_with_a_line_break_is_refused_for_that_request(
+    crawl: RunCrawl, value: str
+) -> None:
     with TlsOrigin(echo) as origin:
         bad = {"url": f"{origin.url}/bad", "headers": {"X-Test": value}}
         crawled = crawl(bad, f"{origin.url}/good")
@@ -147,13 +154,13 @@ def test_a_header_with_a_line_break_is_refused_for_that_request(crawl, value):
     assert [r.path for r in origin.requests] == ["/good"]
 
 
-def test_a_crawl_of_nothing_ends_clean(crawl):
+def test_a_crawl_of_nothing_ends_clean(crawl: RunCrawl) -> None:
     crawled = crawl()
     assert crawled.stats["finish_reason"] == "finished"
     assert crawled.exit_code == 0
 
 
-def test_info_of_an_earlier_download_does_not_stay(crawl):
+def test_info_of_an_earlier_download_does_not_stay(crawl: RunCrawl) -> None:
     def app(request: SeenRequest) -> Reply:
         if request.path == "/moved":
             return Reply(status=302, headers=[(b"Location", b"/here")], body=b"x" * 5000)

@@ -6,102 +6,105 @@ import os
 import shlex
 import signal
 import sys
+from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from testkit.crawling import Crawled, assert_all_pages, urls
+from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins.tls import TlsOrigin
-from testkit.scenario import WAYS, Scenario
+from testkit.scenario import WAYS, Scenario, Way
 from testkit.waiting import wait_until
 
 in_each_way = pytest.mark.parametrize("way", WAYS)
 
 
-def ended_clean(crawl, crawled):
-    """(That no worker is left is what `crawl` itself asserts.)"""
+def assert_clean_end(crawled: Crawled) -> None:
+    """Assert that nothing went wrong. (That no worker is left `Crawl.finish` asserts itself.)"""
     assert crawled.exit_code == 0
     assert crawled.stat("worker/crash_count") == 0
     assert crawled.stat("worker/hang_count") == 0
     assert "Unhandled error" not in crawled.log
     assert "was never retrieved" not in crawled.log
-    assert crawl is None or crawl.workers() == []
 
 
 @in_each_way
-def test_no_requests_at_all(crawl, way):
+def test_no_requests_at_all(crawl: RunCrawl, way: Way) -> None:
     crawled = crawl(way=way)
-    ended_clean(None, crawled)
+    assert_clean_end(crawled)
     assert crawled.stats["finish_reason"] == "finished"
 
 
 @in_each_way
-def test_sigterm_lets_what_is_in_flight_finish(start_crawl, way):
+def test_sigterm_lets_what_is_in_flight_finish(start_crawl: StartCrawl, way: Way) -> None:
     with TlsOrigin(delay=0.3) as origin:
-        crawl = start_crawl(
-            *(f"{origin.url}/{n}" for n in range(500)), way=way, CONCURRENT_REQUESTS=8
-        )
+        crawl = start_crawl(*urls(origin, 500), way=way, CONCURRENT_REQUESTS=8)
         crawl.wait_for(lambda: len(origin.requests) >= 8)
         crawl.process.send_signal(signal.SIGTERM)
         crawled = crawl.finish()
         assert len(crawled.responses) == len(origin.requests) < 500
-    ended_clean(crawl, crawled)
+    assert_clean_end(crawled)
+    assert crawl.workers() == []
     assert crawled.errors == []
     assert crawled.stats["finish_reason"] == "shutdown"
 
 
 @in_each_way
-def test_close_spider(crawl, way):
+def test_close_spider(crawl: RunCrawl, way: Way) -> None:
     with TlsOrigin(delay=0.05) as origin:
         crawled = crawl(
-            *(f"{origin.url}/{n}" for n in range(200)),
+            *urls(origin, 200),
             way=way,
             scenario=Scenario(close_spider_at=20),
         )
-    ended_clean(None, crawled)
+    assert_clean_end(crawled)
     assert crawled.stats["finish_reason"] == "enough"
     assert 20 <= len(crawled.responses) < 200
 
 
-def test_an_exception_in_a_callback_costs_its_response_alone(crawl):
+def test_an_exception_in_a_callback_costs_its_response_alone(crawl: RunCrawl) -> None:
     with TlsOrigin() as origin:
-        crawled = crawl(*(f"{origin.url}/{n}" for n in range(50)), scenario=Scenario(error_at=20))
-    ended_clean(None, crawled)
-    assert len(crawled.responses) == 50
+        crawled = crawl(*urls(origin, 50), scenario=Scenario(error_at=20))
+    assert_clean_end(crawled)
+    assert_all_pages(crawled, 50)
     assert crawled.stats["item_scraped_count"] == 49
     assert crawled.stats["spider_exceptions/RuntimeError"] == 1
 
 
 @in_each_way
 @pytest.mark.parametrize("how", ["at once", "in turn"])
-def test_two_crawlers_in_one_process(crawl, way, how):
+def test_two_crawlers_in_one_process(
+    crawl: RunCrawl, way: Way, how: Literal["at once", "in turn"]
+) -> None:
     with TlsOrigin(delay=0.01) as origin:
-        crawled = crawl(
-            *(f"{origin.url}/{n}" for n in range(40)), way=way, scenario=Scenario(second_crawl=how)
-        )
+        crawled = crawl(*urls(origin, 40), way=way, scenario=Scenario(second_crawl=how))
         assert len(origin.requests) == 80
-    ended_clean(None, crawled)
-    assert sorted(r["number"] for r in crawled.responses) == sorted([*range(40)] * 2)
+    assert_clean_end(crawled)
+    assert crawled.numbers == sorted([*range(40)] * 2)
     # Each has a pool of its own, with stats of its own.
     assert crawled.stat("response_count") == 40
     assert crawled.log.count("'curl_safe/worker/start_count': 2") == 2
 
 
 @in_each_way
-def test_a_second_ctrl_c_ends_it_at_once(start_crawl, way):
+def test_a_second_ctrl_c_ends_it_at_once(start_crawl: StartCrawl, way: Way) -> None:
     with TlsOrigin(delay=3600) as origin:
-        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(50)), way=way)
+        crawl = start_crawl(*urls(origin, 50), way=way)
         crawl.wait_for(lambda: len(origin.requests) >= 8)
         crawl.process.send_signal(signal.SIGINT)
+        # Scrapy tells nobody else that it has heard the first one.
         crawl.wait_for(lambda: "gracefully" in crawl.log)
         crawl.process.send_signal(signal.SIGINT)
-        crawl.process.wait()
+        wait_until(lambda: crawl.process.poll() is not None)
         wait_until(lambda: not crawl.workers())
 
 
 @pytest.mark.parametrize("state", ["busy", "stopped"])
-def test_no_worker_outlives_a_crawler_that_is_killed(start_crawl, state):
+def test_no_worker_outlives_a_crawler_that_is_killed(start_crawl: StartCrawl, state: str) -> None:
     """Not even one that cannot see the end of its socket."""
     with TlsOrigin(delay=0.05) as origin:
-        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(500)))
+        crawl = start_crawl(*urls(origin, 500))
         crawl.wait_for(lambda: len(origin.requests) >= 10)
         # A process asks to end with its parent when it starts, before its first request.
         crawl.wait_for(
@@ -112,8 +115,7 @@ def test_no_worker_outlives_a_crawler_that_is_killed(start_crawl, state):
         if state == "stopped":
             for pid in workers:
                 os.kill(pid, signal.SIGSTOP)
-        crawl.process.kill()
-        crawl.process.wait()
+        crawl.kill()
         wait_until(lambda: not crawl.workers())
 
 
@@ -128,7 +130,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("script", "why"), BROKEN.values(), ids=BROKEN.keys())
-def test_where_no_worker_can_start_jobdir_keeps_the_requests(crawl, tmp_path, script, why):
+def test_where_no_worker_can_start_jobdir_keeps_the_requests(
+    crawl: RunCrawl, tmp_path: Path, script: str, why: str
+) -> None:
     interpreter = tmp_path / "interpreter"
     if script:
         interpreter.write_text(f"#!/bin/sh\n{script}\n")
@@ -136,19 +140,19 @@ def test_where_no_worker_can_start_jobdir_keeps_the_requests(crawl, tmp_path, sc
     jobdir = str(tmp_path / "job")
     broken = Scenario(interpreter=str(interpreter), filter_duplicates=True)
     with TlsOrigin() as origin:
-        urls = [f"{origin.url}/{n}" for n in range(40)]
-        first = crawl(*urls, scenario=broken, JOBDIR=jobdir)
+        requested = urls(origin, 40)
+        first = crawl(*requested, scenario=broken, JOBDIR=jobdir)
         assert origin.accepted == 0
-        second = crawl(*urls, scenario=Scenario(filter_duplicates=True), JOBDIR=jobdir)
+        second = crawl(*requested, scenario=Scenario(filter_duplicates=True), JOBDIR=jobdir)
     assert first.stats["finish_reason"] == "curl_safe_no_worker"
-    assert f"no worker can be had: {why}" in first.log
+    assert f"No worker can be had ({why}" in first.log
     assert first.responses == first.errors == []
     assert first.exit_code == 0
     assert first.stat("worker/start_count") <= 10
-    assert sorted(r["url"] for r in second.responses) == sorted(urls)
+    assert sorted(r["url"] for r in second.responses) == sorted(requested)
 
 
-def test_no_descriptor_for_a_worker(crawl):
+def test_no_descriptor_for_a_worker(crawl: RunCrawl) -> None:
     with TlsOrigin() as origin:
         crawled = crawl(origin.url, EXTENSIONS={"testkit.components.NoDescriptorLeft": 0})
     assert crawled.stats["finish_reason"] == "curl_safe_no_worker"

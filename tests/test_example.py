@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from testkit.crawling import ROOT
 from testkit.processes import worker_pids
 
+pytestmark = pytest.mark.processes
 PROJECT = ROOT / "example_project"
 
 
@@ -28,16 +31,14 @@ def run(marker: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def origin(monkeypatch):
+def origin(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     monkeypatch.syspath_prepend(str(PROJECT))
-    from docs_example.local_origin import LocalOrigin  # noqa: PLC0415
-
-    local = LocalOrigin(drop=0.2)
+    local = importlib.import_module("docs_example.local_origin").LocalOrigin(drop=0.2)
     yield local.start()
     local.stop()
 
 
-def test_the_demo_passes(tmp_path):
+def test_the_demo_passes(tmp_path: Path) -> None:
     demo = run(tmp_path, "demo.py")
     assert demo.returncode == 0, demo.stderr
     assert "0 duplicates, 0 missing" in demo.stdout
@@ -45,14 +46,14 @@ def test_the_demo_passes(tmp_path):
     assert worker_pids(tmp_path) == []
 
 
-def test_the_demo_fails_where_pages_are_lost(tmp_path):
+def test_the_demo_fails_where_pages_are_lost(tmp_path: Path) -> None:
     demo = run(tmp_path, "demo.py", "--drop", "1")
     assert demo.returncode == 1
     assert "not so: every page of the origin is an item" in demo.stdout
     assert "not so: no request was given up" in demo.stdout
 
 
-def test_bodies_are_those_of_scrapys_own_handler(tmp_path, origin):
+def test_bodies_are_those_of_scrapys_own_handler(tmp_path: Path, origin: tuple[str, int]) -> None:
     url, pages = origin
 
     def bodies(name: str, *options: str) -> dict[str, str]:

@@ -23,6 +23,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.processes
 PROJECT = Path(__file__).resolve().parent.parent / "example_project"
 HREF = re.compile(r'href="([^"]*)"')
 UNVERIFIED = ssl._create_unverified_context()

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from testkit.crawling import Crawled, assert_all_pages, urls
+from testkit.fixtures import RunCrawl
 from testkit.origins import faults
 from testkit.origins.certs import certs
-from testkit.origins.tls import TlsOrigin
+from testkit.origins.loop import Origin
+from testkit.origins.tls import Reply, TlsOrigin
 
 TRIES_OF_A_DEAD_ORIGIN = 3  # RETRY_TIMES is 2
 
 
-def failure_stats(crawled, kind):
+def failure_stats(crawled: Crawled, kind: str) -> dict[str, int]:
     return {
         "failed": crawled.stat("handshake/failure_count"),
         kind: crawled.stat(f"handshake/failure_count/{kind}"),
@@ -57,7 +62,15 @@ def failure_stats(crawled, kind):
         "certificate refused",
     ],
 )
-def test_a_failed_handshake(crawl, origin_of, code, kind, tries, reason, settings):
+def test_a_failed_handshake(
+    crawl: RunCrawl,
+    origin_of: Callable[[], Origin],
+    code: int,
+    kind: str,
+    tries: int,
+    reason: str | None,
+    settings: dict[str, Any],
+) -> None:
     with origin_of() as origin:
         crawled = crawl(origin.url, **settings)
     (error,) = crawled.errors
@@ -80,17 +93,17 @@ def test_a_failed_handshake(crawl, origin_of, code, kind, tries, reason, setting
         assert crawled.stats[f"retry/reason_count/{reason}"] == tries - 1
 
 
-def test_an_alert_is_retried_on_another_worker(crawl):
+def test_an_alert_is_retried_on_another_worker(crawl: RunCrawl) -> None:
     with TlsOrigin(delay=0.2) as busy, faults.sends_alert() as origin:
         # By the time these are done both workers are up.
         first = [{"url": f"{busy.url}/{n}", "priority": 1} for n in range(40)]
         crawled = crawl(*first, origin.url, CURL_SAFE_WORKERS=2, CONCURRENT_REQUESTS=8)
         assert {r["meta"]["curl_safe_info"]["worker"] for r in crawled.responses} == {0, 1}
     assert origin.accepted == 2
-    assert sorted(crawled.failed_workers) == [[40, 0], [40, 1]]
+    assert sorted(crawled.failed_workers) == [(40, 0), (40, 1)]
 
 
-def test_an_origin_that_once_completed_a_handshake_gets_all_retries(crawl):
+def test_an_origin_that_once_completed_a_handshake_gets_all_retries(crawl: RunCrawl) -> None:
     drops = [False] + [True] * 30
     with TlsOrigin(drop=drops, requests_per_connection=1) as origin:
         first = {"url": f"{origin.url}/first", "priority": 1}
@@ -108,9 +121,7 @@ def test_an_origin_that_once_completed_a_handshake_gets_all_retries(crawl):
     assert crawled.stat("handshake/gave_up_count") == 1
 
 
-def test_handshake_retries_leave_scrapys_own_untouched(crawl):
-    from testkit.origins.tls import Reply  # noqa: PLC0415
-
+def test_handshake_retries_leave_scrapys_own_untouched(crawl: RunCrawl) -> None:
     drops = [False, True, True, True, True, False, False, False]
     replies = iter([200, 503, 503, 200])
     with TlsOrigin(
@@ -140,7 +151,9 @@ def test_handshake_retries_leave_scrapys_own_untouched(crawl):
         ({}, {"RETRY_TIMES": 4, "CURL_SAFE_HANDSHAKE_BACKOFF": 0.01}, 5),
     ],
 )
-def test_what_the_user_says_of_retries_counts(crawl, meta, settings, accepted):
+def test_what_the_user_says_of_retries_counts(
+    crawl: RunCrawl, meta: dict[str, Any], settings: dict[str, Any], accepted: int
+) -> None:
     with faults.close_after_hello() as origin:
         crawled = crawl({"url": origin.url, "meta": meta}, **settings)
     assert len(crawled.errors) == 1
@@ -151,14 +164,16 @@ def test_what_the_user_says_of_retries_counts(crawl, meta, settings, accepted):
     ("meta", "settings", "change"),
     [({}, {}, -1), ({"priority_adjust": 7}, {}, 7), ({}, {"RETRY_PRIORITY_ADJUST": 3}, 3)],
 )
-def test_retries_change_priority_as_scrapys_do(crawl, meta, settings, change):
+def test_retries_change_priority_as_scrapys_do(
+    crawl: RunCrawl, meta: dict[str, Any], settings: dict[str, Any], change: int
+) -> None:
     with TlsOrigin(drop=[True, False], requests_per_connection=1) as origin:
         request = {"url": origin.url, "meta": meta, "priority": 10}
         crawled = crawl(request, **settings)
     assert crawled.responses[0]["priority"] == 10 + change
 
 
-def test_http_2_that_dies_as_the_request_goes_out_is_no_failed_handshake(crawl):
+def test_http_2_that_dies_as_the_request_goes_out_is_no_failed_handshake(crawl: RunCrawl) -> None:
     with faults.h2_dies_with_request() as origin:
         crawled = crawl(origin.url)
     (error,) = crawled.errors
@@ -169,30 +184,29 @@ def test_http_2_that_dies_as_the_request_goes_out_is_no_failed_handshake(crawl):
     assert crawled.stat("handshake/success_count") == origin.accepted
 
 
-def test_no_descriptor_left_is_this_machines_fault(crawl):
+def test_no_descriptor_left_is_this_machines_fault(crawl: RunCrawl) -> None:
     """Loses nothing: the workers are recycled, and the requests tried until they pass."""
     with TlsOrigin(requests_per_connection=1, delay=0.3) as origin:
         crawled = crawl(
-            *(f"{origin.url}/{n}" for n in range(80)),
+            *urls(origin, 80),
             limit=("nofile", "48:48"),
             CONCURRENT_REQUESTS=80,
             CONCURRENT_REQUESTS_PER_DOMAIN=80,
             CURL_SAFE_WORKERS=1,
         )
-    assert crawled.errors == []
-    assert len(crawled.responses) == 80
+    assert_all_pages(crawled, 80)
     assert crawled.stat("handshake/failure_count/local") > 0
     assert crawled.stats["retry/reason_count/local_resources"] > 0
     assert crawled.stat("worker/recycle_count") > 0
 
 
-def test_the_host_that_has_no_address(crawl):
+def test_the_host_that_has_no_address(crawl: RunCrawl) -> None:
     crawled = crawl("https://does-not-exist.invalid/")
     assert crawled.errors[0]["type"] == "CannotResolveHostError"
     assert crawled.stat("handshake/count") == 0
 
 
-def test_the_port_where_nobody_listens(crawl):
+def test_the_port_where_nobody_listens(crawl: RunCrawl) -> None:
     with contextlib.closing(socket.socket()) as sock:
         sock.bind(("127.0.0.1", 0))
         crawled = crawl(f"https://127.0.0.1:{sock.getsockname()[1]}/")
@@ -200,7 +214,7 @@ def test_the_port_where_nobody_listens(crawl):
     assert crawled.stat("handshake/count") == 0
 
 
-def test_an_answer_that_does_not_come_in_time_is_no_failed_handshake(crawl):
+def test_an_answer_that_does_not_come_in_time_is_no_failed_handshake(crawl: RunCrawl) -> None:
     with TlsOrigin(delay=30) as origin:
         crawled = crawl(
             {"url": origin.url, "meta": {"download_timeout": 0.5, "max_retry_times": 0}}
@@ -210,7 +224,7 @@ def test_an_answer_that_does_not_come_in_time_is_no_failed_handshake(crawl):
     assert crawled.stat("handshake/success_count") == 1
 
 
-def test_certificates_are_verified_by_setting_and_by_request(crawl):
+def test_certificates_are_verified_by_setting_and_by_request(crawl: RunCrawl) -> None:
     with (
         TlsOrigin() as good,
         TlsOrigin(context=certs().server_context(trusted=False)) as unknown,
@@ -226,7 +240,7 @@ def test_certificates_are_verified_by_setting_and_by_request(crawl):
             {"url": unknown.url, "meta": trusting},
             DOWNLOAD_VERIFY_CERTIFICATES=True,
         )
-    assert sorted(r["number"] for r in crawled.responses) == [0, 4]
+    assert crawled.numbers == [0, 4]
     assert sorted((e["number"], e["kind"]) for e in crawled.errors) == [
         (1, "certificate"),
         (2, "certificate"),

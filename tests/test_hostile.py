@@ -8,12 +8,15 @@ import socket
 import ssl
 import threading
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
+from testkit.crawling import Crawled, urls
+from testkit.fixtures import RunCrawl
 from testkit.origins.certs import certs
 from testkit.origins.loop import Origin, reset_on_close
-from testkit.origins.raw import HOLD, RawOrigin
+from testkit.origins.raw import HOLD, Piece, RawOrigin, Script
 from testkit.origins.streams import PlainStream, TlsStream
 from testkit.origins.tls import Reply, TlsOrigin
 from testkit.scenario import Scenario
@@ -21,32 +24,32 @@ from testkit.scenario import Scenario
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def outcomes(crawled, requests):
-    """Each request came to an end, one way or the other, and no worker died."""
+def outcomes(crawled: Crawled, requests: int) -> list[str]:
+    """Assert that each request came to an end and no worker died; return the types of errors."""
     ended = [r["number"] for r in crawled.responses + crawled.errors]
     assert sorted(ended) == list(range(requests))
     assert crawled.stat("worker/crash_count") == crawled.stat("worker/hang_count") == 0
     return [error["type"] for error in crawled.errors]
 
 
-def headers_without_end(head):
+def headers_without_end(head: bytes) -> Iterator[Piece]:
     yield b"HTTP/1.1 200 OK\r\n"
     for n in range(1_000_000):
         yield b"X-%d: %s\r\n" % (n, b"v" * 1000)
 
 
-def one_header_without_end(head):
+def one_header_without_end(head: bytes) -> Iterator[Piece]:
     yield b"HTTP/1.1 200 OK\r\nX: "
     for _ in range(100_000):
         yield b"v" * 10_000
 
 
-def interim_answers_without_end(head):
+def interim_answers_without_end(head: bytes) -> Iterator[Piece]:
     for _ in range(1_000_000):
         yield b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 10
 
 
-def a_status_line_without_end(head):
+def a_status_line_without_end(head: bytes) -> Iterator[Piece]:
     yield b"HTTP/1.1 200 "
     for _ in range(100_000):
         yield b"O" * 10_000
@@ -61,7 +64,7 @@ ENDLESS = [
 
 
 @pytest.mark.parametrize("script", ENDLESS)
-def test_what_never_ends_is_cut_off(crawl, script):
+def test_what_never_ends_is_cut_off(crawl: RunCrawl, script: Script) -> None:
     with RawOrigin(script) as origin, TlsOrigin() as other:
         crawled = crawl(
             origin.url, other.url, RETRY_ENABLED=False, DOWNLOAD_TIMEOUT=20, CURL_SAFE_WORKERS=1
@@ -72,10 +75,10 @@ def test_what_never_ends_is_cut_off(crawl, script):
     assert crawled.responses[0]["number"] == 1
 
 
-def test_slow_loris_headers(crawl):
+def test_slow_loris_headers(crawl: RunCrawl) -> None:
     """A byte now and then, for ever: the timeout bounds it."""
 
-    def script(head):
+    def script(head: bytes) -> Iterator[Piece]:
         yield b"HTTP/1.1 200 OK\r\nX: "
         for _ in range(100_000):
             yield b"v"
@@ -86,7 +89,7 @@ def test_slow_loris_headers(crawl):
     assert outcomes(crawled, 1) == ["DownloadTimeoutError"]
 
 
-def test_a_decompression_bomb_is_passed_on_as_it_is(crawl):
+def test_a_decompression_bomb_is_passed_on_as_it_is(crawl: RunCrawl) -> None:
     """Two gigabytes once unpacked; what limits that is Scrapy's, which knows DOWNLOAD_MAXSIZE."""
     packed = gzip.compress(bytes(2_000_000))
     bomb = packed * 1000
@@ -102,7 +105,7 @@ def test_a_decompression_bomb_is_passed_on_as_it_is(crawl):
 
 
 @pytest.mark.parametrize("listened", [False, True])
-def test_a_hundred_thousand_chunks_of_a_byte(crawl, listened):
+def test_a_hundred_thousand_chunks_of_a_byte(crawl: RunCrawl, listened: bool) -> None:
     chunks = b"1\r\nx\r\n" * 100_000
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
     with RawOrigin(answer) as origin:
@@ -133,7 +136,7 @@ GARBAGE = {
 
 @pytest.mark.parametrize("listened", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("answer", GARBAGE.values(), ids=GARBAGE.keys())
-def test_garbage_for_an_answer(crawl, answer, listened):
+def test_garbage_for_an_answer(crawl: RunCrawl, answer: bytes, listened: bool) -> None:
     with RawOrigin(answer) as origin, TlsOrigin() as other:
         crawled = crawl(
             origin.url,
@@ -152,7 +155,7 @@ def test_garbage_for_an_answer(crawl, answer, listened):
 class GarbageInTls(TlsOrigin):
     """Bytes that are no TLS record, in the middle of an answer."""
 
-    async def serve(self, sock, number):
+    async def serve(self, sock: socket.socket, number: int) -> None:
         stream = TlsStream(sock, certs().server_context(), await self.read_hello(sock))
         await stream.handshake()
         await stream.read()
@@ -161,7 +164,7 @@ class GarbageInTls(TlsOrigin):
         await asyncio.get_running_loop().sock_sendall(sock, b"\x17\x03\x03\x00\x20" + b"\xee" * 64)
 
 
-def test_a_record_of_garbage(crawl):
+def test_a_record_of_garbage(crawl: RunCrawl) -> None:
     with GarbageInTls() as origin:
         crawled = crawl(origin.url, RETRY_TIMES=1)
         assert origin.accepted == 2
@@ -174,18 +177,17 @@ class ResetsAt(Origin):
     """Resets each connection one byte later than the one before: of its part of the handshake,
     and of its answer, counted together."""
 
-    def __init__(self, alpn):
+    def __init__(self) -> None:
         super().__init__()
-        self._context = certs().server_context(alpn=alpn)
+        self._context = certs().server_context()
         self._context.num_tickets = 0
         self.length = threading.Event()
 
-    async def serve(self, sock, number):
+    async def serve(self, sock: socket.socket, number: int) -> None:
         left = number
         stream = _Counted(sock, self._context, await self.read_hello(sock), left)
         try:
             await stream.handshake()
-            stream.after_handshake = True
             await stream.read()
             stream.write(OK)
             await stream.flush()
@@ -202,7 +204,9 @@ class _SpentError(Exception):
 
 
 class _Counted(TlsStream):
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, first: bytes, left: int):
+    def __init__(
+        self, sock: socket.socket, context: ssl.SSLContext, first: bytes, left: int
+    ) -> None:
         super().__init__(sock, context, first)
         self._left = left
 
@@ -217,10 +221,10 @@ class _Counted(TlsStream):
         return taken
 
 
-def test_a_reset_at_every_byte_of_a_handshake_and_an_answer(crawl):
-    with ResetsAt(("http/1.1",)) as origin:
+def test_a_reset_at_every_byte_of_a_handshake_and_an_answer(crawl: RunCrawl) -> None:
+    with ResetsAt() as origin:
         crawled = crawl(
-            *(f"{origin.url}/{n}" for n in range(1800)),
+            *urls(origin, 1800),
             CURL_SAFE_IMPERSONATE="chrome120",
             RETRY_ENABLED=False,
             # It would leave the origin alone after the first ten.
@@ -240,12 +244,12 @@ def test_a_reset_at_every_byte_of_a_handshake_and_an_answer(crawl):
     assert crawled.stat("handshake/failure_count/syscall") > 500
 
 
-def test_a_held_connection_holds_up_nobody(crawl):
+def test_a_held_connection_holds_up_nobody(crawl: RunCrawl) -> None:
     """One worker, and an origin that answers nothing, beside one that does."""
     with RawOrigin(lambda head: [HOLD]) as held, TlsOrigin() as origin:
         crawled = crawl(
             *({"url": f"{held.url}/{n}", "meta": {"download_timeout": 3}} for n in range(8)),
-            *(f"{origin.url}/{n}" for n in range(8, 100)),
+            *urls(origin, 8, 100),
             CURL_SAFE_WORKERS=1,
             RETRY_ENABLED=False,
         )

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import pytest
 from h2.errors import ErrorCodes
-from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame
+from hyperframe.frame import Frame, GoAwayFrame, PingFrame, RstStreamFrame
 
-from testkit.origins.scripted_http2 import CLOSE, RESET, ScriptedHttp2, data, headers
+from testkit.crawling import assert_all_pages, urls
+from testkit.fixtures import RunCrawl, StartCrawl
+from testkit.origins.scripted_http2 import CLOSE, RESET, Piece, ScriptedHttp2, data, headers
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 from testkit.scenario import Scenario
 from testkit.waiting import wait_until
 
 
-def good(stream):
+def good(stream: int) -> list[Frame]:
     return [headers(stream), data(stream, b"ok", end=True)]
 
 
-def rst(stream, code=ErrorCodes.INTERNAL_ERROR):
+def rst(stream: int, code: ErrorCodes = ErrorCodes.INTERNAL_ERROR) -> RstStreamFrame:
     return RstStreamFrame(stream, error_code=code)
 
 
-def goaway(last, code=ErrorCodes.NO_ERROR):
+def goaway(last: int, code: ErrorCodes = ErrorCodes.NO_ERROR) -> GoAwayFrame:
     return GoAwayFrame(0, last_stream_id=last, error_code=code)
 
 
@@ -28,12 +32,14 @@ DATA, HEADERS, PUSH_PROMISE, UNKNOWN = 0, 1, 5, 0xEE
 END_STREAM, END_HEADERS, PADDED = 1, 4, 8
 
 
-def raw_frame(kind, stream, payload, flags=0):
+def raw_frame(kind: int, stream: int, payload: bytes, flags: int = 0) -> bytes:
     start = len(payload).to_bytes(3, "big") + bytes([kind, flags])
     return start + stream.to_bytes(4, "big") + payload
 
 
-FAULTS = {
+Answer = Callable[[int], list[Piece]]
+
+FAULTS: dict[str, Answer] = {
     "reset before the headers": lambda s: [rst(s)],
     "reset after the headers": lambda s: [headers(s), 0.05, rst(s)],
     "reset in the body": lambda s: [headers(s), data(s, b"part"), 0.05, rst(s)],
@@ -67,16 +73,14 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-def test_a_fault_costs_a_retry(crawl, fault):
+def test_a_fault_costs_a_retry(crawl: RunCrawl, fault: Answer) -> None:
     """It hits every third request; never is a part of a body taken for a response."""
 
-    def script(stream, request):
+    def script(stream: int, request: int) -> Iterable[Piece]:
         return fault(stream) if request % 3 == 1 else good(stream)
 
     with ScriptedHttp2(script) as origin:
-        crawled = crawl(
-            *(f"{origin.url}/{n}" for n in range(12)), RETRY_TIMES=30, DOWNLOAD_TIMEOUT=3
-        )
+        crawled = crawl(*urls(origin, 12), RETRY_TIMES=30, DOWNLOAD_TIMEOUT=3)
         assert origin.seen >= 16
     assert crawled.errors == []
     assert [r["body"] for r in crawled.responses] == ["ok"] * 12
@@ -84,7 +88,7 @@ def test_a_fault_costs_a_retry(crawl, fault):
     assert crawled.stat("worker/crash_count") == 0
 
 
-HARMLESS = {
+HARMLESS: dict[str, Answer] = {
     "an unknown frame": lambda s: [raw_frame(UNKNOWN, s, b"what is this"), *good(s)],
     "a ping": lambda s: [PingFrame(0, b"are you?"), *good(s)],
     "an answer while going away": lambda s: [headers(s), goaway(s), 0.05, data(s, b"ok", end=True)],
@@ -103,19 +107,19 @@ HARMLESS = {
 
 
 @pytest.mark.parametrize("answer", HARMLESS.values(), ids=HARMLESS.keys())
-def test_what_http2_allows_is_taken(crawl, answer):
+def test_what_http2_allows_is_taken(crawl: RunCrawl, answer: Answer) -> None:
     with ScriptedHttp2(lambda stream, request: answer(stream)) as origin:
-        crawled = crawl(*(f"{origin.url}/{n}" for n in range(5)), CONCURRENT_REQUESTS=1)
+        crawled = crawl(*urls(origin, 5), CONCURRENT_REQUESTS=1)
     assert [r["body"] for r in crawled.responses] == ["ok"] * 5
     assert [r["status"] for r in crawled.responses] == [200] * 5
     assert "retry/count" not in crawled.stats
     assert all(name != "X" for r in crawled.responses for name, _ in r["headers"])
 
 
-def test_a_refused_stream_is_tried_again(crawl):
+def test_a_refused_stream_is_tried_again(crawl: RunCrawl) -> None:
     """RFC 9113, 8.7: the origin did nothing with it. libcurl sees to it by itself."""
 
-    def script(stream, request):
+    def script(stream: int, request: int) -> Iterable[Piece]:
         return [rst(stream, ErrorCodes.REFUSED_STREAM)] if request == 2 else good(stream)
 
     with ScriptedHttp2(script) as origin:
@@ -127,20 +131,17 @@ def test_a_refused_stream_is_tried_again(crawl):
     assert [r["body"] for r in crawled.responses] == ["ok"] * 4
 
 
-def test_a_hundred_streams_on_one_connection(crawl):
-    def script(stream, request):
+def test_a_hundred_streams_on_one_connection(crawl: RunCrawl) -> None:
+    def script(stream: int, request: int) -> Iterable[Piece]:
         if request > 1:
-            for _ in range(2000):
-                if origin.most_at_once >= 100:
-                    break
-                yield 0.02
+            yield lambda: origin.most_at_once >= 100
         yield from good(stream)
 
     with ScriptedHttp2(script) as origin:
         crawled = crawl(
             # The first one opens the connection that the others share.
             {"url": f"{origin.url}/first", "priority": 1},
-            *(f"{origin.url}/{n}" for n in range(100)),
+            *urls(origin, 100),
             CURL_SAFE_WORKERS=1,
             CONCURRENT_REQUESTS=101,
             CONCURRENT_REQUESTS_PER_DOMAIN=101,
@@ -148,25 +149,22 @@ def test_a_hundred_streams_on_one_connection(crawl):
         )
         assert origin.accepted == 1
         assert origin.most_at_once == 100
-    assert len(crawled.responses) == 101
+    assert_all_pages(crawled, 101)
     assert crawled.stat("connection/reused_count") == 100
 
 
-def test_a_burst_puts_no_more_on_a_connection_than_every_origin_allows(crawl):
+def test_a_burst_puts_no_more_on_a_connection_than_every_origin_allows(crawl: RunCrawl) -> None:
     """This one allows 250; of one that allows 100 nobody knows so before its SETTINGS came."""
 
-    def script(stream, request):
+    def script(stream: int, request: int) -> Iterable[Piece]:
         if request > 1:
-            for _ in range(2000):
-                if origin.most_at_once >= 240:
-                    break
-                yield 0.02
+            yield lambda: origin.most_at_once >= 240
         yield from good(stream)
 
     with ScriptedHttp2(script) as origin:
         crawled = crawl(
             {"url": f"{origin.url}/first", "priority": 1},
-            *(f"{origin.url}/{n}" for n in range(240)),
+            *urls(origin, 240),
             CURL_SAFE_WORKERS=1,
             CONCURRENT_REQUESTS=241,
             CONCURRENT_REQUESTS_PER_DOMAIN=241,
@@ -174,10 +172,10 @@ def test_a_burst_puts_no_more_on_a_connection_than_every_origin_allows(crawl):
         )
         assert origin.most_at_once == 240
         assert origin.most_on_a_connection == 100
-    assert len(crawled.responses) == 241
+    assert_all_pages(crawled, 241)
 
 
-def test_head_and_statuses_without_a_body(crawl):
+def test_head_and_statuses_without_a_body(crawl: RunCrawl) -> None:
     def app(seen: SeenRequest) -> Reply:
         return Reply(status=int(seen.path[1:]), body=b"not for all")
 
@@ -193,7 +191,7 @@ def test_head_and_statuses_without_a_body(crawl):
     ]  # fmt: skip
 
 
-def endless(stream, request):
+def endless(stream: int, request: int) -> Iterable[Piece]:
     yield headers(stream)
     # As much as the connection's window takes; the rest waits for nobody.
     for _ in range(500):
@@ -202,7 +200,7 @@ def endless(stream, request):
 
 
 @pytest.mark.parametrize("length", [True, False], ids=["announced", "not announced"])
-def test_a_body_above_the_maximum_is_cut_off(crawl, length):
+def test_a_body_above_the_maximum_is_cut_off(crawl: RunCrawl, length: bool) -> None:
     def app(seen: SeenRequest) -> Reply:
         return Reply(body=b"x" * 3_000_000)
 
@@ -215,8 +213,8 @@ def test_a_body_above_the_maximum_is_cut_off(crawl, length):
 
 
 @pytest.mark.parametrize("fail", [True, False])
-def test_stop_download_resets_the_stream(crawl, fail):
-    def script(stream, request):
+def test_stop_download_resets_the_stream(crawl: RunCrawl, fail: bool) -> None:
+    def script(stream: int, request: int) -> Iterable[Piece]:
         return [headers(stream), data(stream, b"x" * 100), 60.0]
 
     with ScriptedHttp2(script) as origin:
@@ -231,8 +229,10 @@ def test_stop_download_resets_the_stream(crawl, fail):
 @pytest.mark.parametrize(
     "stall", [[], ["headers"], ["headers", "data"]], ids=["no headers", "no data", "a stalled body"]
 )
-def test_the_timeout_bounds_a_stream_and_spares_its_connection(crawl, stall):
-    def script(stream, request):
+def test_the_timeout_bounds_a_stream_and_spares_its_connection(
+    crawl: RunCrawl, stall: list[str]
+) -> None:
+    def script(stream: int, request: int) -> Iterable[Piece]:
         if request > 1:
             return good(stream)
         pieces = {"headers": headers(stream), "data": data(stream, b"part")}
@@ -252,8 +252,8 @@ def test_the_timeout_bounds_a_stream_and_spares_its_connection(crawl, stall):
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_data_that_is_lost(crawl, keep):
-    def script(stream, request):
+def test_data_that_is_lost(crawl: RunCrawl, keep: bool) -> None:
+    def script(stream: int, request: int) -> Iterable[Piece]:
         return [
             headers(stream, (b"content-length", b"100")), data(stream, b"part"), 0.05, CLOSE,
         ]  # fmt: skip
@@ -269,30 +269,32 @@ def test_data_that_is_lost(crawl, keep):
 # The race of a closing connection
 
 
-def closes(stream, request):
+def closes(stream: int, request: int) -> Iterable[Piece]:
     """Answers, and is gone before it can have seen what follows."""
     return [headers(stream), data(stream, b"ok", end=True), goaway(stream), CLOSE]
 
 
-def none_is_lost(crawl, requests):
+def assert_none_is_lost(
+    start_crawl: StartCrawl, requests: int, *, timeout_seconds: float = 250
+) -> None:
     with ScriptedHttp2(closes) as origin:
-        crawled = crawl(
-            *(f"{origin.url}/{n}" for n in range(requests)),
+        crawl = start_crawl(
+            *urls(origin, requests),
             CONCURRENT_REQUESTS=64,
             CONCURRENT_REQUESTS_PER_DOMAIN=64,
             # It costs a retry at most.
             RETRY_TIMES=1,
             LOG_LEVEL="INFO",
         )
-    assert crawled.errors == []
-    assert sorted(r["number"] for r in crawled.responses) == list(range(requests))
+        crawled = crawl.finish(timeout_seconds)
+    assert_all_pages(crawled, requests)
 
 
-def test_an_origin_that_closes_after_each_answer(crawl):
-    none_is_lost(crawl, 500)
+def test_an_origin_that_closes_after_each_answer(start_crawl: StartCrawl) -> None:
+    assert_none_is_lost(start_crawl, 500)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_an_origin_that_closes_after_each_of_20_000_answers(crawl):
-    none_is_lost(crawl, 20_000)
+def test_an_origin_that_closes_after_each_of_20_000_answers(start_crawl: StartCrawl) -> None:
+    assert_none_is_lost(start_crawl, 20_000, timeout_seconds=880)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import typing
+from typing import Any
 
 import curl_cffi.requests
 import pytest
 
+from testkit.crawling import urls
+from testkit.fixtures import RunCrawl
 from testkit.origins.hello import ja3, parse_client_hello, parse_h2_opening
-from testkit.origins.tls import TlsOrigin
+from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 
 BROWSERS = ("chrome", "firefox", "safari")
 
 
-def seen_by_origin(origin):
-    """Fingerprints of the only connection that it got."""
+def seen_by_origin(origin: TlsOrigin) -> dict[str, Any]:
+    """Return the fingerprints of the only connection that an origin got."""
     (hello,), (opening,) = origin.hellos, origin.h2_openings
     parsed = parse_client_hello(hello)
     h2 = parse_h2_opening(opening)
@@ -28,13 +31,13 @@ def seen_by_origin(origin):
     }
 
 
-def header_names(origin):
+def header_names(origin: TlsOrigin) -> list[bytes]:
     (request,) = origin.requests
     return [name for name, _ in request.headers if not name.startswith(b":")]
 
 
 @pytest.mark.parametrize("browser", BROWSERS)
-def test_the_pool_looks_like_curl_cffi_itself(crawl, browser):
+def test_the_pool_looks_like_curl_cffi_itself(crawl: RunCrawl, browser: str) -> None:
     with TlsOrigin(alpn=("h2",)) as direct, TlsOrigin(alpn=("h2",)) as pooled:
         curl_cffi.requests.get(direct.url, impersonate=browser, verify=False)
         crawled = crawl(pooled.url, CURL_SAFE_IMPERSONATE=browser)
@@ -46,7 +49,7 @@ def test_the_pool_looks_like_curl_cffi_itself(crawl, browser):
         assert b"Scrapy" not in b" ".join(values.values())
 
 
-def test_two_browsers_differ(crawl):
+def test_two_browsers_differ(crawl: RunCrawl) -> None:
     """Else the test above could not fail."""
     with TlsOrigin(alpn=("h2",)) as chrome, TlsOrigin(alpn=("h2",)) as firefox:
         crawl(
@@ -59,7 +62,7 @@ def test_two_browsers_differ(crawl):
         assert a["pseudo-headers"] != b["pseudo-headers"]
 
 
-def test_a_header_that_somebody_set_stays(crawl):
+def test_a_header_that_somebody_set_stays(crawl: RunCrawl) -> None:
     with TlsOrigin() as origin:
         crawl(
             {"url": origin.url, "headers": {"Accept-Language": "fr", "X-Mine": "1"}},
@@ -72,7 +75,7 @@ def test_a_header_that_somebody_set_stays(crawl):
     assert b"sec-ch-ua" in headers
 
 
-def test_without_a_browser_scrapys_headers_go_out_and_nothing_else(crawl):
+def test_without_a_browser_scrapys_headers_go_out_and_nothing_else(crawl: RunCrawl) -> None:
     with TlsOrigin() as pooled, TlsOrigin() as own:
         post = {"method": "POST", "body": "x=1", "headers": {"X-Mine": "1"}}
         crawl({"url": pooled.url, **post}, CURL_SAFE_IMPERSONATE=None)
@@ -84,7 +87,7 @@ def test_without_a_browser_scrapys_headers_go_out_and_nothing_else(crawl):
     )
 
 
-def test_raw_headers_go_out_as_given(crawl):
+def test_raw_headers_go_out_as_given(crawl: RunCrawl) -> None:
     raw = [["x-lower", "1"], ["X-UPPER", "2"], ["x-lower", "3"], ["Empty", ""], ["uSeR-aGeNt", "z"]]
     with TlsOrigin() as origin:
         crawl(
@@ -98,7 +101,7 @@ def test_raw_headers_go_out_as_given(crawl):
     assert [h for h in sent if h[0] != b"Host"] == [(n.encode(), v.encode()) for n, v in raw]
 
 
-def test_default_headers_off_leaves_only_the_handshake(crawl):
+def test_default_headers_off_leaves_only_the_handshake(crawl: RunCrawl) -> None:
     with TlsOrigin() as origin:
         crawl({"url": origin.url, "meta": {"curl_safe": {"default_headers": False}}})
         headers = dict(origin.requests[0].headers)
@@ -108,22 +111,20 @@ def test_default_headers_off_leaves_only_the_handshake(crawl):
     assert "h2" in hello.alpn
 
 
-def test_no_encoding_is_offered_that_nobody_would_decode(crawl):
+def test_no_encoding_is_offered_that_nobody_would_decode(crawl: RunCrawl) -> None:
     with TlsOrigin() as origin:
         crawl(origin.url, COMPRESSION_ENABLED=False)
         headers = dict(origin.requests[0].headers)
     assert b"Accept-Encoding" not in headers
 
 
-def test_no_cookie_passes_from_one_request_to_another(crawl):
-    from testkit.origins.tls import Reply  # noqa: PLC0415
-
-    def app(request):
+def test_no_cookie_passes_from_one_request_to_another(crawl: RunCrawl) -> None:
+    def app(request: SeenRequest) -> Reply:
         return Reply(headers=[(b"Set-Cookie", b"visitor=1")])
 
     with TlsOrigin(app) as origin:
         crawl(
-            *(f"{origin.url}/{n}" for n in range(4)),
+            *urls(origin, 4),
             CONCURRENT_REQUESTS=1,
             CURL_SAFE_WORKERS=1,
             COOKIES_ENABLED=False,
@@ -132,7 +133,7 @@ def test_no_cookie_passes_from_one_request_to_another(crawl):
         assert all(b"Cookie" not in dict(r.headers) for r in origin.requests)
 
 
-def test_http_version_by_setting_and_by_request(crawl):
+def test_http_version_by_setting_and_by_request(crawl: RunCrawl) -> None:
     with TlsOrigin(alpn=("h2", "http/1.1")) as origin:
         crawled = crawl(
             {"url": f"{origin.url}/a", "meta": {"curl_safe": {"http_version": "v1"}}},
@@ -143,7 +144,7 @@ def test_http_version_by_setting_and_by_request(crawl):
     assert versions == {0: "HTTP/1.1", 1: "HTTP/2"}
 
 
-def test_a_fingerprint_may_be_a_dict(crawl):
+def test_a_fingerprint_may_be_a_dict(crawl: RunCrawl) -> None:
     fingerprint = {
         "tls_ciphers": ["TLS_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"],
         "headers": {"User-Agent": "of the fingerprint", "X-Browser": "1"},
@@ -156,7 +157,7 @@ def test_a_fingerprint_may_be_a_dict(crawl):
     assert headers[b"X-Browser"] == b"1"
 
 
-def curl_cffi_can_be(target, url):
+def curl_cffi_can_be(target: str, url: str) -> bool:
     try:
         curl_cffi.requests.get(url, impersonate=target, verify=False)
     except curl_cffi.requests.exceptions.ImpersonateError:
@@ -164,7 +165,7 @@ def curl_cffi_can_be(target, url):
     return True
 
 
-def test_every_target_of_the_installed_curl_cffi(crawl):
+def test_every_target_of_the_installed_curl_cffi(crawl: RunCrawl) -> None:
     """With a User-Agent that is its own where it has one; curl_cffi lists some that its
     libcurl then refuses."""
     listed = sorted(typing.get_args(curl_cffi.BrowserTypeLiteral))
@@ -198,7 +199,7 @@ def test_every_target_of_the_installed_curl_cffi(crawl):
 JA3 = "771,4865-4866-4867-49195-49199,0-11-10-35-16-5-13-51-45-43-23-65281,29-23-24,0"
 
 
-def test_ja3_akamai_and_extra_fp_by_request(crawl):
+def test_ja3_akamai_and_extra_fp_by_request(crawl: RunCrawl) -> None:
     akamai = "1:65536;3:1000;4:6291456|15663105|0|m,p,a,s"
     with TlsOrigin(alpn=("h2",)) as origin:
         url = f"https://localhost:{origin.port}"  # (an address is not sent as server name)

@@ -6,28 +6,38 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import curl_cffi
+import curl_cffi.requests
 import pytest
+from curl_cffi import BrowserTypeLiteral
 from scrapy import Request
 from scrapy.utils.test import get_crawler
 
 from scrapy_curl_safe import RandomBrowserMiddleware
-from scrapy_curl_safe.compat import all_options, foreign_options
+from scrapy_curl_safe._crawl.compat import all_options, foreign_options
 from testkit.crawling import ROOT
-from testkit.origins.hello import PADDING, PRE_SHARED_KEY, ja3, parse_client_hello
+from testkit.fixtures import RunCrawl
+from testkit.origins.hello import PADDING, PRE_SHARED_KEY, ClientHello, ja3, parse_client_hello
 from testkit.origins.proxies import Proxy
 from testkit.origins.tls import TlsOrigin
-from testkit.processes import worker_pids
-from testkit.waiting import wait_until
+
+Connection = tuple[ClientHello, dict[bytes, bytes]]
+#: Fingerprint and User-Agent.
+Browser = tuple[str, bytes]
+RunMoved = Callable[[str, TlsOrigin], list[str]]
 
 
 @pytest.fixture
-def moved(tmp_path):
-    """Run the spider of one of the modules in tests/moved, by its settings alone."""
+def moved(processes: Path) -> RunMoved:
+    """Run the spider of one of the modules in tests/moved, by its settings alone; the paths of its
+    items come back."""
 
-    def run(module, origin):
-        items = tmp_path / "items.json"
+    def run(module: str, origin: TlsOrigin) -> list[str]:
+        items = processes / "items.json"
         arguments = ["runspider", f"tests/moved/{module}.py", "-a", f"url={origin.url}"]
         process = subprocess.run(
             [sys.executable, "-m", "scrapy", *arguments, "-o", str(items)],
@@ -36,7 +46,7 @@ def moved(tmp_path):
                 **os.environ,
                 "SCRAPY_SETTINGS_MODULE": "tests.moved.settings",
                 "PYTHONPATH": str(ROOT),
-                "TMPDIR": str(tmp_path),
+                "TMPDIR": str(processes),
             },
             capture_output=True,
             text=True,
@@ -45,12 +55,11 @@ def moved(tmp_path):
         assert "ERROR" not in process.stderr, process.stderr
         return sorted(item["url"].rpartition("/")[2] for item in json.loads(items.read_text()))
 
-    yield run
-    wait_until(lambda: not worker_pids(tmp_path))
+    return run
 
 
-def seen(origin):
-    """Of each path: the handshake, and the headers."""
+def seen(origin: TlsOrigin) -> dict[str, Connection]:
+    """Return by path the handshake and the headers."""
     return {
         request.path[1:]: (
             parse_client_hello(origin.hello_of(request)),
@@ -60,16 +69,17 @@ def seen(origin):
     }
 
 
-def fingerprint(hello):
+def fingerprint(hello: ClientHello) -> str:
     # Chrome orders its extensions anew each time, and a session that is resumed adds some.
     return ja3(hello, sort_extensions=True, leave_out=(PADDING, PRE_SHARED_KEY))
 
 
 @pytest.fixture(scope="module")
-def browsers():
-    """Fingerprint and User-Agent of each, by curl_cffi itself."""
+def browsers() -> dict[str, Browser]:
+    """Browsers by name, as curl_cffi itself shows them."""
     with TlsOrigin(alpn=("h2", "http/1.1")) as origin:
-        for name in ("chrome", "firefox", "safari"):
+        names: tuple[BrowserTypeLiteral, ...] = ("chrome", "firefox", "safari")
+        for name in names:
             curl_cffi.requests.get(f"{origin.url}/{name}", impersonate=name, verify=False)
         return {
             name: (fingerprint(hello), headers[b"user-agent"])
@@ -77,12 +87,12 @@ def browsers():
         }
 
 
-def looks_like(browser, connection):
+def looks_like(browser: Browser, connection: Connection) -> bool:
     hello, headers = connection
     return (fingerprint(hello), headers[b"user-agent"]) == browser
 
 
-def test_a_spider_for_scrapy_impersonate(moved, browsers):
+def test_a_spider_for_scrapy_impersonate(moved: RunMoved, browsers: dict[str, Browser]) -> None:
     with TlsOrigin(alpn=("h2", "http/1.1")) as origin:
         assert moved("with_scrapy_impersonate", origin) == ["firefox", "safari"]
         connections = seen(origin)
@@ -97,7 +107,7 @@ def test_a_spider_for_scrapy_impersonate(moved, browsers):
     assert peers == {"/firefox": "127.0.0.1", "/safari": "127.0.0.2"}
 
 
-def test_a_spider_for_scrapy_curl(moved, browsers):
+def test_a_spider_for_scrapy_curl(moved: RunMoved, browsers: dict[str, Browser]) -> None:
     with TlsOrigin(alpn=("h2", "http/1.1")) as origin:
         assert moved("with_scrapy_curl", origin) == ["firefox", "plain", "raw"]
         connections = seen(origin)
@@ -112,7 +122,7 @@ def test_a_spider_for_scrapy_curl(moved, browsers):
     assert fingerprint(connections["plain"][0]) not in {known for known, _ in browsers.values()}
 
 
-def test_a_spider_for_scrapy_curl_cffi(moved, browsers):
+def test_a_spider_for_scrapy_curl_cffi(moved: RunMoved, browsers: dict[str, Browser]) -> None:
     with TlsOrigin(alpn=("h2", "http/1.1")) as origin:
         assert moved("with_scrapy_curl_cffi", origin) == ["firefox", "safari"]
         connections = seen(origin)
@@ -122,7 +132,7 @@ def test_a_spider_for_scrapy_curl_cffi(moved, browsers):
     assert headers[b"user-agent"].startswith(b"Scrapy/")
 
 
-def test_a_spider_for_the_incubator(moved, browsers):
+def test_a_spider_for_the_incubator(moved: RunMoved, browsers: dict[str, Browser]) -> None:
     with TlsOrigin(alpn=("h2", "http/1.1")) as origin:
         assert moved("with_incubator", origin) == ["dict", "firefox", "object"]
         connections = seen(origin)
@@ -133,7 +143,7 @@ def test_a_spider_for_the_incubator(moved, browsers):
         assert len(hello.ciphers) < len(connections["firefox"][0].ciphers)
 
 
-FOREIGN = [
+FOREIGN: list[dict[str, Any]] = [
     {"impersonate": "firefox"},
     {"impersonate": "x", "impersonate_args": {"impersonate": "firefox"}},
     {"curl": {"impersonate": "firefox"}},
@@ -142,7 +152,9 @@ FOREIGN = [
 ]
 
 
-def test_without_the_setting_they_mean_nothing(crawl, browsers):
+def test_without_the_setting_they_mean_nothing(
+    crawl: RunCrawl, browsers: dict[str, Browser]
+) -> None:
     with TlsOrigin(alpn=("h2", "http/1.1")) as origin:
         crawled = crawl(
             *({"url": f"{origin.url}/{n}", "meta": meta} for n, meta in enumerate(FOREIGN))
@@ -152,7 +164,9 @@ def test_without_the_setting_they_mean_nothing(crawl, browsers):
     assert all(looks_like(browsers["chrome"], connection) for connection in connections.values())
 
 
-def test_what_cannot_be_done_fails_that_request_alone(crawl, browsers):
+def test_what_cannot_be_done_fails_that_request_alone(
+    crawl: RunCrawl, browsers: dict[str, Browser]
+) -> None:
     with TlsOrigin(alpn=("h2", "http/1.1")) as origin:
         crawled = crawl(
             {"url": f"{origin.url}/0", "meta": {"impersonate_args": {"doh_url": "https://d.test"}}},
@@ -172,7 +186,7 @@ def test_what_cannot_be_done_fails_that_request_alone(crawl, browsers):
     assert looks_like(browsers["firefox"], connections["firefox"])
 
 
-def test_a_timeout_among_the_arguments_counts(crawl):
+def test_a_timeout_among_the_arguments_counts(crawl: RunCrawl) -> None:
     with TlsOrigin(delay=60) as origin:
         crawled = crawl(
             {"url": origin.url, "meta": {"impersonate_args": {"timeout": 0.5}, "dont_retry": True}},
@@ -181,14 +195,16 @@ def test_a_timeout_among_the_arguments_counts(crawl):
     assert [error["type"] for error in crawled.errors] == ["DownloadTimeoutError"]
 
 
-@pytest.mark.parametrize("way", ["https", "http"])
-def test_a_proxy_among_the_arguments_gets_no_credentials_of_another(crawl, way):
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_a_proxy_among_the_arguments_gets_no_credentials_of_another(
+    crawl: RunCrawl, scheme: str
+) -> None:
     meta = {
         "proxy": "http://user:secret@127.0.0.1:1",
         "proxy_headers": {"X-Other": "secret"},
         "dont_retry": True,
     }
-    with TlsOrigin(tls=way == "https") as origin, Proxy() as proxy:
+    with TlsOrigin(tls=scheme == "https") as origin, Proxy() as proxy:
         location = f"http://127.0.0.1:{proxy.port}"
         crawled = crawl(
             {"url": origin.url, "meta": {**meta, "impersonate_args": {"proxy": location}}},
@@ -202,14 +218,14 @@ def test_a_proxy_among_the_arguments_gets_no_credentials_of_another(crawl, way):
 
 
 @pytest.mark.parametrize("meta", FOREIGN)
-def test_the_key_of_this_package_wins(meta):
+def test_the_key_of_this_package_wins(meta: dict[str, Any]) -> None:
     assert all_options(meta, None) == {"impersonate": "firefox"}
     own = {"curl_safe": {"impersonate": "safari", "verify": True}}
     assert all_options({**meta, **own}, None) == {"impersonate": "safari", "verify": True}
     assert all_options({**meta, "curl_safe": False}, None) is False
 
 
-def test_the_key_of_this_package_wins_over_scrapys_handler():
+def test_the_key_of_this_package_wins_over_scrapys_handler() -> None:
     assert all_options({"curl": False}, None) is False
     assert all_options({"curl": False, "curl_safe": {}}, None) == {}
 
@@ -230,7 +246,7 @@ def test_the_key_of_this_package_wins_over_scrapys_handler():
         ({"impersonate": curl_cffi.BrowserType.firefox133}, {"impersonate": "firefox133"}),
     ],
 )
-def test_what_they_mean(meta, options):
+def test_what_they_mean(meta: dict[str, Any], options: dict[str, Any]) -> None:
     found = foreign_options(meta, None)
     assert found == options
     assert [type(value) for value in found.values()] == [type(v) for v in options.values()]
@@ -266,14 +282,14 @@ def test_what_they_mean(meta, options):
         ),
     ],
 )
-def test_what_cannot_be_done_is_named(meta, text):
+def test_what_cannot_be_done_is_named(meta: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=r"\A") as raised:
         foreign_options(meta, None)
     assert str(raised.value).startswith(text)
 
 
 @pytest.mark.parametrize("meta", [*FOREIGN, {"curl": False}])
-def test_a_request_with_a_browser_of_its_own_is_given_no_other(meta):
+def test_a_request_with_a_browser_of_its_own_is_given_no_other(meta: dict[str, Any]) -> None:
     for compat in (True, False):
         crawler = get_crawler(settings_dict={"CURL_SAFE_COMPAT": compat})
         crawler.spider = None

@@ -18,6 +18,7 @@ def can(*command: str) -> bool:
     return run.returncode == 0
 
 
+pytestmark = pytest.mark.processes
 needs_namespaces = pytest.mark.skipif(not can("true"), reason="no namespaces can be made here")
 needs_nft = pytest.mark.skipif(
     not can("nft", "add", "table", "inet", "t"), reason="no packet filter can be made here"
@@ -36,7 +37,7 @@ needs_nft = pytest.mark.skipif(
         pytest.param("half-open", marks=needs_nft),
     ],
 )
-def test_a_crawl_on_a_bad_machine(kind):
+def test_a_crawl_on_a_bad_machine(kind: str) -> None:
     run = subprocess.run(
         ["unshare", "-Urmn", sys.executable, "-m", "tests.in_namespace", kind],
         cwd=ROOT,

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from testkit.crawling import assert_all_pages
+from testkit.fixtures import RunCrawl
+from testkit.origins.certs import served_certificate
 from testkit.origins.hello import parse_client_hello
 from testkit.origins.proxies import Proxy
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
-from tests.test_tls import certificate_of, fingerprint_of
 
 USER, PASSWORD = "us er", "p@ss:w/ö%rd?#"
 # As HTTP's Basic scheme carries them, which is what must not leak in any of its forms.
 BASIC = base64.b64encode(f"{USER}:{PASSWORD}".encode())
 SECRETS = (BASIC, PASSWORD.encode(), quote(PASSWORD, safe="").encode())
-ENCODING = {"HTTPPROXY_AUTH_ENCODING": "utf-8"}
+ENCODING: dict[str, Any] = {"HTTPPROXY_AUTH_ENCODING": "utf-8"}
 
 
 def via(proxy: Proxy, scheme: str, user: str | None = None, password: str = "") -> str:
@@ -25,13 +28,15 @@ def via(proxy: Proxy, scheme: str, user: str | None = None, password: str = "") 
     return f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{proxy.location}"
 
 
-def request(url: str, proxy: str, **meta) -> dict:
+def request(url: str, proxy: str, **meta: Any) -> dict[str, Any]:
     return {"url": url, "meta": {"proxy": proxy, **meta}}
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks4", "socks5", "socks5h"])
 @pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
-def test_every_kind_of_proxy_to_every_kind_of_origin(crawl, scheme, tls):
+def test_every_kind_of_proxy_to_every_kind_of_origin(
+    crawl: RunCrawl, scheme: str, tls: bool
+) -> None:
     with TlsOrigin(tls=tls) as origin, Proxy() as proxy:
         crawled = crawl(request(f"{origin.url}/page", via(proxy, scheme)))
         assert [r["status"] for r in crawled.responses] == [200], crawled.errors
@@ -42,7 +47,7 @@ def test_every_kind_of_proxy_to_every_kind_of_origin(crawl, scheme, tls):
 
 
 @pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
-def test_a_proxy_that_is_reached_by_tls(crawl, tls):
+def test_a_proxy_that_is_reached_by_tls(crawl: RunCrawl, tls: bool) -> None:
     with TlsOrigin(tls=tls) as origin, Proxy(USER, PASSWORD, tls=True) as proxy:
         crawled = crawl(
             *(request(f"{origin.url}/{n}", via(proxy, "https", USER, PASSWORD)) for n in range(3)),
@@ -55,14 +60,14 @@ def test_a_proxy_that_is_reached_by_tls(crawl, tls):
             assert proxy.connections == 1
         assert b"Proxy-Authorization: Basic " + BASIC in proxy.received
         assert not any(leaks(seen) for seen in origin.requests)
-        expected = fingerprint_of(origin) if tls else None
+        expected = served_certificate(origin.port) if tls else None
     for response in crawled.responses:
-        assert certificate_of(response) == expected
+        assert response["certificate"] == expected
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
 @pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
-def test_ipv6_behind_a_proxy(crawl, scheme, tls):
+def test_ipv6_behind_a_proxy(crawl: RunCrawl, scheme: str, tls: bool) -> None:
     with TlsOrigin(tls=tls, host="::1") as origin, Proxy() as proxy:
         crawled = crawl(request(f"{origin.url}/six", via(proxy, scheme)))
         assert [seen.path for seen in origin.requests] == ["/six"], crawled.errors
@@ -71,7 +76,7 @@ def test_ipv6_behind_a_proxy(crawl, scheme, tls):
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5"])
-def test_the_timeout_bounds_a_proxy_that_stalls(crawl, scheme):
+def test_the_timeout_bounds_a_proxy_that_stalls(crawl: RunCrawl, scheme: str) -> None:
     with TlsOrigin() as origin, Proxy(tls=scheme == "https", stalls=True) as proxy:
         crawled = crawl(
             request(origin.url, via(proxy, scheme), download_timeout=0.3), RETRY_TIMES=1
@@ -86,7 +91,7 @@ def test_the_timeout_bounds_a_proxy_that_stalls(crawl, scheme):
         assert crawled.stat("handshake/failure_count") == 0
 
 
-def test_a_proxy_without_a_scheme_is_an_http_proxy(crawl):
+def test_a_proxy_without_a_scheme_is_an_http_proxy(crawl: RunCrawl) -> None:
     with TlsOrigin() as origin, Proxy() as proxy:
         crawled = crawl(request(origin.url, proxy.location), HTTPPROXY_ENABLED=False)
         assert len(crawled.responses) == 1
@@ -95,7 +100,9 @@ def test_a_proxy_without_a_scheme_is_an_http_proxy(crawl):
 
 @pytest.mark.parametrize("scheme", ["http", "socks5h"])
 @pytest.mark.parametrize("middleware", [True, False], ids=["HttpProxyMiddleware", "none"])
-def test_credentials_with_every_special_character(crawl, scheme, middleware):
+def test_credentials_with_every_special_character(
+    crawl: RunCrawl, scheme: str, middleware: bool
+) -> None:
     with TlsOrigin() as origin, Proxy(USER, PASSWORD) as proxy:
         crawled = crawl(
             request(origin.url, via(proxy, scheme, USER, PASSWORD)),
@@ -106,7 +113,7 @@ def test_credentials_with_every_special_character(crawl, scheme, middleware):
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5"])
-def test_a_wrong_password_is_a_clear_error(crawl, scheme):
+def test_a_wrong_password_is_a_clear_error(crawl: RunCrawl, scheme: str) -> None:
     with TlsOrigin() as origin, Proxy(USER, PASSWORD) as proxy:
         crawled = crawl(request(origin.url, via(proxy, scheme, USER, "wrong")), RETRY_ENABLED=False)
         assert origin.accepted == 0
@@ -116,7 +123,7 @@ def test_a_wrong_password_is_a_clear_error(crawl, scheme):
     assert crawled.stat("handshake/failure_count") == 0
 
 
-def test_a_proxy_that_is_not_there(crawl):
+def test_a_proxy_that_is_not_there(crawl: RunCrawl) -> None:
     with TlsOrigin() as origin, Proxy() as proxy:
         gone = via(proxy, "http")
     with TlsOrigin() as origin:
@@ -124,7 +131,7 @@ def test_a_proxy_that_is_not_there(crawl):
     assert crawled.errors[0]["type"] == "DownloadConnectionRefusedError"
 
 
-def test_credentials_reach_the_proxy_and_no_one_else(crawl):
+def test_credentials_reach_the_proxy_and_no_one_else(crawl: RunCrawl) -> None:
     """Through redirects and retries, of http and https, by CONNECT and without."""
 
     def app(seen: SeenRequest) -> Reply:
@@ -166,20 +173,20 @@ def leaks(seen: SeenRequest) -> bool:
     return b"proxy-auth" in everything.lower() or any(secret in everything for secret in SECRETS)
 
 
-def test_a_leak_would_be_noticed(crawl):
+def test_a_leak_would_be_noticed(crawl: RunCrawl) -> None:
     with TlsOrigin() as origin:
         crawl({"url": origin.url, "headers": {"X-Forwarded": f"Basic {BASIC.decode()}"}})
         assert leaks(origin.requests[0])
 
 
-def test_headers_for_the_proxy_reach_the_proxy_alone(crawl):
+def test_headers_for_the_proxy_reach_the_proxy_alone(crawl: RunCrawl) -> None:
     with TlsOrigin() as origin, Proxy() as proxy:
         crawl(request(origin.url, via(proxy, "http"), proxy_headers={"X-Country": ["de"]}))
         assert b"X-Country: de\r\n" in proxy.received
         assert origin.requests[0].header("X-Country") is None
 
 
-def test_proxies_in_the_environment_are_ignored_without_scrapys_middleware(crawl):
+def test_proxies_in_the_environment_are_ignored_without_scrapys_middleware(crawl: RunCrawl) -> None:
     with TlsOrigin() as origin, Proxy() as proxy:
         env = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), via(proxy, "http"))
         crawled = crawl(origin.url, env=env, HTTPPROXY_ENABLED=False)
@@ -187,11 +194,13 @@ def test_proxies_in_the_environment_are_ignored_without_scrapys_middleware(crawl
         assert proxy.connections == 0
 
 
-def offers_ticket(origin) -> list[bool]:
+def offers_ticket(origin: TlsOrigin) -> list[bool]:
     return [parse_client_hello(hello).has_psk for hello in origin.hellos]
 
 
-def test_no_ticket_and_no_connection_crosses_proxies_users_browsers_or_addresses(crawl):
+def test_no_ticket_and_no_connection_crosses_proxies_users_browsers_or_addresses(
+    crawl: RunCrawl,
+) -> None:
     """One after another through one worker, so that all could be shared."""
     with (
         TlsOrigin(requests_per_connection=10) as origin,
@@ -199,7 +208,7 @@ def test_no_ticket_and_no_connection_crosses_proxies_users_browsers_or_addresses
         Proxy() as other,
         Proxy("a", "x") as asking,
     ):
-        visitors = [
+        visitors: list[dict[str, Any]] = [
             {},
             {"proxy": via(one, "http")},
             {"proxy": via(other, "http")},
@@ -214,12 +223,12 @@ def test_no_ticket_and_no_connection_crosses_proxies_users_browsers_or_addresses
             CONCURRENT_REQUESTS=1,
             CURL_SAFE_WORKERS=1,
         )
-        assert len(crawled.responses) == len(visitors), crawled.errors
+        assert_all_pages(crawled, len(visitors))
         assert offers_ticket(origin) == [False] * len(visitors)
     assert crawled.stat("connection/reused_count") == 0
 
 
-def test_within_one_of_them_tickets_are_used(crawl):
+def test_within_one_of_them_tickets_are_used(crawl: RunCrawl) -> None:
     """Else the test above could not fail."""
     with TlsOrigin(requests_per_connection=1) as origin, Proxy() as proxy:
         crawled = crawl(
@@ -232,7 +241,7 @@ def test_within_one_of_them_tickets_are_used(crawl):
 
 
 @pytest.mark.parametrize("address", ["127.0.0.2", ("127.0.0.2", 0)])
-def test_binding_by_setting_and_by_request(crawl, address):
+def test_binding_by_setting_and_by_request(crawl: RunCrawl, address: str | tuple[str, int]) -> None:
     with TlsOrigin() as origin:
         crawled = crawl(
             f"{origin.url}/0",
@@ -242,6 +251,6 @@ def test_binding_by_setting_and_by_request(crawl, address):
             CONCURRENT_REQUESTS=1,
             CURL_SAFE_WORKERS=1,
         )
-        assert len(crawled.responses) == 3
+        assert_all_pages(crawled, 3)
         # The third is on the connection of the second, neither on that of the first.
         assert origin.peers == ["127.0.0.2", "127.0.0.3"]

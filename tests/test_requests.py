@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import scrapy
 
-from testkit.origins.tls import Reply, SeenRequest
+from testkit.crawling import assert_all_pages
+from testkit.fixtures import MakeOrigin, RunCrawl
+from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 from tests.conftest import in_every_way
 
 pytestmark = in_every_way
@@ -15,11 +20,11 @@ def values_of(seen: SeenRequest, name: str) -> list[bytes]:
     return [value for key, value in seen.headers if key.lower() == name.encode()]
 
 
-def by_path(origin):
+def by_path(origin: TlsOrigin) -> dict[str, SeenRequest]:
     return {seen.path: seen for seen in origin.requests}
 
 
-def test_methods(crawl, make_origin):
+def test_methods(crawl: RunCrawl, make_origin: MakeOrigin) -> None:
     with_body = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "GET")
     without = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
     with make_origin(lambda seen: Reply(body=seen.method.encode())) as origin:
@@ -40,17 +45,19 @@ def test_methods(crawl, make_origin):
     bodies = {r["url"].partition("/without/")[2]: r["body"] for r in crawled.responses}
     assert bodies["HEAD"] == ""
     assert bodies["TRACE"] == "TRACE"
-    assert len(crawled.responses) == len(with_body) + len(without)
+    assert_all_pages(crawled, len(with_body) + len(without))
 
 
-def test_an_empty_post_has_one_content_length(crawl, make_origin):
+def test_an_empty_post_has_one_content_length(crawl: RunCrawl, make_origin: MakeOrigin) -> None:
     with make_origin() as origin:
         crawl({"url": f"{origin.url}/", "method": "POST"})
     assert values_of(origin.requests[0], "content-length") == [b"0"]
     assert values_of(origin.requests[0], "content-type") == []
 
 
-def test_a_content_length_of_ones_own_is_sent_once(crawl, make_origin):
+def test_a_content_length_of_ones_own_is_sent_once(
+    crawl: RunCrawl, make_origin: MakeOrigin
+) -> None:
     with make_origin() as origin:
         crawl(
             {
@@ -64,7 +71,7 @@ def test_a_content_length_of_ones_own_is_sent_once(crawl, make_origin):
     assert origin.requests[0].body == b"12345"
 
 
-def test_headers(crawl, make_origin):
+def test_headers(crawl: RunCrawl, make_origin: MakeOrigin) -> None:
     headers = {
         "X-Repeated": ["1", "2", "1"],
         "X-Empty": "",
@@ -85,16 +92,16 @@ def test_headers(crawl, make_origin):
     assert host == [b"of.my.own"]
 
 
-def test_each_request_has_its_own_headers(crawl, make_origin):
+def test_each_request_has_its_own_headers(crawl: RunCrawl, make_origin: MakeOrigin) -> None:
     # Many lists of headers at once in one worker, and each of them for several requests.
-    def requests(url):
+    def requests(url: str) -> Iterator[dict[str, Any]]:
         for number in range(150):
             value = str(number % 50)
             yield {"url": f"{url}/{number}", "headers": {"X-Number": value, f"X-{value}": "here"}}
 
     with make_origin() as origin:
         crawled = crawl(*requests(origin.url), CURL_SAFE_WORKERS=1, CONCURRENT_REQUESTS=40)
-    assert len(crawled.responses) == 150
+    assert_all_pages(crawled, 150)
     for path, seen in by_path(origin).items():
         value = str(int(path[1:]) % 50)
         assert values_of(seen, "x-number") == [value.encode()]
@@ -103,14 +110,18 @@ def test_each_request_has_its_own_headers(crawl, make_origin):
         assert values_of(seen, f"x-{value}") == [b"here"]
 
 
-def test_bytes_that_are_not_utf_8_go_out_as_they_are(crawl, make_origin):
+def test_bytes_that_are_not_utf_8_go_out_as_they_are(
+    crawl: RunCrawl, make_origin: MakeOrigin
+) -> None:
     with make_origin() as origin:
         # A request's encoding is what its headers are encoded with.
         crawl({"url": f"{origin.url}/", "headers": {"X-Latin": "é"}, "encoding": "latin-1"})
     assert values_of(origin.requests[0], "x-latin") == [b"\xe9"]
 
 
-def test_order_is_kept_and_nothing_is_added_without_a_browser(crawl, make_origin):
+def test_order_is_kept_and_nothing_is_added_without_a_browser(
+    crawl: RunCrawl, make_origin: MakeOrigin
+) -> None:
     names = ["Zebra", "Apple", "Mango", "Banana"]
     with make_origin() as origin:
         crawl(
@@ -124,7 +135,7 @@ def test_order_is_kept_and_nothing_is_added_without_a_browser(crawl, make_origin
     assert [n for n in sent if n != "Host" and not n.startswith(":")] == names
 
 
-def test_a_large_body_goes_up(crawl, make_origin):
+def test_a_large_body_goes_up(crawl: RunCrawl, make_origin: MakeOrigin) -> None:
     def app(seen: SeenRequest) -> Reply:
         return Reply(body=b"%d %d" % (len(seen.body), seen.body.count(b"x")))
 
@@ -134,7 +145,7 @@ def test_a_large_body_goes_up(crawl, make_origin):
     assert crawled.responses[0]["body"] == f"{size} {size}"
 
 
-def test_urls(crawl, make_origin):
+def test_urls(crawl: RunCrawl, make_origin: MakeOrigin) -> None:
     with make_origin() as origin:
         port = origin.port
         scheme = origin.scheme
@@ -171,13 +182,13 @@ def test_urls(crawl, make_origin):
 @pytest.mark.skipif(
     not hasattr(scrapy.Request, "_url_is_verbatim"), reason="this Scrapy has no verbatim_url"
 )
-def test_a_verbatim_url_goes_out_as_it_is(crawl, make_origin):
+def test_a_verbatim_url_goes_out_as_it_is(crawl: RunCrawl, make_origin: MakeOrigin) -> None:
     with make_origin() as origin:
         crawl({"url": f"{origin.url}/q?a[]=1|2^3", "meta": {"verbatim_url": True}})
     assert [seen.path for seen in origin.requests] == ["/q?a[]=1|2^3"]
 
 
-def test_ipv6(crawl, make_origin):
+def test_ipv6(crawl: RunCrawl, make_origin: MakeOrigin) -> None:
     with make_origin(host="::1") as origin:
         crawled = crawl(f"{origin.url}/six")
     assert crawled.responses[0]["status"] == 200

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gzip
 import sys
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import brotli
 import pytest
 from curl_cffi import Curl
 
-from testkit.origins.raw import HOLD, RESET, RawOrigin
+from testkit.crawling import assert_all_pages
+from testkit.fixtures import MakeOrigin, RunCrawl
+from testkit.origins.raw import HOLD, RESET, Piece, RawOrigin, Script
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 from testkit.scenario import Scenario
 from tests.conftest import in_every_way
@@ -22,11 +26,11 @@ else:
 pytestmark = in_every_way
 
 
-def values_of(response, name):
+def values_of(response: dict[str, Any], name: str) -> list[str]:
     return [value for key, value in response["headers"] if key == name]
 
 
-def test_status_headers_and_body(crawl, make_origin):
+def test_status_headers_and_body(crawl: RunCrawl, make_origin: MakeOrigin) -> None:
     def app(seen: SeenRequest) -> Reply:
         return Reply(
             status=int(seen.path.rpartition("/")[2]),
@@ -45,6 +49,7 @@ def test_status_headers_and_body(crawl, make_origin):
         crawled = crawl(
             *(f"{origin.url}/{status}" for status in statuses), HTTPERROR_ALLOW_ALL=True
         )
+    assert_all_pages(crawled, len(statuses))
     assert sorted(r["status"] for r in crawled.responses) == statuses
     for response in crawled.responses:
         assert values_of(response, "X-Repeated") == ["1", "2"]
@@ -55,7 +60,7 @@ def test_status_headers_and_body(crawl, make_origin):
         assert response["ip"] == "127.0.0.1"
 
 
-def test_protocol(crawl):
+def test_protocol(crawl: RunCrawl) -> None:
     with (
         TlsOrigin(tls=False) as tcp,
         TlsOrigin() as tls,
@@ -68,7 +73,7 @@ def test_protocol(crawl):
     assert crawled.responses[-1]["body"] or crawled.responses[0]["body"]
 
 
-def test_the_class_is_chosen_as_scrapy_does(crawl, make_origin):
+def test_the_class_is_chosen_as_scrapy_does(crawl: RunCrawl, make_origin: MakeOrigin) -> None:
     types = {
         "/html": b"text/html",
         "/xml": b"text/xml",
@@ -93,7 +98,9 @@ PACKED = {
 }
 
 
-def test_bodies_are_not_decompressed_by_the_worker(crawl, make_origin):
+def test_bodies_are_not_decompressed_by_the_worker(
+    crawl: RunCrawl, make_origin: MakeOrigin
+) -> None:
     def app(seen: SeenRequest) -> Reply:
         encoding = seen.path[1:]
         headers = [(b"content-type", b"text/html"), (b"content-encoding", encoding.encode())]
@@ -109,7 +116,7 @@ def test_bodies_are_not_decompressed_by_the_worker(crawl, make_origin):
         assert response["body"].encode("latin-1") == packed
 
 
-def test_thousands_of_headers(crawl):
+def test_thousands_of_headers(crawl: RunCrawl) -> None:
     lines = b"".join(b"X-Many: %d\r\n" % n for n in range(4000))
     with RawOrigin(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + lines + b"\r\nok") as origin:
         crawled = crawl(origin.url)
@@ -125,7 +132,9 @@ def test_thousands_of_headers(crawl):
     ],
     ids=["a megabyte", "too many", "one line"],
 )
-def test_headers_beyond_the_limits_of_libcurl_are_a_clear_failure(crawl, headers, text):
+def test_headers_beyond_the_limits_of_libcurl_are_a_clear_failure(
+    crawl: RunCrawl, headers: bytes, text: str
+) -> None:
     """300 kB and 5,000 lines are built into it. Scrapy's own handler takes more of them."""
     with RawOrigin(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + headers + b"\r\nok") as origin:
         crawled = crawl(origin.url, RETRY_ENABLED=False)
@@ -148,7 +157,7 @@ def test_headers_beyond_the_limits_of_libcurl_are_a_clear_failure(crawl, headers
     ],
     ids=["chunked", "until close", "empty", "early hints", "folded"],
 )  # fmt: skip
-def test_unusual_answers(crawl, answer, body):
+def test_unusual_answers(crawl: RunCrawl, answer: bytes, body: str) -> None:
     with RawOrigin(answer) as origin:
         crawled = crawl(origin.url)
     (response,) = crawled.responses
@@ -159,7 +168,7 @@ def test_unusual_answers(crawl, answer, body):
     assert "Link" not in names
 
 
-def test_a_header_line_without_a_colon_is_a_clear_failure(crawl):
+def test_a_header_line_without_a_colon_is_a_clear_failure(crawl: RunCrawl) -> None:
     with RawOrigin(b"HTTP/1.1 200 OK\r\nno colon here\r\nContent-Length: 2\r\n\r\nok") as origin:
         crawled = crawl(origin.url, RETRY_ENABLED=False)
     assert crawled.errors[0]["type"] == "DownloadFailedError"
@@ -175,7 +184,7 @@ def answer(size: int, length: bool) -> bytes:
 
 
 @pytest.mark.parametrize("length", [True, False], ids=["announced", "not announced"])
-def test_a_body_above_the_maximum_is_cut_off(crawl, length):
+def test_a_body_above_the_maximum_is_cut_off(crawl: RunCrawl, length: bool) -> None:
     with RawOrigin(answer(100_000, length)) as origin:
         crawled = crawl(
             {"url": f"{origin.url}/setting"},
@@ -183,7 +192,7 @@ def test_a_body_above_the_maximum_is_cut_off(crawl, length):
             {"url": f"{origin.url}/none", "meta": {"download_maxsize": 0}},
             DOWNLOAD_MAXSIZE=50_000,
         )
-    assert sorted(r["number"] for r in crawled.responses) == [1, 2]
+    assert crawled.numbers == [1, 2]
     (error,) = crawled.errors
     assert error["type"] == "DownloadCancelledError"
     assert ("Expected 100000 bytes" if length else "Received") in error["text"]
@@ -191,21 +200,21 @@ def test_a_body_above_the_maximum_is_cut_off(crawl, length):
 
 
 @pytest.mark.parametrize("length", [True, False], ids=["announced", "not announced"])
-def test_a_body_above_the_warning_size_is_named_in_the_log(crawl, length):
+def test_a_body_above_the_warning_size_is_named_in_the_log(crawl: RunCrawl, length: bool) -> None:
     with RawOrigin(answer(100_000, length)) as origin:
         crawled = crawl(
             {"url": f"{origin.url}/setting"},
             {"url": f"{origin.url}/request", "meta": {"download_warnsize": 200_000}},
             DOWNLOAD_WARNSIZE=50_000,
         )
-    assert len(crawled.responses) == 2
+    assert_all_pages(crawled, 2)
     assert crawled.log.count("more than its download warn size") == 1
     word = "Expecting 100000" if length else "Received"
     assert f"WARNING: {word}" in crawled.log
 
 
-def test_an_endless_body_never_reaches_the_crawler(crawl):
-    def script(head):
+def test_an_endless_body_never_reaches_the_crawler(crawl: RunCrawl) -> None:
+    def script(head: bytes) -> Iterator[Piece]:
         yield b"HTTP/1.1 200 OK\r\n\r\n"
         for _ in range(10_000):
             yield b"x" * 1_000_000
@@ -226,7 +235,7 @@ CUT_SHORT = {
 
 
 @pytest.mark.parametrize("cut", CUT_SHORT.values(), ids=CUT_SHORT.keys())
-def test_a_body_that_ends_early(crawl, cut):
+def test_a_body_that_ends_early(crawl: RunCrawl, cut: bytes) -> None:
     with RawOrigin(cut) as origin:
         crawled = crawl(
             f"{origin.url}/a",
@@ -236,28 +245,30 @@ def test_a_body_that_ends_early(crawl, cut):
         )
         lenient = crawl(origin.url, DOWNLOAD_FAIL_ON_DATALOSS=False)
     assert [e["type"] for e in crawled.errors] == ["ResponseDataLossError"] * 2
-    assert crawled.log.count("DOWNLOAD_FAIL_ON_DATALOSS = False. (Said once.)") == 1
+    assert crawled.log.count("DOWNLOAD_FAIL_ON_DATALOSS = False. (Logged once.)") == 1
     for response in (crawled.responses[0], lenient.responses[0]):
         assert response["body"] == "only this"
         assert response["flags"] == ["dataloss"]
 
 
-def pauses(*pieces):
+def pauses(*pieces: Piece) -> Script:
     return lambda head: pieces
 
+
+A_BYTE_NOW_AND_THEN: list[Piece] = [b"x", 0.05]
 
 STALLS = {
     "no first byte": pauses(HOLD),
     "headers that never end": pauses(b"HTTP/1.1 200 OK\r\nX-A: 1\r\n", HOLD),
     "a body that stalls": pauses(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx", HOLD),
     "a byte now and then": pauses(
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", *[b"x", 0.05] * 5000
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", *A_BYTE_NOW_AND_THEN * 5000
     ),
 }
 
 
 @pytest.mark.parametrize("stall", STALLS.values(), ids=STALLS.keys())
-def test_the_timeout_bounds_the_whole_download(crawl, stall):
+def test_the_timeout_bounds_the_whole_download(crawl: RunCrawl, stall: Script) -> None:
     with RawOrigin(stall) as origin:
         crawled = crawl(
             {"url": f"{origin.url}/request", "meta": {"download_timeout": 0.3}},
@@ -269,7 +280,7 @@ def test_the_timeout_bounds_the_whole_download(crawl, stall):
         assert len(origin.heads) == 2
 
 
-def test_a_reset_in_the_middle_of_a_body_is_a_failure(crawl):
+def test_a_reset_in_the_middle_of_a_body_is_a_failure(crawl: RunCrawl) -> None:
     script = pauses(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome", 0.05, RESET)
     with RawOrigin(script) as origin:
         crawled = crawl(origin.url, RETRY_TIMES=1)
@@ -283,8 +294,10 @@ def test_a_reset_in_the_middle_of_a_body_is_a_failure(crawl):
 
 @pytest.mark.parametrize("fail", [True, False])
 @pytest.mark.parametrize("signal", ["headers_received", "bytes_received"])
-def test_stop_download(crawl, signal, fail):
-    def script(head):
+def test_stop_download(
+    crawl: RunCrawl, signal: Literal["headers_received", "bytes_received"], fail: bool
+) -> None:
+    def script(head: bytes) -> Iterator[Piece]:
         yield b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\nX-A: 1\r\n\r\n"
         for _ in range(1000):
             yield b"x" * 1_000_000
@@ -310,15 +323,12 @@ def test_stop_download(crawl, signal, fail):
     assert crawled.stat("handshake/success_count") == 1
 
 
-def test_a_stopped_download_frees_its_connection_at_once(crawl):
+def test_a_stopped_download_frees_its_connection_at_once(crawl: RunCrawl) -> None:
     """Not only when the worker ends: the second answer waits until the origin saw it."""
 
-    def script(head):
+    def script(head: bytes) -> Iterator[Piece]:
         if b"/second" in head:
-            for _ in range(600):
-                if origin.abandoned:
-                    break
-                yield 0.05
+            yield lambda: origin.abandoned
             yield b"HTTP/1.1 200 OK\r\nX-Abandoned: %d\r\n" % origin.abandoned
             yield b"Content-Length: 0\r\n\r\n"
         else:
@@ -335,7 +345,7 @@ def test_a_stopped_download_frees_its_connection_at_once(crawl):
     assert values_of(second, "X-Abandoned") == ["1"]
 
 
-def test_whoever_listens_gets_all_bytes(crawl, make_origin):
+def test_whoever_listens_gets_all_bytes(crawl: RunCrawl, make_origin: MakeOrigin) -> None:
     size = 30_000_000
     with make_origin(lambda seen: Reply(body=bytes(range(250)) * (size // 250))) as origin:
         crawled = crawl(origin.url, scenario=Scenario(listen=True))
@@ -345,8 +355,8 @@ def test_whoever_listens_gets_all_bytes(crawl, make_origin):
 
 
 @pytest.mark.skipif(not hasattr(Curl, "pause"), reason="this curl_cffi cannot pause a transfer")
-def test_a_slow_listener_slows_the_origin_and_fills_no_memory(crawl):
-    def script(head):
+def test_a_slow_listener_slows_the_origin_and_fills_no_memory(crawl: RunCrawl) -> None:
+    def script(head: bytes) -> Iterator[Piece]:
         yield b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"
         for _ in range(1000):
             yield b"x" * 1_000_000

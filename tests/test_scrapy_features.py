@@ -7,10 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 
-from testkit.crawling import ROOT
+from testkit.crawling import ROOT, urls
+from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 from testkit.processes import worker_pids
 from testkit.scenario import Scenario
@@ -21,28 +25,31 @@ SPIDER_MODULES = ["spiders"]
 """
 
 
-@pytest.fixture
-def scrapy(tmp_path):
-    """Run a scrapy command in a project of one line."""
-    (tmp_path / "project.py").write_text(PROJECT)
-    (tmp_path / "spiders.py").write_text("")
+class RunScrapy(Protocol):
+    def __call__(self, *command: str) -> subprocess.CompletedProcess[str]: ...
 
-    def run(*command: str, **options) -> subprocess.CompletedProcess[str]:
+
+@pytest.fixture
+def scrapy(processes: Path) -> RunScrapy:
+    """Run a scrapy command in a project of one line."""
+    (processes / "project.py").write_text(PROJECT)
+    (processes / "spiders.py").write_text("")
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-m", "scrapy", *command],
-            cwd=tmp_path,
+            cwd=processes,
             env={
                 **os.environ,
-                "TMPDIR": str(tmp_path),
-                "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
+                "TMPDIR": str(processes),
+                "PYTHONPATH": f"{processes}{os.pathsep}{ROOT}",
                 "SCRAPY_SETTINGS_MODULE": "project",
             },
             capture_output=True,
             text=True,
             check=False,
-            **options,
         )
-        assert worker_pids(tmp_path) == []
+        assert worker_pids(processes) == []
         return done
 
     return run
@@ -66,18 +73,18 @@ def site(seen: SeenRequest) -> Reply:
 
 
 @pytest.fixture
-def origin():
+def origin() -> Iterator[TlsOrigin]:
     with TlsOrigin(site) as origin:
         yield origin
 
 
-def test_fetch(scrapy, origin):
+def test_fetch(scrapy: RunScrapy, origin: TlsOrigin) -> None:
     run = scrapy("fetch", f"{origin.url}/")
     assert run.stdout.strip() == "<title>T</title>"
     assert through_the_pool(run, 1)
 
 
-def test_shell(scrapy, origin):
+def test_shell(scrapy: RunScrapy, origin: TlsOrigin) -> None:
     run = scrapy("shell", f"{origin.url}/", "-c", "response.css('title::text').get()")
     assert run.stdout.strip().splitlines()[-1] == "T"
     assert "curl_safe" not in run.stdout
@@ -85,7 +92,7 @@ def test_shell(scrapy, origin):
     assert "sec-ch-ua" in str(origin.requests[0].headers)
 
 
-def test_parse_and_contracts(scrapy, origin, tmp_path):
+def test_parse_and_contracts(scrapy: RunScrapy, origin: TlsOrigin, tmp_path: Path) -> None:
     (tmp_path / "spiders.py").write_text(
         f"""
 import scrapy
@@ -107,12 +114,12 @@ class S(scrapy.Spider):
     assert "OK" in checked.stdout + checked.stderr
 
 
-def test_cookies_and_redirects(crawl, origin):
+def test_cookies_and_redirects(crawl: RunCrawl, origin: TlsOrigin) -> None:
     crawled = crawl(f"{origin.url}/cookie")
     assert [(r["status"], r["url"]) for r in crawled.responses] == [(200, f"{origin.url}/wants")]
 
 
-def test_offsite_requests_are_not_sent(crawl, origin):
+def test_offsite_requests_are_not_sent(crawl: RunCrawl, origin: TlsOrigin) -> None:
     with TlsOrigin() as other:
         crawled = crawl(
             {"url": f"{origin.url}/page", "meta": {"allow_offsite": True}},
@@ -124,20 +131,20 @@ def test_offsite_requests_are_not_sent(crawl, origin):
     assert crawled.stats["offsite/filtered"] == 1
 
 
-def test_http_auth(crawl, origin):
+def test_http_auth(crawl: RunCrawl, origin: TlsOrigin) -> None:
     meta = {"url": f"{origin.url}/auth", "headers": {"Authorization": "Basic YTpi"}}
     assert crawl(meta).responses[0]["status"] == 200
 
 
-def test_robots_txt_goes_through_the_pool(crawl, origin):
+def test_robots_txt_goes_through_the_pool(crawl: RunCrawl, origin: TlsOrigin) -> None:
     crawled = crawl(f"{origin.url}/public", f"{origin.url}/private", ROBOTSTXT_OBEY=True)
     assert [r["url"] for r in crawled.responses] == [f"{origin.url}/public"]
     assert crawled.errors[0]["type"] == "IgnoreRequest"
     assert crawled.stat("response_count") == 2
 
 
-def test_the_http_cache(crawl, origin, tmp_path):
-    settings = {"HTTPCACHE_ENABLED": True, "HTTPCACHE_DIR": str(tmp_path / "cache")}
+def test_the_http_cache(crawl: RunCrawl, origin: TlsOrigin, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"HTTPCACHE_ENABLED": True, "HTTPCACHE_DIR": str(tmp_path / "cache")}
     first = crawl(f"{origin.url}/", **settings)
     second = crawl(f"{origin.url}/", **settings)
     assert first.responses[0]["body"] == second.responses[0]["body"]
@@ -147,17 +154,17 @@ def test_the_http_cache(crawl, origin, tmp_path):
     assert len(origin.requests) == 1
 
 
-def test_autothrottle_learns_the_latency(crawl):
+def test_autothrottle_learns_the_latency(crawl: RunCrawl) -> None:
     with TlsOrigin(delay=0.2) as origin:
         crawled = crawl(
-            *(f"{origin.url}/{n}" for n in range(5)),
+            *urls(origin, 5),
             AUTOTHROTTLE_ENABLED=True,
             AUTOTHROTTLE_START_DELAY=0.01,
         )
     assert all(r["meta"]["download_latency"] >= 0.2 for r in crawled.responses)
 
 
-def test_the_files_pipeline(crawl, origin, tmp_path):
+def test_the_files_pipeline(crawl: RunCrawl, origin: TlsOrigin, tmp_path: Path) -> None:
     store = tmp_path / "store"
     crawled = crawl(
         f"{origin.url}/page",
@@ -169,24 +176,26 @@ def test_the_files_pipeline(crawl, origin, tmp_path):
     assert crawled.stat("response_count") == 3
 
 
-def test_feed_exports(crawl, origin, tmp_path):
+def test_feed_exports(crawl: RunCrawl, origin: TlsOrigin, tmp_path: Path) -> None:
     feed = tmp_path / "items.json"
     crawl(f"{origin.url}/a", f"{origin.url}/b", FEEDS={str(feed): {"format": "json"}})
     assert sorted(item["number"] for item in json.loads(feed.read_text())) == [0, 1]
 
 
-def test_jobdir_brings_each_page_once_over_two_runs(start_crawl, tmp_path):
+def test_jobdir_brings_each_page_once_over_two_runs(
+    start_crawl: StartCrawl, tmp_path: Path
+) -> None:
     """Requests with options, some of them waiting for a retry, are kept on disk."""
-    settings = {"JOBDIR": str(tmp_path / "job"), "CONCURRENT_REQUESTS": 8}
+    settings: dict[str, Any] = {"JOBDIR": str(tmp_path / "job"), "CONCURRENT_REQUESTS": 8}
     scenario = Scenario(filter_duplicates=True)
     options = {"curl_safe": {"impersonate": "firefox", "raw_headers": [["A", "b"]]}}
     with TlsOrigin(delay=0.1, drop=0.3, requests_per_connection=1) as origin:
-        urls = [{"url": f"{origin.url}/{n}", "meta": options} for n in range(100)]
-        first = start_crawl(*urls, scenario=scenario, **settings)
+        requests = [{"url": url, "meta": options} for url in urls(origin, 100)]
+        first = start_crawl(*requests, scenario=scenario, **settings)
         first.wait_for(lambda: len(origin.requests) >= 20)
         first.process.send_signal(signal.SIGINT)
         one = first.finish()
-        two = start_crawl(*urls, scenario=scenario, **settings).finish()
+        two = start_crawl(*requests, scenario=scenario, **settings).finish()
         assert len(origin.requests) == 100
         assert {seen.header("A") for seen in origin.requests} == {b"b"}
     numbers = [r["number"] for r in one.responses + two.responses]

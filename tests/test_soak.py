@@ -9,17 +9,19 @@ import time
 
 import pytest
 
+from testkit.crawling import urls
+from testkit.fixtures import StartCrawl
 from testkit.origins.process import OriginProcess
 from testkit.origins.raw import HOLD, RawOrigin
+from testkit.processes import descriptor_count, resident_mb
 from testkit.scenario import Scenario
-from tests.test_resources import descriptors, resident
 
 TOTAL = 200_000
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_memory_and_descriptors_return_to_what_they_were(start_crawl):
+def test_memory_and_descriptors_return_to_what_they_were(start_crawl: StartCrawl) -> None:
     """Failed handshakes, timeouts, cancelled downloads, refused connections, recycling."""
     total = int(os.environ.get("SOAK_REQUESTS", TOTAL))
     with (
@@ -30,7 +32,7 @@ def test_memory_and_descriptors_return_to_what_they_were(start_crawl):
         closed.bind(("127.0.0.1", 0))
         refusing = f"https://127.0.0.1:{closed.getsockname()[1]}/"
         crawl = start_crawl(
-            *(f"{origin.url}/{n}" for n in range(194)),
+            *urls(origin, 194),
             *({"url": held.url, "meta": {"download_timeout": 0.2, "dont_retry": True}},) * 2,
             *(f"{origin.url}/cancel" for _ in range(3)),
             {"url": refusing, "meta": {"dont_retry": True}},
@@ -48,12 +50,12 @@ def test_memory_and_descriptors_return_to_what_they_were(start_crawl):
             LOG_LEVEL="INFO",
         )
         crawler = crawl.process.pid
-        samples = []
-        of_workers: dict[int, list[tuple[int, int]]] = {}
+        samples: list[tuple[float, int]] = []
+        of_workers: dict[int, list[tuple[float, int]]] = {}
         while crawl.process.poll() is None:
-            samples.append((resident(crawler), descriptors(crawler)))
+            samples.append((resident_mb(crawler), descriptor_count(crawler)))
             for pid in crawl.workers():
-                of_workers.setdefault(pid, []).append((resident(pid), descriptors(pid)))
+                of_workers.setdefault(pid, []).append((resident_mb(pid), descriptor_count(pid)))
             time.sleep(0.5)
         crawled = crawl.finish()
     outcomes = {k: v for k, v in crawled.stats.items() if k.startswith("outcome/")}
@@ -72,17 +74,18 @@ def test_memory_and_descriptors_return_to_what_they_were(start_crawl):
     quarter = len(samples) // 4
     before, after = samples[quarter : 2 * quarter], samples[-quarter:]
     grown = median(after, 0) - median(before, 0)
-    print(f"crawler: {median(before, 0)} MB, then {median(after, 0)} MB")
+    print(f"crawler: {median(before, 0):.1f} MB, then {median(after, 0):.1f} MB")
     assert grown <= 4
     assert median(after, 1) <= median(before, 1) + 2
     for pid, seen in of_workers.items():
         if len(seen) < 20:
             continue
         half = len(seen) // 2
-        print(f"worker {pid}: {median(seen[5:half], 0)} MB, then {median(seen[half:-2], 0)} MB")
-        assert median(seen[half:-2], 0) - median(seen[5:half], 0) <= 6
-        assert median(seen[half:-2], 1) <= median(seen[5:half], 1) * 1.5 + 10
+        early, late = seen[5:half], seen[half:-2]
+        print(f"worker {pid}: {median(early, 0):.1f} MB, then {median(late, 0):.1f} MB")
+        assert median(late, 0) - median(early, 0) <= 6
+        assert median(late, 1) <= median(early, 1) * 1.5 + 10
 
 
-def median(samples, field: int) -> float:
+def median(samples: list[tuple[float, int]], field: int) -> float:
     return statistics.median(sample[field] for sample in samples)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import ssl
 
 import brotli
 
 from conformance.probe import Run, must, probe
+from testkit.origins.certs import served_certificate
 from testkit.origins.raw import RawOrigin
 from testkit.origins.tls import Reply, TlsOrigin
 
@@ -125,10 +125,10 @@ def ip_address(run: Run) -> None:
 def certificate(run: Run) -> None:
     with TlsOrigin(requests_per_connection=2) as origin:
         crawled = run.crawl(*(f"{origin.url}/{n}" for n in range(6)), CONCURRENT_REQUESTS=1)
-        expected = ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", origin.port)))
+        expected = served_certificate(origin.port)
     must(len(crawled.responses) == 6, crawled.errors)
     for response in crawled.responses:
-        must(response["certificate"] == expected.hex(), response["certificate"])
+        must(response["certificate"] == expected, response["certificate"])
 
 
 @probe(SECTION, "`download_latency` in the meta")

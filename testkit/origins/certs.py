@@ -65,3 +65,9 @@ def _leaf(authority: trustme.CA, host: str | None, expired: bool) -> trustme.Lea
 @functools.cache
 def certs() -> Certs:
     return Certs()
+
+
+def served_certificate(port: int) -> str:
+    """Return the certificate (DER, in hexadecimal digits) that a server on 127.0.0.1 presents."""
+    pem = ssl.get_server_certificate(("127.0.0.1", port))
+    return ssl.PEM_cert_to_DER_cert(pem).hex()
