@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from scrapy.settings import BaseSettings
-
-from scrapy_curl_safe import meta, reception, settings
 from scrapy_curl_safe.errors import TREATMENTS
 from scrapy_curl_safe.figures import Figures
+
+from scrapy_curl_safe import meta, reception, settings
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent / "scrapy_curl_safe"

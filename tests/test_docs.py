@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from scrapy_curl_safe.figures import Figures
 
 from scrapy_curl_safe.commands.probe.verdict import Verdict
-from scrapy_curl_safe.figures import Figures
 from testkit.crawling import ROOT
 from testkit.origins.messages import Reply
 from testkit.origins.proxies import Proxy

@@ -9,9 +9,9 @@ from scrapy import Request
 from scrapy.downloadermiddlewares.httpcompression import ACCEPTED_ENCODINGS
 from scrapy.settings import Settings as ScrapySettings
 from scrapy.settings import default_settings
-
 from scrapy_curl_safe.identity import make_headers, make_profile, origin_of
 from scrapy_curl_safe.meta import request_options
+
 from scrapy_curl_safe.settings import Settings
 
 URL = "https://example.com/"

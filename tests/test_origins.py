@@ -130,9 +130,7 @@ def test_chunked_and_pipelined_requests_in_small_pieces() -> None:
         b"POST /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
         b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nTrailer: x\r\n\r\n"
     )
-    second = (
-        b"POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc"
-    )
+    second = b"POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc"
     answer = b""
     with TlsOrigin(tls=False) as origin:
         with socket.create_connection(("127.0.0.1", origin.port), TIMEOUT) as sock:

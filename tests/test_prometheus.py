@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-
 from scrapy_curl_safe.pool.gate import Gate, Route
 from scrapy_curl_safe.pool.limit import Limit
 from scrapy_curl_safe.prometheus import limit_metrics
+
 from testkit.crawling import ROOT
 from testkit.origins.holding import HoldingOrigin
 from testkit.origins.tls import TlsOrigin

@@ -13,12 +13,12 @@ import pytest
 from scrapy.settings import Settings as ScrapySettings
 from scrapy.statscollectors import StatsCollector
 from scrapy.utils.test import get_crawler
-
 from scrapy_curl_safe.figures import Figures
 from scrapy_curl_safe.pool.supervisor import Supervisor
 from scrapy_curl_safe.pool.valve import Valve
-from scrapy_curl_safe.settings import Settings
 from scrapy_curl_safe.wire import Hello, Profile, encode_profile
+
+from scrapy_curl_safe.settings import Settings
 from testkit.origins.tls import TlsOrigin
 from testkit.scenario import WAYS, Scenario
 from testkit.waiting import wait_until
