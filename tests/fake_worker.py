@@ -473,7 +473,6 @@ class FakePool:
             self.loop,
             HELLO,
             self.limits,
-            self.origins,
             adaptive=self._adaptive,
             active_size_bytes=self._active_size_bytes,
             events=self.events,
