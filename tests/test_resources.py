@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import resource
@@ -9,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from scrapy_curl_safe._ipc.messages import Completed
+from scrapy_curl_safe._ipc.messages import Completed, Hello
+from scrapy_curl_safe._pool.worker_client import WorkerClient
 from testkit.origins.raw import RawOrigin
 from testkit.origins.streams import TlsStream
 from testkit.origins.tls import TlsOrigin
 from testkit.scenario import WAYS
-from tests.test_worker import started
+from testkit.waiting import until
+from tests.test_worker import PLAIN, download, in_event_loop
 
 pytestmark = pytest.mark.processes
 
@@ -120,22 +123,31 @@ def test_where_no_session_can_be_made_nothing_is_lost(start_crawl):
     assert crawled.stat("handshake/failure_count/local") == crawled.stat("handshake/failure_count")
 
 
-def test_memory_is_returned_before_a_worker_is_replaced_for_it():
+@in_event_loop
+async def test_memory_is_returned_before_a_worker_is_replaced_for_it():
     """The same load on two workers: the one that is above its bound holds less afterwards."""
     lines = b"".join(b"X-%d: %s\r\n" % (n, b"v" * 60) for n in range(3000))
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n" + lines + b"\r\n" + bytes(100_000)
     memory = []
     for bound in (0, 1):
-        with RawOrigin(answer, tls=False) as origin, started(max_memory_mb=bound) as (worker, _):
-            worker.receive()
-            for number in range(400):
-                worker.fetch(number, origin.url)
-            for _ in range(400):
-                assert isinstance(worker.receive()[0], Completed)
-            worker.heartbeats.clear()
-            while len(worker.heartbeats) < 3:
-                worker.wait()
-            memory.append(worker.heartbeats[-1].memory_mb)
+        heartbeats = []
+        hello = Hello(
+            profiles=[("default", PLAIN)],
+            heartbeat_interval_seconds=0.1 if bound else 1.0,
+            max_connections=8,
+            max_memory_mb=bound,
+        )
+        with (
+            RawOrigin(answer, tls=False) as origin,
+            WorkerClient(hello, on_heartbeat=heartbeats.append) as worker,
+        ):
+            for outcome, _ in await asyncio.gather(
+                *(download(worker, origin.url) for _ in range(400))
+            ):
+                assert isinstance(outcome, Completed)
+            heartbeats.clear()
+            await until(lambda: len(heartbeats) >= 3)  # noqa: B023
+            memory.append(heartbeats[-1].memory_mb)
     assert memory[1] < memory[0]
 
 
