@@ -1,6 +1,6 @@
 """How many pages each download handler loses on an origin that drops TLS handshakes.
 
-    python benchmarks/flaky.py [--requests 2000] [--drop 0.3] [--concurrency 64] [--rounds 3]
+    python -m benchmarks.flaky [--requests 2000] [--drop 0.3] [--concurrency 64] [--rounds 3]
 
 Each round runs one crawl for each handler that is installed, with the same seed for the origin.
 The crawl and the origin are processes of their own. See README.md for how to read the table.
@@ -20,17 +20,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from contenders import CONTENDERS, LEFT_OUT, OURS, Contender
 from rich.console import Console
 from rich.table import Table
 
-HERE = Path(__file__).parent
+from benchmarks.contenders import CONTENDERS, LEFT_OUT, OURS, Contender
+from testkit.origins.process import OriginProcess
+from testkit.processes import descendants, resident_mb
+
+REPOSITORY = Path(__file__).parent.parent
 SAMPLE_INTERVAL = 0.2
 WIDTH_WITHOUT_TERMINAL = 150
 
@@ -137,21 +140,22 @@ def _crawl(contender: Contender, number: int, options: argparse.Namespace) -> Cr
         settings["RETRY_TIMES"] = options.retry_times
     plan = {"requests": options.requests, "settings": settings, "meta": contender.meta}
     with (
-        _origin(options.drop, options.seed + number) as (port, counts_of_origin),
+        OriginProcess(drop=options.drop, seed=options.seed + number) as origin,
         tempfile.TemporaryFile("w+") as results,
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(
-            [sys.executable, str(HERE / "crawl.py")],
+            [sys.executable, "-m", "benchmarks.crawl"],
             stdin=subprocess.PIPE,
             stdout=results,
             stderr=log,
             text=True,
+            cwd=REPOSITORY,
             start_new_session=True,
         ) as process,
     ):
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(json.dumps({**plan, "url": f"https://127.0.0.1:{port}"}))
+            process.stdin.write(json.dumps({**plan, "url": origin.url}))
             process.stdin.close()
         peak, hung = _watch(process, options.timeout)
         results.seek(0)
@@ -164,35 +168,12 @@ def _crawl(contender: Contender, number: int, options: argparse.Namespace) -> Cr
         if crawl.ended != "finished":
             log.seek(0)
             _say(log.read()[-2000:])
-        counts = counts_of_origin()
-    crawl.dropped = counts.get("closed", 0) + counts.get("reset", 0)
+    counts = origin.counts
+    crawl.dropped = int(counts.get("closed", 0) + counts.get("reset", 0))
     crawl.chrome = counts.get("chrome", 0) / max(1, counts.get("served", 0))
     if crawl.seconds:
         crawl.origin_busy = counts["cpu_seconds"] / crawl.seconds
     return crawl
-
-
-@contextlib.contextmanager
-def _origin(drop: float, seed: int) -> Iterator[tuple[int, Callable[[], dict[str, Any]]]]:
-    """Its port, and what ends it and gives its counts."""
-    with subprocess.Popen(
-        [sys.executable, str(HERE / "origin.py"), "--drop", str(drop), "--seed", str(seed)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-
-        def end() -> dict[str, Any]:
-            output, _ = process.communicate(timeout=30)
-            counts: dict[str, Any] = json.loads(output)
-            return counts
-
-        try:
-            yield json.loads(process.stdout.readline())["port"], end
-        finally:
-            process.kill()
 
 
 def _watch(process: subprocess.Popen[str], timeout: float) -> tuple[float | None, bool]:
@@ -201,7 +182,7 @@ def _watch(process: subprocess.Popen[str], timeout: float) -> tuple[float | None
     peak = 0.0
     try:
         while process.poll() is None and time.monotonic() < deadline:
-            peak = max(peak, _tree_rss_mb(process.pid))
+            peak = max(peak, _tree_resident_mb(process.pid))
             time.sleep(SAMPLE_INTERVAL)
     finally:
         hung = process.poll() is None
@@ -211,20 +192,10 @@ def _watch(process: subprocess.Popen[str], timeout: float) -> tuple[float | None
     return peak or None, hung
 
 
-def _tree_rss_mb(pid: int) -> float:
-    """Resident memory of a process and those below it; pages that they share count again in
-    each. 0 where there is no /proc."""
-    try:
-        resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        children = [
-            int(child)
-            for task in Path(f"/proc/{pid}/task").iterdir()
-            for child in (task / "children").read_text().split()
-        ]
-    except OSError:
-        return 0.0
-    own = resident * os.sysconf("SC_PAGE_SIZE") / 2**20
-    return own + sum(_tree_rss_mb(child) for child in children)
+def _tree_resident_mb(pid: int) -> float:
+    """Return the resident memory of a process and those below it; pages that they share count again
+    in each."""
+    return resident_mb(pid) + sum(resident_mb(child.pid) for child in descendants(pid))
 
 
 def _read(lines: list[str], number: int, requests: int) -> Crawl:

@@ -11,7 +11,10 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+import psutil
 import trustme
+
+from testkit.processes import children
 
 PAGES = {"1kB": 1_000, "50kB": 50_000, "1MB": 1_000_000}
 
@@ -71,10 +74,9 @@ class Nginx:
         return said.stderr.strip().removeprefix("nginx version: ")
 
     @property
-    def pids(self) -> list[str]:
-        """Of its processes that serve."""
-        pid = self._process.pid
-        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    def workers(self) -> list[psutil.Process]:
+        """The processes that serve."""
+        return children(self._process.pid)
 
     def __enter__(self) -> Nginx:
         self._directory = tempfile.mkdtemp(prefix="nginx-")

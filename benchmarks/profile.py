@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.nginx import Nginx
 from benchmarks.scaling import LOADS, Load, plan_of
+from testkit.processes import children
 
 _SECONDS = 3
 _LINES = 12
@@ -56,8 +57,8 @@ def _record(load: Load, origin: Nginx, who: str, data: Path) -> None:
         crawl.stdin.write(json.dumps(plan_of(load, origin, 8 * load.requests)))
         crawl.stdin.close()
         time.sleep(_SECONDS)
-        children = Path(f"/proc/{crawl.pid}/task/{crawl.pid}/children").read_text().split()
-        pids = ",".join(children) if who == "workers" else str(crawl.pid)
+        workers = [str(worker.pid) for worker in children(crawl.pid)]
+        pids = ",".join(workers) if who == "workers" else str(crawl.pid)
         record = ["perf", "record", "-q", "-o", str(data), "-p", pids]
         subprocess.run([*record, "--", "sleep", str(_SECONDS)], check=True)
         assert crawl.stdout is not None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.nginx import PAGES, Nginx
-from benchmarks.steady import cpu_of_processes
+from testkit.processes import cpu_seconds
 
 CORES = (2, 4, 8, 16, 32, 64)
 
@@ -103,13 +103,13 @@ def main() -> None:
 def _measure(load: Load, origin: Nginx, rounds: int) -> tuple[Costs, float]:
     results: list[dict[str, Any]] = []
     for _ in range(rounds):
-        before = cpu_of_processes(origin.pids)
+        before = cpu_seconds(origin.workers)
         result = _crawl(load, origin)
-        result["origin"] = (cpu_of_processes(origin.pids) - before) / load.requests
+        result["origin"] = (cpu_seconds(origin.workers) - before) / load.requests
         results.append(result)
 
     def median(key: str) -> float:
-        return statistics.median(result[key] for result in results)
+        return float(statistics.median(result[key] for result in results))
 
     workers = statistics.median(result["cpu"] - result["own_cpu"] for result in results)
     costs = Costs(1000 * median("own_cpu"), 1000 * workers, 1000 * median("origin"))

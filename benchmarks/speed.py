@@ -25,6 +25,7 @@ from typing import Any
 
 from benchmarks.contenders import CONTENDERS, OURS, Contender
 from benchmarks.nginx import PAGES, Nginx
+from testkit.processes import descendants, proportional_mb
 
 REPOSITORY = Path(__file__).parent.parent
 RESULTS = REPOSITORY / "benchmarks/RESULTS.md"
@@ -248,27 +249,23 @@ def _crawl(
 
 
 def _watch(process: subprocess.Popen[str], timeout: float) -> tuple[float, float]:
-    """Wait for its end: the memory of it and of those below it when they had most, in MB."""
+    """Wait for a process to end; return the memory of it and of those below it when they had most,
+    in MB."""
     deadline = time.monotonic() + timeout
     peak = (0.0, 0.0)
     while process.poll() is None:
         if time.monotonic() > deadline:
             os.killpg(process.pid, signal.SIGKILL)
-        peak = max(peak, _pss(process.pid), key=sum)
+        peak = max(peak, _memory_mb(process.pid), key=sum)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1.0)
     return peak
 
 
-def _pss(pid: int) -> tuple[float, float]:
-    """Proportional set sizes: what processes share counts once in all of them together."""
-    try:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return 0.0, 0.0
-    own = next((int(x.split()[1]) / 1024 for x in rollup if x.startswith("Pss:")), 0.0)
-    return own, sum(sum(_pss(int(child))) for child in children)
+def _memory_mb(pid: int) -> tuple[float, float]:
+    """Return the proportional set size of a process, and of those below it."""
+    below = sum(proportional_mb(child.pid) for child in descendants(pid))
+    return proportional_mb(pid), below
 
 
 @contextlib.contextmanager

@@ -11,16 +11,16 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
+import psutil
 import scrapy
 from scrapy.crawler import CrawlerProcess
 from scrapy.http import Response
 from twisted.python.failure import Failure
 
-TICK = os.sysconf("SC_CLK_TCK")
+from testkit.processes import children, cpu_seconds
 
 
 class SteadySpider(scrapy.Spider):
@@ -28,10 +28,11 @@ class SteadySpider(scrapy.Spider):
     plan: dict[str, Any]
 
     async def start(self) -> AsyncIterator[scrapy.Request]:
-        self.got = self.failed_count = 0
+        self.got = 0
+        self.workers: list[psutil.Process] = []
         self.begin = (0.0, 0.0, 0.0)
         self.first = self.last = 0.0
-        self.end_cpu = 0.0
+        self.end_cpu = self.end_own_cpu = 0.0
         self.latencies: list[float] = []
         self.errors: dict[str, int] = {}
         for _ in range(self.plan["requests"]):
@@ -48,38 +49,24 @@ class SteadySpider(scrapy.Spider):
         self.got += 1
         if self.got == 1:
             self.first = time.time() - self.plan["started"]
+        if self.got == self.plan["requests"] // 20:
+            # Takes some milliseconds, which must not count.
+            self.workers = children()
         if self.got == self.plan["requests"] // 10:
-            self.begin = (now, cpu_seconds(), time.process_time())
+            own = time.process_time()
+            self.begin = (now, own + cpu_seconds(self.workers), own)
         elif self.plan["times_each"]:
             self.latencies.append(now - self.last)
         self.last = now
         if self.got == self.plan["requests"]:
-            self.end_cpu = cpu_seconds()
             self.end_own_cpu = time.process_time()
+            self.end_cpu = self.end_own_cpu + cpu_seconds(children())
         if response.status != 200 or len(response.body) != self.plan["size"]:
             raise ValueError(f"a wrong page: {response}")
 
     def failed(self, failure: Failure) -> None:
         text = f"{type(failure.value).__name__}: {failure.value}"[:120]
         self.errors[text] = self.errors.get(text, 0) + 1
-
-
-def cpu_seconds() -> float:
-    """Of this process and those below it."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return cpu_of_processes(["self", *children])
-
-
-def cpu_of_processes(pids: Iterable[str]) -> float:
-    return sum(_cpu_of(pid) for pid in pids)
-
-
-def _cpu_of(pid: str) -> float:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / TICK
 
 
 def main() -> None:
@@ -105,6 +92,7 @@ def main() -> None:
     process.crawl(crawler, plan=plan)
     process.start()
     spider = crawler.spider
+    assert isinstance(spider, SteadySpider)
     steady = spider.got - plan["requests"] // 10
     result = {
         "got": spider.got,

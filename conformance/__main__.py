@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 from conformance.handlers import HANDLERS, TITLES
+from conformance.probe import Probe
 from conformance.probes import PROBES
 
 TABLE = Path(__file__).parent.parent / "docs" / "conformance.md"
@@ -49,7 +50,7 @@ def main() -> int:
     probes = [p for p in PROBES if not options.probes or options.probes in p.behaviour]
     cells = [(probe, name) for probe in probes for name in options.handlers]
 
-    def verdict(cell: tuple) -> bool:
+    def verdict(cell: tuple[Probe, str]) -> bool:
         probe, name = cell
         # A machine that is busy can fail a probe; one that fails twice has failed.
         seen = probe.try_on(HANDLERS[name]) and probe.try_on(HANDLERS[name])
@@ -68,7 +69,7 @@ def main() -> int:
     return 0
 
 
-def _table(names: list[str], probes: list, passed: dict) -> str:
+def _table(names: list[str], probes: list[Probe], passed: dict[tuple[Probe, str], bool]) -> str:
     versions = ", ".join(
         f"{package} {version(package)}" for package in ("Scrapy", "Twisted", "curl_cffi")
     )

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.contenders import Contender
-from testkit.crawling import Crawl, Crawled
+from testkit.crawling import Crawl, Crawled, Wanted
 from testkit.origins.certs import certs
 from testkit.scenario import Scenario, Way
 
@@ -34,55 +34,50 @@ class Run:
 
     def crawl(
         self,
-        *requests: str | dict[str, Any],
+        *requests: Wanted,
         way: Way = "asyncio",
         env: dict[str, str] | None = None,
         scenario: Scenario | None = None,
         **settings: Any,
     ) -> Crawled:
-        """Crawl these to the end.
+        """Crawl some requests to the end.
 
         Raises:
-            TimeoutExpired: it hangs.
-            AssertionError: it ends without a result.
+            subprocess.TimeoutExpired: the crawl hangs.
+            AssertionError: the crawl ends without a result.
         """
         path = self.handler.handler
-        theirs = {
+        theirs: dict[str, Any] = {
             "ADDONS": {},
             "DOWNLOAD_TIMEOUT": 15,
             **self.handler.settings,
-            **({"DOWNLOAD_HANDLERS": {"http": path, "https": path}} if path else {}),
         }
+        if path is not None:
+            theirs["DOWNLOAD_HANDLERS"] = {"http": path, "https": path}
         # Beside SSL_CERT_FILE, which not all of them look at.
         environment = {
             "CURL_CA_BUNDLE": str(certs().ca_pem),
             "REQUESTS_CA_BUNDLE": str(certs().ca_pem),
-            **(env or {}),
         }
-        if "stealth" in self.handler.meta:
-            environment["CONFORMANCE_STEALTH"] = "1"
         crawl = Crawl(
             [self._with_meta(request) for request in requests],
             {**theirs, **settings},
             marker=self.directory,
             way=way,
-            env=environment,
-            module="conformance.crawl",
+            env=environment | (env or {}),
+            module="conformance.stealth" if "stealth" in self.handler.meta else "testkit.runner",
             scenario=scenario,
         )
         self._crawls.append(crawl)
         return crawl.finish(_HUNG)
 
-    def _with_meta(self, request: str | dict[str, Any]) -> dict[str, Any]:
-        asked = {"url": request} if isinstance(request, str) else request
-        meta = {**self.handler.meta, **asked.get("meta", {})}
-        return {**asked, "meta": meta}
+    def _with_meta(self, request: Wanted) -> dict[str, Any]:
+        asked: dict[str, Any] = {"url": request} if isinstance(request, str) else dict(request)
+        return {**asked, "meta": {**self.handler.meta, **asked.get("meta", {})}}
 
     def kill_what_hangs(self) -> None:
         for crawl in self._crawls:
-            if crawl.process.poll() is None:
-                crawl.process.kill()
-            crawl.process.wait()
+            crawl.kill()
 
 
 Check = Callable[[Run], object]
@@ -90,7 +85,8 @@ Check = Callable[[Run], object]
 
 @dataclass(frozen=True)
 class Probe:
-    """
+    """A row of the table.
+
     Attributes:
         section: of the table.
         behaviour: the row's name.
@@ -102,7 +98,7 @@ class Probe:
     check: Check
 
     def try_on(self, handler: Contender) -> str | None:
-        """Why the handler fails it, or None."""
+        """Return why a handler fails the probe; None if it passes."""
         with _run_of(handler) as run:
             try:
                 self.check(run)
@@ -127,7 +123,7 @@ registered: list[Probe] = []
 
 
 def probe(section: str, behaviour: str) -> Callable[[Check], Check]:
-    """Make a function a row of the table."""
+    """Make a function a row of the table, as a decorator."""
 
     def register(check: Check) -> Check:
         registered.append(Probe(section, behaviour, check))
@@ -137,9 +133,10 @@ def probe(section: str, behaviour: str) -> Callable[[Check], Check]:
 
 
 def must(condition: object, seen: object = "") -> None:
-    """
-    Raises:
-        AssertionError: it does not hold; with what was seen instead.
+    """Assert a condition, also where Python runs with -O.
+
+    Args:
+        seen: what the AssertionError shows.
     """
     if not condition:
         raise AssertionError(str(seen)[:300])

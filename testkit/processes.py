@@ -1,10 +1,15 @@
-"""The processes below a crawl, as the system sees them."""
+"""What the system knows of processes: whose they are, and what they use."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
+
+T = TypeVar("T")
 
 
 def worker_pids(marker: Path) -> list[int]:
@@ -33,17 +38,44 @@ def owner_of_port(pids: list[int], port: int) -> int | None:
     return None
 
 
+def children(pid: int | None = None) -> list[psutil.Process]:
+    """Return the processes that this one (None: the calling one) has started and that are there."""
+    return _ask(pid, psutil.Process.children, [])
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """Return the processes below this one."""
+    return _ask(pid, lambda process: process.children(recursive=True), [])
+
+
+def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
+    """Return the CPU time that processes have used; nothing for those that are gone."""
+    total = 0.0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
+
+
 def resident_mb(pid: int) -> float:
     """Return how much memory of a process is resident, in MB; 0 if it is gone."""
-    try:
-        return psutil.Process(pid).memory_info().rss / 2**20
-    except psutil.Error:
-        return 0.0
+    return _ask(pid, lambda process: process.memory_info().rss / 2**20, 0.0)
+
+
+def proportional_mb(pid: int) -> float:
+    """Return the proportional set size of a process in MB, 0 if it is gone: what processes share
+    counts once in all of them together."""
+    return _ask(pid, lambda process: process.memory_full_info().pss / 2**20, 0.0)
 
 
 def descriptor_count(pid: int) -> int:
     """Return how many descriptors a process has open; 0 if it is gone."""
+    return _ask(pid, psutil.Process.num_fds, 0)
+
+
+def _ask(pid: int | None, question: Callable[[psutil.Process], T], otherwise: T) -> T:
     try:
-        return psutil.Process(pid).num_fds()
+        return question(psutil.Process(pid))
     except psutil.Error:
-        return 0
+        return otherwise

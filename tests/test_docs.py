@@ -141,7 +141,7 @@ SLOW = {
     "make conformance": ["CONFORMANCE_ARGS=--dry-run --probes status"],
     "make matrix": ["-n"],
     "make package": [],
-    "python benchmarks/flaky.py": ["--requests", "100", "--rounds", "1"],
+    "python -m benchmarks.flaky": ["--requests", "100", "--rounds", "1"],
     "python -m benchmarks.limit": ["--rounds", "1"],
     "python -m benchmarks.scaling": ["--rounds", "1"],
     "python -m benchmarks.profile fresh-1kB": [],

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, Literal
+
 from conformance.probe import Run, must, probe
-from testkit.origins.raw import HOLD, RawOrigin
+from testkit.origins.raw import HOLD, Piece, RawOrigin, Script
 from testkit.scenario import Scenario
 
 LIMITS = "Limits"
 SIGNALS = "Signals"
 
-STALLED = [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx", HOLD]
+STALLED: list[Piece] = [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx", HOLD]
 
 
-def timed_out(run: Run, pieces: list, *requests: dict, **settings) -> None:
+def timed_out(run: Run, pieces: list[Piece], *requests: dict[str, Any], **settings: Any) -> None:
     with RawOrigin(lambda head: pieces) as origin:
         crawled = run.crawl(
             *({"url": origin.url, **r} for r in requests or ({},)), RETRY_ENABLED=False, **settings
@@ -34,7 +37,8 @@ def timeout_by_request(run: Run) -> None:
 
 @probe(LIMITS, "`download_timeout` bounds a body of a byte now and then")
 def drip(run: Run) -> None:
-    pieces = [b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n", *[b"x", 0.05] * 9000]
+    byte: list[Piece] = [b"x", 0.05]
+    pieces = [b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n", *byte * 9000]
     timed_out(run, pieces, {"meta": {"download_timeout": 0.5}})
 
 
@@ -43,8 +47,8 @@ def no_headers(run: Run) -> None:
     timed_out(run, [b"HTTP/1.1 200 OK\r\nX-A: 1\r\n", HOLD], {"meta": {"download_timeout": 0.5}})
 
 
-def endless(length: bool):
-    def script(head: bytes):
+def endless(length: bool) -> Script:
+    def script(head: bytes) -> Iterator[Piece]:
         yield b"HTTP/1.1 200 OK\r\n"
         yield b"Content-Length: 300000000\r\n\r\n" if length else b"\r\n"
         for _ in range(300):
@@ -119,7 +123,7 @@ def heard(run: Run) -> None:
     must(crawled.stats.get("heard_bytes") == 5, "no bytes_received")
 
 
-def stops(run: Run, signal: str, fail: bool) -> None:
+def stops(run: Run, signal: Literal["headers_received", "bytes_received"], fail: bool) -> None:
     with RawOrigin(endless(True)) as origin:
         crawled = run.crawl(
             origin.url, DOWNLOAD_WARNSIZE=0, scenario=Scenario(stop_at=signal, stop_fails=fail)

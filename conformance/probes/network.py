@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import ssl
+from typing import Any
 from urllib.parse import quote
 
 from conformance.probe import Run, must, probe
+from testkit.crawling import urls
 from testkit.origins import faults
 from testkit.origins.certs import certs
 from testkit.origins.hello import is_grease, parse_client_hello
@@ -25,7 +27,7 @@ HTTP3_META = {
     "curl_cffi_options": {"impersonate": "chrome", "http_version": "v3only"},
     "stealth": {"driver": "turbo", "profile": "chrome", "http3": True},
 }
-HTTP3_SETTINGS = {"CURL_CFFI_HTTP_VERSION": "v3only"}
+HTTP3_SETTINGS: dict[str, Any] = {"CURL_CFFI_HTTP_VERSION": "v3only"}
 
 USER, PASSWORD = "us er", "p@ss:w/ö%rd?#"
 BASIC = base64.b64encode(f"{USER}:{PASSWORD}".encode())
@@ -89,7 +91,7 @@ def failed_handshakes(run: Run) -> None:
     drop = [False] + [True] * 5
     with TlsOrigin(drop=drop, requests_per_connection=1) as origin:
         crawled = run.crawl(
-            *({"url": f"{origin.url}/{n}", "method": "POST"} for n in range(2)),
+            *({"url": url, "method": "POST"} for url in urls(origin, 2)),
             CONCURRENT_REQUESTS=1,
         )
     must(len(crawled.responses) == 2, crawled.errors)
@@ -105,7 +107,7 @@ def http2(run: Run) -> None:
 @probe(HTTP2, "200 requests to an origin that closes after each answer: none lost")
 def closing(run: Run) -> None:
     with TlsOrigin(alpn=("h2", "http/1.1"), requests_per_connection=1) as origin:
-        crawled = run.crawl(*(f"{origin.url}/{n}" for n in range(200)))
+        crawled = run.crawl(*urls(origin, 200))
         must([s.http_version for s in origin.requests[:1]] == ["2"], "no HTTP/2")
     must(len(crawled.responses) == 200, crawled.errors[:2])
 
@@ -155,9 +157,9 @@ def via(proxy: Proxy, scheme: str, credentials: bool = False) -> str:
 GREETINGS = {"http": (b"CONNECT ", b"GET http://"), "socks4": (b"\4",), "socks5": (b"\5",)}
 
 
-def through(run: Run, scheme: str, **proxy: bool) -> None:
+def through(run: Run, scheme: str) -> None:
     for tls in (True, False):
-        with TlsOrigin(tls=tls) as origin, Proxy(**proxy) as real:
+        with TlsOrigin(tls=tls) as origin, Proxy(tls=scheme == "https") as real:
             crawled = run.crawl({"url": origin.url, "meta": {"proxy": via(real, scheme)}})
             must([r["status"] for r in crawled.responses] == [200], crawled.errors)
             kind = scheme.removesuffix("h") if scheme.startswith("socks") else "http"
@@ -171,7 +173,7 @@ def http_proxy(run: Run) -> None:
 
 @probe(PROXIES, '`meta["proxy"]`: HTTPS, its certificate no more verified than an origin\'s')
 def https_proxy(run: Run) -> None:
-    through(run, "https", tls=True)
+    through(run, "https")
 
 
 @probe(PROXIES, '`meta["proxy"]`: SOCKS4')

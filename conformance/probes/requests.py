@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from conformance.probe import Run, must, probe
+from testkit.crawling import urls
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 
 SECTION = "Requests"
@@ -132,9 +133,7 @@ def cookies(run: Run) -> None:
 @probe(SECTION, "cookies stay apart with `COOKIES_ENABLED = False`")
 def no_cookies(run: Run) -> None:
     with TlsOrigin(lambda seen: Reply(headers=[(b"set-cookie", b"from=origin")])) as origin:
-        run.crawl(
-            *(f"{origin.url}/{n}" for n in range(3)), COOKIES_ENABLED=False, CONCURRENT_REQUESTS=1
-        )
+        run.crawl(*urls(origin, 3), COOKIES_ENABLED=False, CONCURRENT_REQUESTS=1)
     must(len(origin.requests) == 3, origin.requests)
     for seen in origin.requests:
         must(values_of(seen, "cookie") == [], seen)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import gzip
+from functools import partial
+from typing import Any
 
 import brotli
 
 from conformance.probe import Run, must, probe
+from testkit.crawling import urls
 from testkit.origins.certs import served_certificate
 from testkit.origins.raw import RawOrigin
-from testkit.origins.tls import Reply, TlsOrigin
+from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 
 SECTION = "Responses"
 TEXT = b"some text " * 20
 
 
-def values_of(response: dict, name: str) -> list[str]:
+def values_of(response: dict[str, Any], name: str) -> list[str]:
     return [value for key, value in response["headers"] if key == name]
 
 
@@ -85,11 +88,15 @@ def undecoded(run: Run) -> None:
     must(values_of(crawled.responses[0], "Content-Encoding") == ["gzip"], crawled.responses)
 
 
+def always(reply: Reply, seen: SeenRequest) -> Reply:
+    return reply
+
+
 @probe(SECTION, "gzip and br are unpacked, once")
 def decoded(run: Run) -> None:
     for name, packed in ((b"gzip", gzip.compress(TEXT)), (b"br", brotli.compress(TEXT))):
         reply = Reply(headers=[(b"content-encoding", name)], body=packed)
-        with TlsOrigin(lambda seen, reply=reply: reply) as origin:
+        with TlsOrigin(partial(always, reply)) as origin:
             crawled = run.crawl(origin.url)
         must(crawled.responses[0]["body"].encode() == TEXT, crawled.responses)
 
@@ -98,7 +105,7 @@ def decoded(run: Run) -> None:
 def classes(run: Run) -> None:
     types = {"/x": b"text/xml", "/j": b"application/json", "/o": b"application/octet-stream"}
 
-    def app(seen):
+    def app(seen: SeenRequest) -> Reply:
         return Reply(headers=[(b"content-type", types[seen.path])], body=b"\0\1\2")
 
     with TlsOrigin(app) as origin:
@@ -124,7 +131,7 @@ def ip_address(run: Run) -> None:
 @probe(SECTION, "`response.certificate`")
 def certificate(run: Run) -> None:
     with TlsOrigin(requests_per_connection=2) as origin:
-        crawled = run.crawl(*(f"{origin.url}/{n}" for n in range(6)), CONCURRENT_REQUESTS=1)
+        crawled = run.crawl(*urls(origin, 6), CONCURRENT_REQUESTS=1)
         expected = served_certificate(origin.port)
     must(len(crawled.responses) == 6, crawled.errors)
     for response in crawled.responses:

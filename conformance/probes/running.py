@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from conformance.probe import Run, must, probe
+from testkit.crawling import urls
 from testkit.origins.hello import parse_client_hello
 from testkit.origins.tls import TlsOrigin
+from testkit.scenario import Way
 
 SECTION = "Running"
 
 
-def runs(run: Run, way: str) -> None:
+def runs(run: Run, way: Way) -> None:
     with TlsOrigin() as origin:
-        crawled = run.crawl(*(f"{origin.url}/{n}" for n in range(5)), way=way)
+        crawled = run.crawl(*urls(origin, 5), way=way)
         must(len(crawled.responses) == 5, crawled.errors or crawled.log[-300:])
         for raw in origin.hellos:
             parse_client_hello(raw)

@@ -1,0 +1,1 @@
+"""How fast this handler and others are, how much memory they need, and what they lose."""

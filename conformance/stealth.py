@@ -1,0 +1,14 @@
+"""The crawl of a probe through scrapy-stealth, kept from asking the network of its own accord."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from testkit import runner
+
+if __name__ == "__main__":
+    stealth: Any = importlib.import_module("scrapy_stealth.middlewares.stealth")
+    # It asks PyPI for a newer version of itself as a crawl starts.
+    stealth.update_available = lambda: None
+    runner.main()
