@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +14,7 @@ import psutil
 import trustme
 
 from testkit.processes import children
+from testkit.waiting import wait_until
 
 PAGES = {"1kB": 1_000, "50kB": 50_000, "1MB": 1_000_000}
 
@@ -122,14 +122,16 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    while process.poll() is None:
+    def answers() -> bool:
+        if process.poll() is not None:
+            raise RuntimeError(f"nginx ended with {process.returncode}")
         try:
             socket.create_connection(("127.0.0.1", port)).close()
         except ConnectionRefusedError:
-            time.sleep(0.02)
-        else:
-            return
-    raise RuntimeError(f"nginx ended with {process.returncode}")
+            return False
+        return True
+
+    wait_until(answers)
 
 
 if __name__ == "__main__":

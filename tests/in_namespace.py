@@ -22,6 +22,7 @@ from testkit.crawling import Crawl, Crawled, assert_all_pages, urls
 from testkit.origins.raw import HOLD, Piece, RawOrigin
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 from testkit.scenario import Scenario
+from testkit.waiting import wait_until
 
 
 def raise_loopback() -> None:
@@ -141,7 +142,7 @@ def threads() -> None:
     started = threading.Event()
 
     def app(seen: SeenRequest) -> Reply:
-        started.wait(60)
+        wait_until(started.is_set)
         return Reply()
 
     with TlsOrigin(app) as origin:
@@ -172,7 +173,7 @@ def resolver() -> None:
     changed = threading.Event()
 
     def app(seen: SeenRequest) -> Reply:
-        changed.wait(60)
+        wait_until(changed.is_set)
         return Reply()
 
     with TlsOrigin(app) as origin:

@@ -1,14 +1,20 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
 import scrapy
+from scrapy.http import Response
 
 
 class ImpersonateSpider(scrapy.Spider):
     name = "with_scrapy_impersonate"
 
-    def __init__(self, url, **kwargs):
+    def __init__(self, url: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.url = url
 
-    async def start(self):
+    async def start(self) -> AsyncIterator[scrapy.Request]:
         yield scrapy.Request(
             f"{self.url}/firefox",
             meta={"impersonate": "firefox", "impersonate_args": {"verify": False, "timeout": 30}},
@@ -26,5 +32,5 @@ class ImpersonateSpider(scrapy.Spider):
             },
         )
 
-    def parse(self, response):
+    def parse(self, response: Response) -> Iterator[dict[str, Any]]:
         yield {"url": response.url, "status": response.status}
