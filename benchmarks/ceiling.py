@@ -1,6 +1,7 @@
-"""A download handler that has its response ready: what a crawl then costs is Scrapy's own.
+"""A download handler that downloads nothing: with it, a crawl costs what Scrapy itself costs.
 
-Or it has it after some seconds: what a crawl then holds is Scrapy's own, too.
+CEILING_WAIT has it hold each request for so many seconds first, which shows what Scrapy itself
+needs to keep requests in flight.
 """
 
 from __future__ import annotations

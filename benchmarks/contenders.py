@@ -1,4 +1,4 @@
-"""The download handlers that are compared, each turned on as its own documentation says."""
+"""Download handlers to compare, each enabled as its own documentation says."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Contender:
         return {"DOWNLOAD_HANDLERS": {"https": self.handler}, **self.settings}
 
     def version(self) -> str | None:
-        """None where it is not installed."""
+        """Return the installed version; None if there is none."""
         try:
             return version(self.distribution)
         except PackageNotFoundError:
             return None
 
     def unmet(self) -> list[str]:
-        """Which Scrapy and curl_cffi it asks for, where those installed are others."""
+        """Return which Scrapy and curl_cffi the package asks for, if others are installed."""
         found = []
         for line in requires(self.distribution) or ():
             wanted = Requirement(line)

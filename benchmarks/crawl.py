@@ -47,7 +47,7 @@ class PagesSpider(scrapy.Spider):
 
 
 def _names(error: BaseException | None) -> str:
-    """Its type, and that of what it was raised from."""
+    """Return the names of an error's type and of those of its causes, the first three."""
     names: list[str] = []
     while error is not None and len(names) < 3:
         names.append(type(error).__name__)

@@ -1,4 +1,4 @@
-"""How many pages each download handler loses on an origin that drops TLS handshakes.
+"""Counts the pages that each download handler loses if an origin drops TLS handshakes.
 
     python -m benchmarks.flaky [--requests 2000] [--drop 0.3] [--concurrency 64] [--rounds 3]
 
@@ -40,7 +40,7 @@ WIDTH_WITHOUT_TERMINAL = 150
 
 @dataclass
 class Crawl:
-    """What one crawl did, by its own account and by the origin's."""
+    """The outcome of one crawl, by its own account and by the origin's."""
 
     round: int
     got: int
@@ -177,7 +177,11 @@ def _crawl(contender: Contender, number: int, options: argparse.Namespace) -> Cr
 
 
 def _watch(process: subprocess.Popen[str], timeout: float) -> tuple[float | None, bool]:
-    """Wait for its end: the peak memory of its tree in MB, and whether it had to be killed."""
+    """Wait for a process to end, or kill it after so many seconds.
+
+    Returns:
+        The peak memory of the process and those below it in MB, and whether it was killed.
+    """
     deadline = time.monotonic() + timeout
     peak = 0.0
     try:

@@ -1,4 +1,4 @@
-"""What the adaptive limit is worth: python -m benchmarks.limit
+"""Compares crawls with the adaptive limit and without: python -m benchmarks.limit
 
 Each pair of crawls runs in turns, `--rounds` times; a ratio is that of each round, then the median.
 """
@@ -28,7 +28,7 @@ _ORIGINS = {3: (0.05, 200), 10: (0.05, 400), 50: (0.1, 400)}
 
 
 class Clock:
-    """When an origin's first request came, and its last."""
+    """An app that notes when its first request came, and its last."""
 
     def __init__(self) -> None:
         self._first = self._last = 0.0

@@ -113,7 +113,7 @@ class Nginx:
 
 
 def _free_ports(count: int) -> list[int]:
-    """nginx cannot choose them itself, and say which."""
+    """Return ports that were free just now: nginx cannot choose ports and report them."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [sock.getsockname()[1] for sock in sockets]
     for sock in sockets:

@@ -1,4 +1,4 @@
-"""The origin of the benchmark: it drops a share of its TLS handshakes.
+"""An origin that drops a share of its TLS handshakes.
 
 It listens on 127.0.0.1, serves one request a connection, and prints its port as a line of
 JSON. When stdin ends it prints what it counted as another, and exits.

@@ -1,4 +1,4 @@
-"""Where the CPU time of a crawl goes: python -m benchmarks.profile LOAD (needs perf)
+"""Shows where the CPU time of a crawl goes: python -m benchmarks.profile LOAD (needs perf)
 
 Samples the workers and the crawler of one crawl in its steady state, and prints the share of each
 library and of the kernel, and the functions that take most.

@@ -1,4 +1,4 @@
-"""What a page costs, and what follows for more cores: python -m benchmarks.scaling
+"""Measures what a page costs, and projects it to more cores: python -m benchmarks.scaling
 
 It crawls nginx by this handler alone and measures the CPU time of each part. See docs/scaling.md.
 """
@@ -24,7 +24,8 @@ CORES = (2, 4, 8, 16, 32, 64)
 
 @dataclass(frozen=True)
 class Load:
-    """
+    """Pages that a crawl requests.
+
     Attributes:
         server: of nginx.
         page: which one.
@@ -49,25 +50,25 @@ LOADS = (
 
 @dataclass(frozen=True)
 class Costs:
-    """CPU milliseconds a page."""
+    """The CPU milliseconds that a page costs each part."""
 
     crawler: float
     workers: float
     origin: float
 
     def rate_beside_origin(self, cores: int) -> float:
-        """Pages a second with the origin on the same cores: either the crawler, which is one
+        """Return pages a second with the origin on the same cores: either the crawler, which is one
         thread, is the limit, or all cores are."""
         everyone = self.crawler + self.workers + self.origin
         return 1000 * min(1 / self.crawler, cores / everyone)
 
     def crawl(self, cores: int) -> tuple[float, int]:
-        """Pages a second of one crawl on cores of its own, and how many workers that takes."""
+        """Return pages a second of one crawl on cores of its own, and how many workers it takes."""
         rate = 1000 * min(1 / self.crawler, cores / (self.crawler + self.workers))
         return rate, max(1, -int(-rate * self.workers // 1000))
 
     def crawls(self, cores: int) -> tuple[float, int]:
-        """Pages a second of as many crawls as there are cores for, and how many those are."""
+        """Return pages a second of as many crawls as there are cores for, and their number."""
         count = max(1, int(cores / (1 + self.workers / self.crawler)))
         return min(count / self.crawler, cores / (self.crawler + self.workers)) * 1000, count
 
@@ -117,7 +118,7 @@ def _measure(load: Load, origin: Nginx, rounds: int) -> tuple[Costs, float]:
 
 
 def plan_of(load: Load, origin: Nginx, requests: int) -> dict[str, Any]:
-    """For `benchmarks.steady`."""
+    """Return the plan of a crawl for `benchmarks.steady`."""
     return {
         "url": f"{origin.url(load.server)}/{load.page}", "requests": requests,
         "concurrency": load.concurrency, "size": PAGES[load.page],

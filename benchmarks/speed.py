@@ -1,4 +1,4 @@
-"""How fast each download handler is: python -m benchmarks.speed [--quick]
+"""Measures how fast each download handler is: python -m benchmarks.speed [--quick]
 
 All crawl the same nginx, in turns, several rounds. See README.md for how to read the table.
 """
@@ -34,7 +34,8 @@ CEILING = Contender("ceiling", "benchmarks.ceiling.CeilingHandler")
 
 @dataclass(frozen=True)
 class Load:
-    """
+    """A row of the results: what each handler crawls, and how.
+
     Attributes:
         name: of the row.
         server: of nginx.
@@ -174,7 +175,7 @@ def _table(load: Load, results: dict[str, list[dict[str, Any]]]) -> list[str]:
 
 
 def _ratio(ours: list[dict[str, Any]], others: list[dict[str, Any]] | None, figure: str) -> str:
-    """The median of the ratios of each round."""
+    """Return the median of the ratios of each round."""
     pairs = zip(ours, others or [], strict=False)
     ratios = [a[figure] / b[figure] for a, b in pairs if a[figure] and b[figure]]
     return f"{statistics.median(ratios):.2f}" if ratios else "-"
@@ -270,7 +271,7 @@ def _memory_mb(pid: int) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def _holder(seconds: float) -> Iterator[tuple[int, Any]]:
-    """The port of what holds requests, and what asks it for its counts."""
+    """Run `benchmarks.holder`; give its port, and a function that returns its counts."""
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.holder", "--seconds", str(seconds)],
         stdin=subprocess.PIPE,

@@ -1,1 +1,1 @@
-"""What each download handler does, as runs of the same probes show: `make conformance`."""
+"""Probes of what a download handler does, run against several handlers: `make conformance`."""

@@ -1,4 +1,4 @@
-"""A probe: one behaviour, and a crawl that shows whether a handler has it."""
+"""The base of all probes: one behaviour each, and a crawl that shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Extensions, a pipeline, a stats collector and handlers that crawls load by their import path."""
+"""Extensions, a pipeline and handlers that crawls load by their import path."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class InProcessHandler:
 
 
 class WrappingInProcessHandler(InProcessHandler):
-    """The same, with errors of Scrapy that have those of curl_cffi as their cause."""
+    """The same handler, which raises errors of Scrapy from those of curl_cffi."""
 
     async def download_request(self, request: scrapy.Request) -> Response:
         try:

@@ -1,4 +1,4 @@
-"""A real crawl in a process of its own: ``python -m testkit.runner`` with a plan on stdin.
+"""Runs a real crawl in a process of its own: ``python -m testkit.runner`` with a plan on stdin.
 
 The plan is the JSON of a `Plan`. What comes out on stdout are lines of JSON, each an object with
 one key:
@@ -53,8 +53,8 @@ class Output:
 
 
 def publishing_stats(output: Output) -> type[MemoryStatsCollector]:
-    """Return a stats collector that says when a stat about workers changes; others change too
-    often."""
+    """Return a stats collector that reports each change of the stats about workers; others change
+    too often."""
 
     class PublishingStats(MemoryStatsCollector):
         def inc_value(self, key: str, count: int = 1, *args: Any, **kwargs: Any) -> None:
@@ -66,7 +66,7 @@ def publishing_stats(output: Output) -> type[MemoryStatsCollector]:
 
 
 def publish_ready_workers(crawler: Crawler, output: Output) -> None:
-    """Say so whenever a worker tells the pool that it is ready."""
+    """Report each worker that tells the pool that it is ready."""
 
     def spider_opened() -> None:
         context = context_of(crawler)

@@ -1,4 +1,4 @@
-"""Waits for what has to have happened: for conditions, not for seconds."""
+"""The one way to wait in tests: for a condition, and never for ever."""
 
 from __future__ import annotations
 

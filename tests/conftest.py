@@ -81,5 +81,5 @@ in_every_way = pytest.mark.parametrize("crawl", ["asyncio", "epoll", "none"], in
     ids=["HTTP/1.1 over TCP", "HTTP/1.1 over TLS", "HTTP/2"],
 )
 def make_origin(request: pytest.FixtureRequest) -> MakeOrigin:
-    """An origin of each protocol in turn."""
+    """Make origins; a test runs with each protocol in turn."""
     return cast("MakeOrigin", partial(TlsOrigin, **request.param))

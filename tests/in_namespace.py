@@ -1,4 +1,4 @@
-"""Crawls on a machine that is made bad: `unshare -Urmn python -m tests.in_namespace KIND`.
+"""Crawls on a machine made to fail: `unshare -Urmn python -m tests.in_namespace KIND`.
 
 In namespaces of its own, so nothing else on the machine sees any of it.
 """
@@ -32,7 +32,7 @@ def raise_loopback() -> None:
 
 
 def drop(what: str) -> None:
-    """Have the kernel drop packets that match this on their way in."""
+    """Have the kernel drop incoming packets that match a rule."""
     rules = "table inet bad { chain in { type filter hook input priority 0; %s drop; }; }"
     subprocess.run(["nft", "-f", "-"], input=rules % what, text=True, check=True)
 
@@ -50,7 +50,7 @@ def crawl(
 
 
 def bind(path: str, text: str) -> None:
-    """Have a file of the system say something else."""
+    """Put another text in place of a file of the system."""
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(text)
         file.flush()
@@ -58,7 +58,7 @@ def bind(path: str, text: str) -> None:
 
 
 def loss() -> None:
-    """Five packets of a hundred are lost; TCP sees to it, and the retries to the rest."""
+    """Five of a hundred packets are lost. TCP repairs it, and retries do the rest."""
     drop("numgen random mod 100 < 5")
     with TlsOrigin(requests_per_connection=5) as origin:
         crawled = crawl(
@@ -71,7 +71,7 @@ def loss() -> None:
 
 
 def dns() -> None:
-    """The name server never answers: what needs it fails in time, and holds nobody up."""
+    """The name server never answers. Requests that need it fail in time, and delay no others."""
     bind("/etc/resolv.conf", "nameserver 127.0.0.1\n")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 53))
@@ -88,7 +88,7 @@ def dns() -> None:
 
 
 def half_open() -> None:
-    """The origin is there no more, and nobody says so: no FIN, no RST, no ACK."""
+    """The origin vanishes without a FIN, an RST or an ACK."""
 
     def script(head: bytes) -> Iterator[Piece]:
         yield b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart"

@@ -1,4 +1,4 @@
-"""The table of what each handler does: that it is of these probes, and that they can fail."""
+"""The table in docs/conformance.md matches the probes, and each probe can fail."""
 
 from __future__ import annotations
 

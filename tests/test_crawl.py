@@ -61,7 +61,7 @@ def test_the_info_of_all_responses_adds_up_to_what_the_origin_counted(crawl: Run
 
 
 def test_connections_are_kept_through_every_lull(crawl: RunCrawl) -> None:
-    """At most one a request in flight in each worker, however the load goes up and down."""
+    """Each worker opens at most one connection a request in flight, however the load varies."""
     with TlsOrigin(echo, delay=0.01) as origin:
         crawled = crawl(
             *urls(origin, 1000),

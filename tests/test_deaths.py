@@ -22,8 +22,8 @@ SIGNALS = [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT]
 anyhow = pytest.mark.parametrize("how", SIGNALS, ids=[how.name for how in SIGNALS])
 
 
-class Gate(TlsOrigin):
-    """Completes no handshake until it is opened."""
+class HeldHandshakes(TlsOrigin):
+    """Completes no handshake until `opened` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def assert_survived(
 
 @anyhow
 def test_while_it_starts(start_crawl: StartCrawl, how: signal.Signals) -> None:
-    with Gate() as origin:
+    with HeldHandshakes() as origin:
         crawl = start_crawl(*urls(origin, 20))
         crawl.wait_for(crawl.workers)
         victim = crawl.workers()[0]
@@ -72,7 +72,7 @@ def test_while_it_starts(start_crawl: StartCrawl, how: signal.Signals) -> None:
 
 @anyhow
 def test_during_a_handshake(start_crawl: StartCrawl, how: signal.Signals) -> None:
-    with Gate() as origin:
+    with HeldHandshakes() as origin:
         crawl = start_crawl(*urls(origin, 8), CONCURRENT_REQUESTS=8)
         crawl.wait_for(lambda: origin.accepted == 8)
         victim = worker_behind(crawl, origin.peer_ports[0])
@@ -223,7 +223,7 @@ def test_a_request_that_was_there_twice_by_chance_succeeds_alone(start_crawl: St
 def test_a_request_that_must_not_be_retried_is_not(
     start_crawl: StartCrawl, meta: dict[str, Any]
 ) -> None:
-    with Gate() as origin:
+    with HeldHandshakes() as origin:
         crawl = start_crawl({"url": origin.url, "meta": meta})
         crawl.wait_for(lambda: origin.accepted == 1)
         os.kill(worker_behind(crawl, origin.peer_ports[0]), signal.SIGKILL)
@@ -235,7 +235,7 @@ def test_a_request_that_must_not_be_retried_is_not(
 
 
 def test_deaths_do_not_use_up_scrapys_retries(start_crawl: StartCrawl) -> None:
-    """Two workers die with it; RETRY_TIMES is 1."""
+    """Two workers die with the request in flight, and RETRY_TIMES is 1."""
     app = Poison(deaths=2)
     crawled, _ = crawl_with(start_crawl, app, RETRY_TIMES=1)
     assert_all_pages(crawled, 120)

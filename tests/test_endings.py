@@ -1,4 +1,4 @@
-"""Crawls that end in every way that Scrapy knows: clean, and at once."""
+"""Crawls that end in each way that Scrapy has: cleanly, and at once."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_second_ctrl_c_ends_it_at_once(start_crawl: StartCrawl, way: Way) -> N
 
 @pytest.mark.parametrize("state", ["busy", "stopped"])
 def test_no_worker_outlives_a_crawler_that_is_killed(start_crawl: StartCrawl, state: str) -> None:
-    """Not even one that cannot see the end of its socket."""
+    """A stopped worker cannot see the end of its socket."""
     with TlsOrigin(delay=0.05) as origin:
         crawl = start_crawl(*urls(origin, 500))
         crawl.wait_for(lambda: len(origin.requests) >= 10)

@@ -109,7 +109,7 @@ def address_of(url: str) -> tuple[str, int]:
 
 
 def assert_gone(process: Any) -> None:
-    """Neither it nor anything that it started is left."""
+    """Assert that neither a process nor anything that it started is left."""
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
 

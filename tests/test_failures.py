@@ -1,4 +1,4 @@
-"""The table of failures: for each row an origin that produces it, through a real crawl."""
+"""The table of failures: an origin produces each, and a real crawl meets it."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_http_2_that_dies_as_the_request_goes_out_is_no_failed_handshake(crawl: 
 
 
 def test_no_descriptor_left_is_this_machines_fault(crawl: RunCrawl) -> None:
-    """Loses nothing: the workers are recycled, and the requests tried until they pass."""
+    """No page is lost: the workers are replaced, and requests retried until they pass."""
     with TlsOrigin(requests_per_connection=1, delay=0.3) as origin:
         crawled = crawl(
             *urls(origin, 80),

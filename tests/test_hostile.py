@@ -1,4 +1,4 @@
-"""Origins and networks that mean no good: an error or a retry each, and the crawl goes on."""
+"""Hostile origins and networks: each costs an error or a retry, and the crawl goes on."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_what_never_ends_is_cut_off(crawl: RunCrawl, script: Script) -> None:
 
 
 def test_slow_loris_headers(crawl: RunCrawl) -> None:
-    """A byte now and then, for ever: the timeout bounds it."""
+    """The timeout bounds headers that arrive a byte at a time, for ever."""
 
     def script(head: bytes) -> Iterator[Piece]:
         yield b"HTTP/1.1 200 OK\r\nX: "
@@ -90,7 +90,7 @@ def test_slow_loris_headers(crawl: RunCrawl) -> None:
 
 
 def test_a_decompression_bomb_is_passed_on_as_it_is(crawl: RunCrawl) -> None:
-    """Two gigabytes once unpacked; what limits that is Scrapy's, which knows DOWNLOAD_MAXSIZE."""
+    """Two gigabytes once unpacked: Scrapy, which unpacks them, knows DOWNLOAD_MAXSIZE."""
     packed = gzip.compress(bytes(2_000_000))
     bomb = packed * 1000
     reply = Reply(headers=[(b"content-encoding", b"gzip")], body=bomb)
@@ -174,7 +174,7 @@ def test_a_record_of_garbage(crawl: RunCrawl) -> None:
 
 
 class ResetsAt(Origin):
-    """Resets each connection one byte later than the one before: of its part of the handshake,
+    """Resets each connection one byte later than the one before, of its part of the handshake
     and of its answer, counted together."""
 
     def __init__(self) -> None:

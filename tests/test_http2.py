@@ -1,4 +1,4 @@
-"""HTTP/2 as origins really speak it, and misspeak it."""
+"""HTTP/2 as origins speak it, with and without mistakes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ FAULTS: dict[str, Answer] = {
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_a_fault_costs_a_retry(crawl: RunCrawl, fault: Answer) -> None:
-    """It hits every third request; never is a part of a body taken for a response."""
+    """Every third request meets the fault; a part of a body is never taken for a response."""
 
     def script(stream: int, request: int) -> Iterable[Piece]:
         return fault(stream) if request % 3 == 1 else good(stream)
@@ -117,7 +117,8 @@ def test_what_http2_allows_is_taken(crawl: RunCrawl, answer: Answer) -> None:
 
 
 def test_a_refused_stream_is_tried_again(crawl: RunCrawl) -> None:
-    """RFC 9113, 8.7: the origin did nothing with it. libcurl sees to it by itself."""
+    """The origin did nothing with the request (RFC 9113 section 8.7), so libcurl repeats it by
+    itself."""
 
     def script(stream: int, request: int) -> Iterable[Piece]:
         return [rst(stream, ErrorCodes.REFUSED_STREAM)] if request == 2 else good(stream)
@@ -154,7 +155,7 @@ def test_a_hundred_streams_on_one_connection(crawl: RunCrawl) -> None:
 
 
 def test_a_burst_puts_no_more_on_a_connection_than_every_origin_allows(crawl: RunCrawl) -> None:
-    """This one allows 250; of one that allows 100 nobody knows so before its SETTINGS came."""
+    """The origin allows 250 streams; libcurl cannot know of a limit of 100 before the SETTINGS."""
 
     def script(stream: int, request: int) -> Iterable[Piece]:
         if request > 1:
@@ -270,7 +271,7 @@ def test_data_that_is_lost(crawl: RunCrawl, keep: bool) -> None:
 
 
 def closes(stream: int, request: int) -> Iterable[Piece]:
-    """Answers, and is gone before it can have seen what follows."""
+    """Answer, and close the connection before the client's next request arrives."""
     return [headers(stream), data(stream, b"ok", end=True), goaway(stream), CLOSE]
 
 

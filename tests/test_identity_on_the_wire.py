@@ -50,7 +50,7 @@ def test_the_pool_looks_like_curl_cffi_itself(crawl: RunCrawl, browser: str) -> 
 
 
 def test_two_browsers_differ(crawl: RunCrawl) -> None:
-    """Else the test above could not fail."""
+    """Show that the test above can fail."""
     with TlsOrigin(alpn=("h2",)) as chrome, TlsOrigin(alpn=("h2",)) as firefox:
         crawl(
             {"url": chrome.url, "meta": {"curl_safe": {"impersonate": "chrome"}}},

@@ -1,4 +1,4 @@
-"""Bad networks and exhausted machines, in namespaces of their own, where such can be made."""
+"""Bad networks and exhausted machines, in namespaces of their own."""
 
 from __future__ import annotations
 

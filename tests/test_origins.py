@@ -47,7 +47,7 @@ def chrome(**options: Any) -> requests.Session[Any]:
 
 
 def get(url: str, **options: Any) -> requests.Response:
-    """One request on a connection of its own."""
+    """Send one request on a connection of its own."""
     with chrome(**{"verify": False, **options}) as session:
         response: requests.Response = session.get(url)
     return response

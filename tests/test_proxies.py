@@ -132,7 +132,7 @@ def test_a_proxy_that_is_not_there(crawl: RunCrawl) -> None:
 
 
 def test_credentials_reach_the_proxy_and_no_one_else(crawl: RunCrawl) -> None:
-    """Through redirects and retries, of http and https, by CONNECT and without."""
+    """Redirects and retries of http and https, by CONNECT and without, leak nothing."""
 
     def app(seen: SeenRequest) -> Reply:
         if seen.path == "/moved":
@@ -201,7 +201,7 @@ def offers_ticket(origin: TlsOrigin) -> list[bool]:
 def test_no_ticket_and_no_connection_crosses_proxies_users_browsers_or_addresses(
     crawl: RunCrawl,
 ) -> None:
-    """One after another through one worker, so that all could be shared."""
+    """Requests go one after another through one worker, so that they could share all."""
     with (
         TlsOrigin(requests_per_connection=10) as origin,
         Proxy() as one,
@@ -229,7 +229,7 @@ def test_no_ticket_and_no_connection_crosses_proxies_users_browsers_or_addresses
 
 
 def test_within_one_of_them_tickets_are_used(crawl: RunCrawl) -> None:
-    """Else the test above could not fail."""
+    """Show that the test above can fail."""
     with TlsOrigin(requests_per_connection=1) as origin, Proxy() as proxy:
         crawled = crawl(
             *(request(f"{origin.url}/{n}", via(proxy, "http")) for n in range(4)),

@@ -324,7 +324,8 @@ def test_stop_download(
 
 
 def test_a_stopped_download_frees_its_connection_at_once(crawl: RunCrawl) -> None:
-    """Not only when the worker ends: the second answer waits until the origin saw it."""
+    """The second answer waits until the origin has seen the first one abandoned, while the worker
+    lives."""
 
     def script(head: bytes) -> Iterator[Piece]:
         if b"/second" in head:

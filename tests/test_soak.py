@@ -22,7 +22,7 @@ TOTAL = 200_000
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_memory_and_descriptors_return_to_what_they_were(start_crawl: StartCrawl) -> None:
-    """Failed handshakes, timeouts, cancelled downloads, refused connections, recycling."""
+    """Failed handshakes, timeouts, cancelled downloads, refused connections, replaced workers."""
     total = int(os.environ.get("SOAK_REQUESTS", TOTAL))
     with (
         OriginProcess(drop=0.05) as origin,

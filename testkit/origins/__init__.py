@@ -1,1 +1,1 @@
-"""Real TLS origins on loopback."""
+"""Real servers on the loopback interface, for HTTP in each version, TLS and proxies."""

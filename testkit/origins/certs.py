@@ -32,7 +32,7 @@ class Certs:
         self._trusted.cert_pem.write_to_path(str(self.ca_pem))
 
     def files(self, *, trusted: bool = True) -> tuple[Path, Path]:
-        """The chain and the key of a certificate for this machine, for servers that read files."""
+        """Return the files of a certificate chain for this machine and of its key."""
         leaf = _leaf(self._trusted if trusted else self._unknown, None, False)
         directory = self.ca_pem.parent
         chain, key = directory / f"chain-{trusted}.pem", directory / f"key-{trusted}.pem"

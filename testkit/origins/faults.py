@@ -48,7 +48,8 @@ class _ClosesOnAccept(Origin):
 
 
 def close_on_accept() -> Origin:
-    """The client sees the end of the stream or a reset, as its ClientHello is never read."""
+    """Closes each connection at once. Its ClientHello is unread, so the client sees the end of the
+    stream or a reset."""
     return _ClosesOnAccept()
 
 
@@ -97,7 +98,7 @@ def _answers(data: bytes) -> Origin:
 
 
 def refused_certificate(*, expired: bool = False, host: str | None = None) -> TlsOrigin:
-    """By default signed by an unknown authority; otherwise expired or for another host."""
+    """Shows a certificate of an unknown authority, an expired one or one for another host."""
     trusted = expired or host is not None
     return TlsOrigin(context=certs().server_context(trusted=trusted, expired=expired, host=host))
 

@@ -1,4 +1,4 @@
-"""Parse what a client sends first: the TLS ClientHello and the HTTP/2 opening."""
+"""Parsers of what a client sends first: the TLS ClientHello and the HTTP/2 opening."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KEY_SHARE = 51
 
 @dataclass(frozen=True)
 class ClientHello:
-    """The fields in the order sent, GREASE values included."""
+    """The fields of a ClientHello in the order sent, GREASE values included."""
 
     legacy_version: int
     session_id: bytes
@@ -54,7 +54,11 @@ class ClientHello:
 
 @dataclass(frozen=True)
 class H2Opening:
-    """`headers` are the first request's, without the pseudo-headers."""
+    """The first frames of an HTTP/2 client.
+
+    Attributes:
+        headers: of the first request, without the pseudo-headers.
+    """
 
     settings: tuple[tuple[int, int], ...]
     window_update: int | None
@@ -91,7 +95,7 @@ class _Reader:
 
 
 def client_hello_size(raw: bytes) -> int | None:
-    """Bytes of the records that carry the ClientHello, None while some are missing."""
+    """Return how many bytes the ClientHello's records have; None while some are missing."""
     message = b""
     at = 0
     while len(raw) >= at + 5:
@@ -194,7 +198,7 @@ def is_grease(value: int) -> bool:
 def ja3(
     hello: ClientHello, *, sort_extensions: bool = False, leave_out: Collection[int] = ()
 ) -> str:
-    """The JA3 string without GREASE.
+    """Return the JA3 string without GREASE.
 
     Sort the extensions for browsers that permute them. `leave_out` names extensions that
     come and go between connections, such as PADDING and PRE_SHARED_KEY.
@@ -208,7 +212,8 @@ def ja3(
 
 
 def h2_opening_size(raw: bytes) -> int | None:
-    """Bytes up to the end of the first header block, None while some are missing."""
+    """Return how many bytes there are up to the end of the first header block; None while some are
+    missing."""
     at = len(H2_PREFACE)
     while len(raw) >= at + FRAME_HEADER:
         frame, length = Frame.parse_frame_header(memoryview(raw[at : at + FRAME_HEADER]))

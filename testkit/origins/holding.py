@@ -10,7 +10,7 @@ from .tls import TlsOrigin
 
 
 class HoldingOrigin(TlsOrigin):
-    """Answers /held when it is told to."""
+    """Answers /held once `release` is set, everything else at once."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -24,7 +24,11 @@ class HoldingOrigin(TlsOrigin):
 
 
 class SlowOnce(TlsOrigin):
-    """Answers this one of its requests, counted from 0, once there are eleven more."""
+    """Answers one of its requests when eleven more have come.
+
+    Args:
+        slow: number of that request, counted from 0.
+    """
 
     def __init__(self, slow: int = 0, **options: Any) -> None:
         super().__init__(**options)

@@ -98,7 +98,7 @@ class Http2Connection:
             await self._send()
 
     def _leave_at_limit(self) -> None:
-        """The graceful shutdown of RFC 9113, 6.8: no request that crosses it is refused."""
+        """Shut down gracefully (RFC 9113 section 6.8), so that no request is refused."""
         if self._leaving or self._limit is None or self._taken < self._limit:
             return
         self._leaving = True

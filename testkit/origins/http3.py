@@ -25,7 +25,7 @@ RESET = Reply(status=0)
 
 
 class Http3Origin:
-    """A context manager. An app that returns RESET has the stream reset."""
+    """An origin as a context manager. If its app returns RESET, it resets the stream."""
 
     def __init__(self, app: App = default_app, *, trusted: bool = True) -> None:
         self.app = app

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 
 class LimitedOrigin(TlsOrigin):
-    """Drops each connection that finds so many others in their handshake, which takes a while.
+    """Drops a connection if too many others are in their handshake, which takes a while.
 
     Attributes:
-        at_once: may be changed while it serves; 0 for none at all.
-        most: how many were served at once.
+        at_once: how many handshakes it allows at once; may change while it serves.
+        most: how many there were at once.
     """
 
     def __init__(self, at_once: int, *, takes: float = 0.05, **options: Any) -> None:

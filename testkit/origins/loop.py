@@ -23,7 +23,7 @@ JOIN_SECONDS = 30.0
 
 
 class Origin:
-    """Subclasses say in `serve` what becomes of each connection.
+    """A server whose subclasses implement `serve`, which is called for each connection.
 
     Only the loop's thread writes the counters; any thread may read them.
     """
@@ -55,12 +55,12 @@ class Origin:
 
     @property
     def peers(self) -> list[str]:
-        """The address of each client, in order of their connections."""
+        """The addresses of the clients, in order of their connections."""
         return [host for host, _ in self._peers]
 
     @property
     def peer_ports(self) -> list[int]:
-        """Likewise the port of each."""
+        """The ports of the clients, in order of their connections."""
         return [port for _, port in self._peers]
 
     @property

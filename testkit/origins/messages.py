@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SeenRequest:
-    """Headers are as received; with HTTP/2 they include the pseudo-headers."""
+    """A request as the origin received it.
+
+    Attributes:
+        headers: as received; with HTTP/2 and 3 they include the pseudo-headers.
+        connection: number of the connection, counted from 0.
+    """
 
     method: str
     path: str
@@ -17,7 +22,7 @@ class SeenRequest:
     http_version: str
 
     def header(self, name: str) -> bytes | None:
-        """The first header of that name in any case."""
+        """Return the value of the first header of a name, in any case; None if there is none."""
         wanted = name.lower().encode()
         return next((value for key, value in self.headers if key.lower() == wanted), None)
 

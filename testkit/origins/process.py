@@ -1,4 +1,4 @@
-"""The benchmark's origin in a process of its own, which leaves this one's time to the test."""
+"""The benchmarks' origin, in a process of its own so that it takes no time from a test."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ SCRIPT = Path(__file__).parent.parent.parent / "benchmarks" / "origin.py"
 
 
 class OriginProcess:
-    """A context manager: drops this share of its handshakes, and serves one page a connection.
+    """An origin as a context manager. It serves one page a connection, which begins with the path
+    that was requested.
 
-    The page begins with the path that was asked for.
+    Args:
+        drop: share of the handshakes that it drops.
+
+    Attributes:
+        counts: what it did; known when it has ended.
     """
 
     def __init__(self, *, drop: float = 0.0, seed: int = 0) -> None:

@@ -19,7 +19,7 @@ CHUNK = 65536
 
 
 class Proxy:
-    """A context manager; `received` is every byte that clients sent to it.
+    """A proxy as a context manager; `received` is every byte that clients sent to it.
 
     With a user and a password it asks for them (SOCKS4 knows none, and is then refused).
     With `tls` it is one that clients reach by TLS. One that stalls never answers.

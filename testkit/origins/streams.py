@@ -26,7 +26,7 @@ class PlainStream:
         self._sending = asyncio.Lock()
 
     async def read(self) -> bytes:
-        """The next bytes, b"" at the end."""
+        """Return the next bytes; b"" at the end."""
         if self._first:
             first, self._first = self._first, b""
             return first
@@ -46,7 +46,7 @@ class PlainStream:
                 await self._loop.sock_sendall(self.sock, data)
 
     async def close(self) -> None:
-        """Let the client read everything: closing on unread bytes would send RST."""
+        """Let the client read everything, then close: closing on unread bytes would send RST."""
         await self.flush()
         with contextlib.suppress(asyncio.TimeoutError, OSError):
             self.sock.shutdown(socket.SHUT_WR)

@@ -77,7 +77,7 @@ class TlsOrigin(Origin):
 
     @property
     def resumed(self) -> int:
-        """Of the handshakes, those that resumed a session."""
+        """TLS handshakes that resumed a session."""
         return self._resumed
 
     @property
@@ -90,12 +90,12 @@ class TlsOrigin(Origin):
         return list(self._requests)
 
     def hello_of(self, request: SeenRequest) -> bytes:
-        """The ClientHello of the connection that brought it."""
+        """Return the ClientHello of the connection that brought a request."""
         return self._hello_by_connection[request.connection]
 
     @property
     def h2_openings(self) -> list[bytes]:
-        """Per HTTP/2 connection, the client's bytes from the preface to the first headers."""
+        """The client's bytes from the preface to the first headers, of each HTTP/2 connection."""
         return list(self._h2_openings)
 
     async def serve(self, sock: socket.socket, number: int) -> None:
