@@ -87,6 +87,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual.now
 
+    def block(self, seconds: float) -> None:
+        """Pass the time as a callback that computes does."""
+        self._virtual.now += seconds
+
     def call_at(  # type: ignore[override]
         self, *args: Any, **kwargs: Any
     ) -> asyncio.TimerHandle:
@@ -146,7 +150,8 @@ class _FakePopen:
         return self.returncode
 
     def kill(self) -> None:
-        self._worker.exit(-signal.SIGKILL)
+        if not self._worker.ignores_signals:
+            self._worker.exit(-signal.SIGKILL)
 
     def wait(self, timeout: float | None = None) -> int:
         assert self.returncode is not None, "the process would never exit"
@@ -170,6 +175,7 @@ class FakeWorker:
         cancels: ids of the requests that were cancelled.
         slices_released: how many bodies in shared memory were copied.
         is_stuck: whether it neither reads nor exits by itself.
+        ignores_signals: whether it is not even killed, as one that the kernel holds up.
         exit_status: None while it runs.
     """
 
@@ -191,6 +197,7 @@ class FakeWorker:
         self.cancels: list[int] = []
         self.slices_released = 0
         self.is_stuck = False
+        self.ignores_signals = False
         self.exit_status: int | None = None
         self._loop = loop
         self._comes_up = comes_up
@@ -230,6 +237,9 @@ class FakeWorker:
         if self.exit_status is None:
             self.exit_status = status
             self._channel.close()
+
+    def close_socket(self) -> None:
+        self._channel.close()
 
     # What it says
 
