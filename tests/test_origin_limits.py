@@ -6,7 +6,6 @@ import heapq
 import random
 import statistics
 from collections.abc import Callable
-from typing import cast
 
 import pytest
 from hypothesis import given
@@ -15,9 +14,7 @@ from hypothesis import strategies as st
 from scrapy_curl_safe._ipc.failures import FailureKind
 from scrapy_curl_safe._ipc.messages import Fetch
 from scrapy_curl_safe._pool.circuit_breaker import Admission
-from scrapy_curl_safe._pool.event_loop import EventLoop
-from scrapy_curl_safe._pool.events import PoolEvents
-from scrapy_curl_safe._pool.limiter import OriginLimiter, WaitQueue
+from scrapy_curl_safe._pool.limiter import WaitQueue
 from scrapy_curl_safe._pool.origins import (
     HandshakeFailure,
     Origin,
@@ -349,13 +346,14 @@ def test_an_origin_is_another_one_behind_a_proxy() -> None:
 
 def test_origins_that_nobody_uses_are_forgotten() -> None:
     registry = OriginRegistry(8, 3)
-    with_handshake, with_open_breaker = (registry.get(route(n)) for n in range(2))
+    with_handshake, with_open_breaker, unused = (registry.get(route(n)) for n in range(3))
     with_handshake.acquire(0.0)
     open_breaker(with_open_breaker, 0.0)
     for number in range(100, 20_100):
         registry.get(route(number))
     assert registry.get(route(0)) is with_handshake
     assert registry.get(route(1)) is with_open_breaker
+    assert registry.get(route(2)) is not unused
     assert repr(registry) == "<OriginRegistry of 16384 origins>"
 
 
@@ -396,17 +394,6 @@ def test_proven_origins_that_still_answer_are_remembered() -> None:
         assert registry.is_proven(route(-1))
     assert registry.is_proven(route(69_999))
     assert not registry.is_proven(route(0))
-
-
-def test_all_that_wait_can_be_taken_out() -> None:
-    limiter = OriginLimiter(cast("EventLoop", None), True, lambda _: None, cast("PoolEvents", None))
-    for number in range(3):
-        request = waiting(str(number))
-        for _ in range(8):
-            request.origin.acquire(0.0)
-        assert not limiter.admit(request)
-    assert [request.fetch.url for request in limiter.take_queued()] == ["0", "1", "2"]
-    assert limiter.take_queued() == []
 
 
 def test_the_worst_origins_are_those_with_the_most_failures() -> None:

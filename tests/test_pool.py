@@ -348,7 +348,7 @@ async def test_cancelled_while_it_waits_for_its_origin() -> None:
         assert states(fetchings) == [SENT] + [WAITING_FOR_ORIGIN] * 2
         fetchings[1].task.cancel()
         await settle()
-        assert "1 queued for 1 origins" in repr(fake.pool)
+        assert "<OriginLimiter 1 queued for 1 origins>" in repr(fake.pool)
         (worker,) = fake.workers
         worker.fail_all(FailureKind.OTHER)
         await settle()
