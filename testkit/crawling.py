@@ -149,7 +149,8 @@ class Crawl:
             self.log += line
 
     def stat(self, key: str) -> Any:
-        """Return what a stat under `curl_safe/` is now; only those of workers are known by then."""
+        """Return what a stat under `curl_safe/` is now. Only those of workers and breakers are
+        known before the end."""
         return self._stats.get(f"curl_safe/{key}", 0)
 
     def wait_for(self, condition: Callable[[], object]) -> None:

@@ -3,7 +3,7 @@
 The plan is the JSON of a `Plan`. What comes out on stdout are lines of JSON, each an object with
 one key:
 
-    {"stat": [key, value]}      one of the stats about workers has changed
+    {"stat": [key, value]}      one of the stats about workers or breakers has changed
     {"ready": [slot, pid]}      a worker takes requests from now on
     {"lingering": true}         the crawl is over, and the program stays (`Scenario.linger`)
     {"result": {...}}           all that came back, as the fields of `testkit.crawling.Crawled`
@@ -53,13 +53,13 @@ class Output:
 
 
 def publishing_stats(output: Output) -> type[MemoryStatsCollector]:
-    """Return a stats collector that reports each change of the stats about workers; others change
-    too often."""
+    """Return a stats collector that reports each change of the stats about workers or breakers;
+    others change too often."""
 
     class PublishingStats(MemoryStatsCollector):
         def inc_value(self, key: str, count: int = 1, *args: Any, **kwargs: Any) -> None:
             super().inc_value(key, count, *args, **kwargs)
-            if key.startswith("curl_safe/worker/"):
+            if key.startswith(("curl_safe/worker/", "curl_safe/breaker/")):
                 output.write("stat", [key, self.get_value(key)])
 
     return PublishingStats

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from scrapy.settings import Settings
@@ -15,6 +16,7 @@ from scrapy_curl_safe import (
     HandshakeMonitor,
     HandshakeRetryMiddleware,
 )
+from testkit.fixtures import RunCrawl
 from testkit.origins import faults
 from testkit.origins.tls import TlsOrigin
 
@@ -22,14 +24,14 @@ HANDLER = "scrapy_curl_safe.CurlSafeDownloadHandler"
 SCRAPYS = "scrapy.core.downloader.handlers.http11.HTTP11DownloadHandler"
 
 
-def updated(**values):
+def updated(**values: Any) -> Settings:
     settings = Settings()
     settings.setdict(values, priority="project")
     Addon().update_settings(settings)
     return settings
 
 
-def test_one_line_turns_all_on():
+def test_one_line_turns_all_on() -> None:
     settings = updated()
     handlers = settings.getwithbase("DOWNLOAD_HANDLERS")
     assert handlers["http"] is handlers["https"] is CurlSafeDownloadHandler
@@ -39,7 +41,7 @@ def test_one_line_turns_all_on():
 
 
 @pytest.mark.parametrize("value", [{"http": SCRAPYS}, f'{{"http": "{SCRAPYS}"}}'])
-def test_a_handler_that_the_user_set_stays(value):
+def test_a_handler_that_the_user_set_stays(value: object) -> None:
     handlers = updated(DOWNLOAD_HANDLERS=value).getwithbase("DOWNLOAD_HANDLERS")
     assert handlers["http"] == SCRAPYS
     assert handlers["https"] is CurlSafeDownloadHandler
@@ -49,30 +51,30 @@ def test_a_handler_that_the_user_set_stays(value):
     "name", [HandshakeRetryMiddleware, "scrapy_curl_safe.HandshakeRetryMiddleware"]
 )
 @pytest.mark.parametrize("order", [42, None])
-def test_an_order_or_none_of_the_middleware_stays(name, order):
+def test_an_order_or_none_of_the_middleware_stays(name: object, order: int | None) -> None:
     settings = updated(DOWNLOADER_MIDDLEWARES={name: order})
     assert settings.getdict("DOWNLOADER_MIDDLEWARES") == {name: order}
 
 
-def test_none_for_the_monitor_stays():
+def test_none_for_the_monitor_stays() -> None:
     settings = updated(EXTENSIONS={"scrapy_curl_safe.HandshakeMonitor": None})
     assert settings.getdict("EXTENSIONS") == {"scrapy_curl_safe.HandshakeMonitor": None}
 
 
-def test_importing_the_package_loads_nothing_else():
+def test_importing_the_package_loads_nothing_else() -> None:
     code = "import sys, scrapy_curl_safe; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"scrapy", "twisted", "curl_cffi", "msgspec"}.isdisjoint(run.stdout.split())
 
 
-def test_the_public_names():
+def test_the_public_names() -> None:
     assert all(hasattr(scrapy_curl_safe, name) for name in scrapy_curl_safe.__all__)
     assert set(scrapy_curl_safe.__all__) <= set(dir(scrapy_curl_safe))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         scrapy_curl_safe.nothing  # noqa: B018
 
 
-def test_the_handler_alone(crawl):
+def test_the_handler_alone(crawl: RunCrawl) -> None:
     """Scrapy's own RetryMiddleware knows the errors, and tries on another worker."""
     drops = [True, True, False]
     with TlsOrigin(drop=drops) as origin:
@@ -80,20 +82,20 @@ def test_the_handler_alone(crawl):
             origin.url, ADDONS={}, DOWNLOAD_HANDLERS=dict.fromkeys(("http", "https"), HANDLER)
         )
     assert crawled.responses[0]["meta"]["curl_safe_info"]["attempt"] == 3
-    key = "retry/reason_count/scrapy_curl_safe.errors.HandshakeError"
+    key = "retry/reason_count/scrapy_curl_safe.exceptions.HandshakeError"
     assert crawled.stats[key] == 2
     assert crawled.stat("handshake/failure_count/syscall") == 2
     assert crawled.stat("handshake/failure_rate") == pytest.approx(2 / 3, abs=1e-5)
 
 
-def test_the_handler_for_one_scheme_alone(crawl):
+def test_the_handler_for_one_scheme_alone(crawl: RunCrawl) -> None:
     with TlsOrigin() as tls, TlsOrigin(tls=False) as plain:
         crawled = crawl(tls.url, plain.url, ADDONS={}, DOWNLOAD_HANDLERS={"https": HANDLER})
     pooled = {r["number"]: "curl_safe_info" in r["meta"] for r in crawled.responses}
     assert pooled == {0: True, 1: False}
 
 
-def test_the_monitor_alone(crawl):
+def test_the_monitor_alone(crawl: RunCrawl) -> None:
     with TlsOrigin() as origin:
         crawled = crawl(origin.url, ADDONS={}, EXTENSIONS={"scrapy_curl_safe.HandshakeMonitor": 0})
     assert len(crawled.responses) == 1
@@ -103,7 +105,7 @@ def test_the_monitor_alone(crawl):
 @pytest.mark.parametrize(
     "handler", ["InProcessHandler", "WrappingInProcessHandler"], ids=["raised", "raised from"]
 )
-def test_the_middleware_alone_knows_other_curl_cffi_handlers(crawl, handler):
+def test_the_middleware_alone_knows_other_curl_cffi_handlers(crawl: RunCrawl, handler: str) -> None:
     """By what they raise: curl_cffi's own error, or one raised from it."""
     with faults.close_after_hello() as dead:
         crawled = crawl(

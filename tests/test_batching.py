@@ -13,7 +13,8 @@ from scrapy_curl_safe._ipc.channel import Channel
 from scrapy_curl_safe._ipc.framing import encode_frame, from_worker_decoder
 from scrapy_curl_safe._ipc.messages import Chunk, FromWorker, ProtocolError
 from scrapy_curl_safe._pool.batching import ResponseBatcher
-from testkit.crawling import Crawled
+from testkit.crawling import assert_all_pages, urls
+from testkit.fixtures import RunCrawl
 from testkit.origins.tls import Reply, TlsOrigin
 from tests.conftest import in_every_way
 
@@ -168,19 +169,16 @@ def test_a_channel_that_cannot_write_hands_on_what_came_before_it_is_lost(
 
 @in_every_way
 @pytest.mark.parametrize("size", [50_000, 400_000])
-def test_scrapy_is_never_given_more_than_it_can_take(
-    crawl: Callable[..., Crawled], size: int
-) -> None:
+def test_scrapy_is_never_given_more_than_it_can_take(crawl: RunCrawl, size: int) -> None:
     """All come at one time; by the socket, and by the shared memory."""
     most = 8 * size
     with TlsOrigin(lambda seen: Reply(body=b"x" * size), delay=0.5) as origin:
         crawled = crawl(
-            *(f"{origin.url}/{n}" for n in range(60)),
+            *urls(origin, 60),
             CONCURRENT_REQUESTS=60,
             CONCURRENT_REQUESTS_PER_DOMAIN=60,
             SCRAPER_SLOT_MAX_ACTIVE_SIZE=most,
             EXTENSIONS={"testkit.components.BodiesInHand": 0},
         )
-    assert crawled.errors == []
-    assert len(crawled.responses) == 60
+    assert_all_pages(crawled, 60)
     assert crawled.stats["bodies_in_hand"] <= most

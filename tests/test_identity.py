@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import pytest
 from scrapy import Request
 from scrapy.downloadermiddlewares.httpcompression import ACCEPTED_ENCODINGS
 from scrapy.settings import Settings as ScrapySettings
 from scrapy.settings import default_settings
-from scrapy_curl_safe.identity import make_headers, make_profile, origin_of
-from scrapy_curl_safe.meta import request_options
 
+from scrapy_curl_safe._crawl.meta import request_options
+from scrapy_curl_safe._crawl.profile import make_profile, origin_of, route_of
+from scrapy_curl_safe._crawl.request_headers import request_headers
+from scrapy_curl_safe._ipc.messages import HeaderPairs, Profile
 from scrapy_curl_safe.settings import Settings
 
 URL = "https://example.com/"
@@ -22,13 +25,15 @@ SCRAPYS = {
 }
 
 
-def profile(request, options=None, **settings):
+def profile(request: Request, options: dict[str, Any] | None = None, **settings: Any) -> Profile:
     return make_profile(request, options or {}, Settings.load(ScrapySettings(settings)))
 
 
-def headers(request, options=None, **settings):
+def headers(
+    request: Request, options: dict[str, Any] | None = None, **settings: Any
+) -> HeaderPairs:
     options = options or {}
-    return make_headers(request, options, profile(request, options, **settings))
+    return request_headers(request, options, profile(request, options, **settings))
 
 
 @pytest.mark.parametrize(
@@ -41,11 +46,11 @@ def headers(request, options=None, **settings):
         ("http://[2001:db8::1]/", "http://[2001:db8::1]:80"),
     ],
 )
-def test_an_origin_is_scheme_host_and_port(url, origin):
+def test_an_origin_is_scheme_host_and_port(url: str, origin: str) -> None:
     assert origin_of(Request(url)) == origin
 
 
-def test_options_absent_false_and_given():
+def test_options_absent_false_and_given() -> None:
     assert request_options({}) == {}
     assert request_options({"curl_safe": None}) == {}
     assert request_options({"curl_safe": False}) is False
@@ -68,7 +73,11 @@ def test_options_absent_false_and_given():
         ({"proxy": "http://p:1"}, b"\xe9:", ("http://p:1", b"\xe9", b"")),
     ],
 )
-def test_proxies_and_their_credentials(meta, authorization, expected):
+def test_proxies_and_their_credentials(
+    meta: dict[str, Any],
+    authorization: bytes | None,
+    expected: tuple[str | None, bytes | None, bytes | None],
+) -> None:
     request = Request(URL, meta=meta)
     if authorization is not None:
         request.headers["Proxy-Authorization"] = b"Basic " + base64.b64encode(authorization)
@@ -78,7 +87,7 @@ def test_proxies_and_their_credentials(meta, authorization, expected):
     assert all(name != b"Proxy-Authorization" for name, _ in headers(request))
 
 
-def test_what_is_for_the_proxy_alone():
+def test_what_is_for_the_proxy_alone() -> None:
     request = Request(
         URL,
         headers={"Proxy-Authorization": "Bearer token"},
@@ -93,6 +102,15 @@ def test_what_is_for_the_proxy_alone():
 
 
 @pytest.mark.parametrize(
+    "proxy", [None, "", "p:1", "http://p:1", "http://u:p%40ss@p:1", "socks5h://u:p@[::1]:3128"]
+)
+def test_the_route_is_that_of_the_profile(proxy: str | None) -> None:
+    """The middleware and the handler speak of the same origin."""
+    request = Request(URL, meta={"proxy": proxy})
+    assert route_of(request) == ("https://example.com:443", profile(request).proxy)
+
+
+@pytest.mark.parametrize(
     ("setting", "meta", "expected"),
     [
         (None, {}, (None, 0)),
@@ -101,21 +119,23 @@ def test_what_is_for_the_proxy_alone():
         (None, {"bindaddress": ("::1", 4000)}, ("::1", 4000)),
     ],
 )
-def test_bind_addresses(setting, meta, expected):
+def test_bind_addresses(
+    setting: str | None, meta: dict[str, Any], expected: tuple[str | None, int]
+) -> None:
     made = profile(Request(URL, meta=meta), DOWNLOAD_BIND_ADDRESS=setting)
     assert (made.interface, made.local_port) == expected
 
 
-def test_a_bad_bind_address_is_named():
+def test_a_bad_bind_address_is_named() -> None:
     with pytest.raises(ValueError, match=r'meta\["bindaddress"\] is \'eth0\': it takes an IP'):
         profile(Request(URL, meta={"bindaddress": "eth0"}))
 
 
-def test_scrapys_own_headers_give_way_to_the_browsers():
+def test_scrapys_own_headers_give_way_to_the_browsers() -> None:
     assert headers(Request(URL, headers=SCRAPYS)) == []
 
 
-def test_one_that_anybody_set_stays():
+def test_one_that_anybody_set_stays() -> None:
     mine = {**SCRAPYS, "Accept": "text/plain", "Accept-Encoding": "gzip", "X-A": ["1", "2"]}
     assert headers(Request(URL, headers=mine)) == [
         (b"Accept", b"text/plain"),
@@ -133,22 +153,24 @@ def test_one_that_anybody_set_stays():
         ({"default_headers": False}, {}),
     ],
 )
-def test_without_a_browsers_headers_scrapys_own_stay(options, settings):
+def test_without_a_browsers_headers_scrapys_own_stay(
+    options: dict[str, Any], settings: dict[str, Any]
+) -> None:
     sent = headers(Request(URL, headers=SCRAPYS), options, **settings)
     assert {name for name, _ in sent} == {name.encode() for name in SCRAPYS}
 
 
-def test_a_header_of_none_is_kept_from_being_sent():
+def test_a_header_of_none_is_kept_from_being_sent() -> None:
     request = Request(URL, headers={**SCRAPYS, "User-Agent": None})
     assert headers(request) == [(b"User-Agent", None)]
 
 
-def test_no_encoding_is_offered_where_none_is_decoded():
+def test_no_encoding_is_offered_where_none_is_decoded() -> None:
     assert headers(Request(URL)) == [(b"Accept-Encoding", None)]
     assert headers(Request(URL), CURL_SAFE_IMPERSONATE=None) == []
 
 
-def test_raw_headers_replace_all():
+def test_raw_headers_replace_all() -> None:
     raw = [(b"b", b"1"), (b"B", b"2")]
     request = Request(URL, headers={"X-A": "1"})
     assert headers(request, {"raw_headers": raw}) == raw

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from testkit.crawling import ROOT, Crawl, Crawled
+from testkit.crawling import ROOT, assert_all_pages, urls
+from testkit.fixtures import RunCrawl
 from testkit.origins.tls import TlsOrigin
 from testkit.scenario import Scenario
 from tests.liar import ENDS, LIES
@@ -27,17 +27,12 @@ def liar(tmp_path: Path, kind: str) -> Scenario:
 
 @pytest.mark.parametrize("kind", [kind for kind in LIES if kind != "silent"])
 def test_a_lie_ends_the_worker_and_not_the_crawl(
-    crawl: Callable[..., Crawled], tmp_path: Path, kind: str
+    crawl: RunCrawl, tmp_path: Path, kind: str
 ) -> None:
     with TlsOrigin() as origin:
-        crawled = crawl(
-            *(f"{origin.url}/{n}" for n in range(20)),
-            CURL_SAFE_WORKERS=1,
-            scenario=liar(tmp_path, kind),
-        )
+        crawled = crawl(*urls(origin, 20), CURL_SAFE_WORKERS=1, scenario=liar(tmp_path, kind))
     assert (tmp_path / "lied").read_text()
-    assert crawled.errors == []
-    assert sorted(r["number"] for r in crawled.responses) == list(range(20))
+    assert_all_pages(crawled, 20)
     assert crawled.stat("worker/crash_count") == 1
     assert crawled.stat("worker/start_count") == 2
     broke = "broke the protocol (" in crawled.log
@@ -46,24 +41,22 @@ def test_a_lie_ends_the_worker_and_not_the_crawl(
     assert crawled.exit_code == 0
 
 
-def test_a_worker_that_says_nothing_is_taken_for_hung(
-    crawl: Callable[..., Crawled], tmp_path: Path
-) -> None:
+def test_a_worker_that_says_nothing_is_taken_for_hung(crawl: RunCrawl, tmp_path: Path) -> None:
     """The worker takes a request and sends no more heartbeats."""
     with TlsOrigin() as origin:
         crawled = crawl(
-            *(f"{origin.url}/{n}" for n in range(20)),
+            *urls(origin, 20),
             CURL_SAFE_WORKERS=1,
             CURL_SAFE_WORKER_HANG_TIMEOUT=1,
             scenario=liar(tmp_path, "silent"),
         )
-    assert len(crawled.responses) == 20
+    assert crawled.numbers == list(range(20))
     assert crawled.stat("worker/hang_count") == 1
     assert crawled.stats["retry/reason_count/worker_hung"] > 0
 
 
 def test_workers_that_all_lie_close_no_crawl_and_storm_no_machine(
-    start_crawl: Callable[..., Crawl], tmp_path: Path
+    crawl: RunCrawl, tmp_path: Path
 ) -> None:
     """Each comes up, and breaks the protocol at once: a bound on starts holds."""
     scenario = liar(tmp_path, "not there")
@@ -71,8 +64,8 @@ def test_workers_that_all_lie_close_no_crawl_and_storm_no_machine(
     script = Path(scenario.interpreter)
     script.write_text(script.read_text().replace(str(tmp_path / "lied"), '"$(mktemp -u)"'))
     with TlsOrigin() as origin:
-        crawl = start_crawl(origin.url, CURL_SAFE_WORKERS=1, scenario=scenario)
-        crawl.wait_for(lambda: "ended even the worker that it had for itself" in crawl.log)
-        crawled = crawl.finish()
+        crawled = crawl(origin.url, CURL_SAFE_WORKERS=1, scenario=scenario)
     assert [error["type"] for error in crawled.errors] == ["WorkerCrashedError"]
+    assert "ended even the worker that it had for itself" in crawled.log
     assert crawled.stat("worker/crash_count") == 3
+    assert crawled.stat("worker/quarantine_count") == 1

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from testkit.crawling import Crawl, Crawled
+from testkit.crawling import Crawl, assert_all_pages, urls
+from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins.holding import HoldingOrigin, SlowOnce
 from testkit.origins.limited import LimitedOrigin
 from testkit.origins.tls import TlsOrigin
 
-BREAKER_OPENS = "Circuit breaker for "
-CONCURRENT = {"CONCURRENT_REQUESTS": 64, "CONCURRENT_REQUESTS_PER_DOMAIN": 64}
+CONCURRENT: dict[str, Any] = {"CONCURRENT_REQUESTS": 64, "CONCURRENT_REQUESTS_PER_DOMAIN": 64}
 
 
 @pytest.mark.parametrize("at_once", [3, 10, 50])
-def test_a_crawl_comes_near_what_the_origin_takes(
-    crawl: Callable[..., Crawled], at_once: int
-) -> None:
+def test_a_crawl_comes_near_what_the_origin_takes(crawl: RunCrawl, at_once: int) -> None:
     with LimitedOrigin(at_once, takes=0.02, requests_per_connection=1) as origin:
-        crawled = crawl(*(f"{origin.url}/{n}" for n in range(400)), **CONCURRENT)
+        crawled = crawl(*urls(origin, 400), **CONCURRENT)
         dropped = origin.dropped
-    assert crawled.errors == []
-    assert sorted(r["number"] for r in crawled.responses) == list(range(400))
+    assert_all_pages(crawled, 400)
     assert crawled.stat("handshake/gave_up_count") == 0
     if at_once < 50:
         assert crawled.stat("throttle/decrease_count") > 0
@@ -31,17 +28,15 @@ def test_a_crawl_comes_near_what_the_origin_takes(
     assert dropped < 3 * 400
 
 
-def test_reused_connections_are_not_limited(crawl: Callable[..., Crawled]) -> None:
+def test_reused_connections_are_not_limited(crawl: RunCrawl) -> None:
     with LimitedOrigin(2, takes=0.02, delay=0.05) as origin:
-        urls = [f"{origin.url}/{n}" for n in range(300)]
-        crawled = crawl(*urls, CURL_SAFE_ADAPTIVE_FLOOR=1, **CONCURRENT)
-    assert crawled.errors == []
-    assert len(crawled.responses) == 300
+        crawled = crawl(*urls(origin, 300), CURL_SAFE_ADAPTIVE_FLOOR=1, **CONCURRENT)
+    assert_all_pages(crawled, 300)
     assert crawled.stat("connection/reused_count") > 150
 
 
 def test_a_slow_answer_does_not_keep_back_those_that_failed(
-    start_crawl: Callable[..., Crawl],
+    start_crawl: StartCrawl,
 ) -> None:
     with HoldingOrigin(drop=[False, False, True], requests_per_connection=1) as origin:
         crawl = start_crawl(
@@ -55,17 +50,14 @@ def test_a_slow_answer_does_not_keep_back_those_that_failed(
         origin.release.set()
         crawled = crawl.finish()
         assert origin.dropped == 1
-    assert crawled.errors == []
-    assert len(crawled.responses) == 3
+    assert_all_pages(crawled, 3)
 
 
-def test_a_dead_origin_is_left_alone(crawl: Callable[..., Crawled]) -> None:
+def test_a_dead_origin_is_left_alone(crawl: RunCrawl) -> None:
     with TlsOrigin(drop=1.0) as dead, TlsOrigin() as origin:
-        urls = [f"{dead.url}/{n}" for n in range(400)]
-        urls += [f"{origin.url}/{n}" for n in range(400, 460)]
-        crawled = crawl(*urls, **CONCURRENT)
+        crawled = crawl(*urls(dead, 400), *urls(origin, 400, 460), **CONCURRENT)
         tried = dead.accepted
-    assert sorted(r["number"] for r in crawled.responses) == list(range(400, 460))
+    assert crawled.numbers == list(range(400, 460))
     assert {e["type"] for e in crawled.errors} <= {"HandshakeError", "OriginUnavailableError"}
     assert len(crawled.errors) == 400
     assert crawled.stat("breaker/open_count") >= 1
@@ -78,61 +70,55 @@ def test_a_dead_origin_is_left_alone(crawl: Callable[..., Crawled]) -> None:
 
 def is_out(number: int, crawl: Crawl, openings: int) -> bool:
     """Tell whether a connection is dropped: from the fifth on, until the breaker has opened."""
-    return number > 3 and crawl.log.count(BREAKER_OPENS) < openings
+    return number > 3 and crawl.stat("breaker/open_count") < openings
 
 
 def test_no_page_is_lost_when_an_origin_is_out_for_some_seconds(
-    start_crawl: Callable[..., Crawl],
+    start_crawl: StartCrawl,
 ) -> None:
     with TlsOrigin(drop=lambda n: is_out(n, crawl, 3), requests_per_connection=1) as origin:
-        crawl: Crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(300)))
+        crawl: Crawl = start_crawl(*urls(origin, 300))
         crawled = crawl.finish()
-    assert crawled.errors == []
-    assert sorted(r["number"] for r in crawled.responses) == list(range(300))
+    assert_all_pages(crawled, 300)
     assert crawled.stat("breaker/open_count") == 3
 
 
 def test_the_others_do_not_wait_for_a_slow_answer_to_the_trial(
-    start_crawl: Callable[..., Crawl],
+    start_crawl: StartCrawl,
 ) -> None:
     with SlowOnce(4, drop=lambda n: is_out(n, crawl, 1), requests_per_connection=1) as origin:
-        crawl: Crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(40)))
+        crawl: Crawl = start_crawl(*urls(origin, 40))
         crawled = crawl.finish()
-    assert crawled.errors == []
-    assert len(crawled.responses) == 40
+    assert_all_pages(crawled, 40)
 
 
-def test_the_limit_can_be_turned_off(crawl: Callable[..., Crawled]) -> None:
+def test_the_limit_can_be_turned_off(crawl: RunCrawl) -> None:
     with TlsOrigin(drop=1.0) as dead:
-        crawled = crawl(
-            *(f"{dead.url}/{n}" for n in range(30)), CURL_SAFE_ADAPTIVE=False, **CONCURRENT
-        )
+        crawled = crawl(*urls(dead, 30), CURL_SAFE_ADAPTIVE=False, **CONCURRENT)
         assert dead.accepted == 90
     assert crawled.stat("breaker/open_count") == 0
 
 
-def test_a_request_that_waits_for_its_origin_is_not_late(crawl: Callable[..., Crawled]) -> None:
+def test_a_request_that_waits_for_its_origin_is_not_late(crawl: RunCrawl) -> None:
     """A request's timeout and its latency begin when it is sent."""
     with LimitedOrigin(1, takes=0.15, requests_per_connection=1) as origin:
         crawled = crawl(
-            *(f"{origin.url}/{n}" for n in range(24)),
+            *urls(origin, 24),
             CURL_SAFE_ADAPTIVE_FLOOR=1,
             DOWNLOAD_TIMEOUT=3,
             **CONCURRENT,
         )
-    assert crawled.errors == []
-    assert len(crawled.responses) == 24
+    assert_all_pages(crawled, 24)
 
 
-def test_the_log_says_which_origin_and_what_to_do(crawl: Callable[..., Crawled]) -> None:
+def test_the_log_says_which_origin_and_what_to_do(crawl: RunCrawl) -> None:
     with (
         LimitedOrigin(2, takes=0.02, requests_per_connection=1) as limited,
         TlsOrigin() as healthy,
     ):
-        urls = [f"{origin.url}/{n}" for origin in (limited, healthy) for n in range(60)]
-        crawled = crawl(*urls, **CONCURRENT)
+        crawled = crawl(*urls(limited, 60), *urls(healthy, 60), **CONCURRENT)
         dropped = limited.dropped
-    assert len(crawled.responses) == 120
+    assert crawled.numbers == list(range(120))
     name = limited.url
     assert f"Most fail with {name}, {dropped} by syscall (limit now " in crawled.log
     line = next(line for line in crawled.log.splitlines() if "; limits: " in line)

@@ -1,4 +1,4 @@
-"""The figures for Prometheus, scraped from real crawls, and the dashboard that shows them."""
+"""The metrics for Prometheus, scraped from real crawls, and the dashboard that shows them."""
 
 from __future__ import annotations
 
@@ -9,38 +9,45 @@ import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from scrapy_curl_safe.pool.gate import Gate, Route
-from scrapy_curl_safe.pool.limit import Limit
-from scrapy_curl_safe.prometheus import limit_metrics
 
-from testkit.crawling import ROOT
+from scrapy_curl_safe._crawl.metrics import limit_metrics
+from scrapy_curl_safe._ipc.failures import FailureKind
+from scrapy_curl_safe._pool.origins import HandshakeFailure, Origin, Route
+from testkit.crawling import ROOT, Crawl, urls
+from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins.holding import HoldingOrigin
 from testkit.origins.tls import TlsOrigin
-from testkit.scenario import WAYS, Scenario
+from testkit.scenario import WAYS, Scenario, Way
 
 needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="there is no promtool")
 
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """Nobody else gets it meanwhile: a socket that is bound and does not listen keeps off all
-    but those that ask for this very port."""
+    """Return a port that nobody else gets meanwhile: a socket that is bound and does not listen
+    keeps off all but those that ask for this very port."""
     with socket.socket() as kept:
         kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         kept.bind(("127.0.0.1", 0))
         yield kept.getsockname()[1]
 
 
-def scrape(port):
+Samples = dict[tuple[str, ...], float]
+
+
+def scrape(port: int) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as response:
-        return response.read().decode()
+        text: bytes = response.read()
+        return text.decode()
 
 
-def samples(text):
-    """By name and label values, in the order of the labels' names."""
+def samples(text: str) -> Samples:
+    """Return what was scraped by name and label values, in the order of the labels' names."""
     return {
         (sample.name, *dict(sorted(sample.labels.items())).values()): sample.value
         for family in text_string_to_metric_families(text)
@@ -48,31 +55,32 @@ def samples(text):
     }
 
 
-def scrape_when(crawl, port, wanted):
-    """What it says when these samples are so. (At first not even the port may be there.)"""
-    last = {}
+def scrape_when(crawl: Crawl, port: int, wanted: Samples) -> str:
+    """Scrape until these samples are as wanted; return what was scraped last."""
+    text = ""
 
-    def is_so():
+    def are_as_wanted() -> bool:
+        nonlocal text
         try:
-            last["text"] = scrape(port)
-        except OSError:
+            text = scrape(port)
+        except OSError:  # at first not even the port may be there
             return False
-        return wanted.items() <= samples(last["text"]).items()
+        return wanted.items() <= samples(text).items()
 
-    crawl.wait_for(is_so)
-    return last["text"]
+    crawl.wait_for(are_as_wanted)
+    return text
 
 
-def refuses(host, port):
+def refuses(host: str, port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex((host, port)) != 0
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_figures_of_a_crawl_that_runs(start_crawl, port, way):
+def test_the_metrics_of_a_crawl_that_runs(start_crawl: StartCrawl, port: int, way: Way) -> None:
     with HoldingOrigin(drop=[False, True, True, False, True], requests_per_connection=1) as origin:
         crawl = start_crawl(
-            *(f"{origin.url}/{n}" for n in range(10)),
+            *urls(origin, 10),
             f"{origin.url}/held",
             way=way,
             CONCURRENT_REQUESTS=2,
@@ -81,7 +89,7 @@ def test_the_figures_of_a_crawl_that_runs(start_crawl, port, way):
         crawl.wait_for(lambda: not refuses("127.0.0.1", port))
         assert refuses("127.0.0.2", port)
         with socket.create_connection(("127.0.0.1", port)):  # and says nothing, to the end
-            wanted = {
+            wanted: Samples = {
                 ("curl_safe_responses_total", "new"): 10,
                 ("curl_safe_in_flight_requests",): 1,
                 ("curl_safe_workers",): 2,
@@ -105,11 +113,11 @@ def test_the_figures_of_a_crawl_that_runs(start_crawl, port, way):
     assert found["curl_safe_limit_decreases_total",] == crawled.stat("throttle/decrease_count")
 
 
-def scrape_of_a_crawl(start_crawl, port):
-    """With every kind of figure."""
+def scrape_of_a_crawl(start_crawl: StartCrawl, port: int) -> str:
+    """Scrape a crawl that has every metric."""
     with HoldingOrigin(drop=0.5, requests_per_connection=1) as origin:
         crawl = start_crawl(
-            *(f"{origin.url}/{n}" for n in range(40)),
+            *urls(origin, 40),
             f"{origin.url}/held",
             RETRY_TIMES=100,
             CURL_SAFE_HANDSHAKE_RETRY_TIMES=100,
@@ -122,7 +130,7 @@ def scrape_of_a_crawl(start_crawl, port):
 
 
 @needs_promtool
-def test_promtool_finds_no_fault(start_crawl, port):
+def test_promtool_finds_no_fault(start_crawl: StartCrawl, port: int) -> None:
     text = scrape_of_a_crawl(start_crawl, port)
     assert samples(text)["curl_safe_limited_origins",] == 1
     check = ["promtool", "check", "metrics"]
@@ -130,26 +138,26 @@ def test_promtool_finds_no_fault(start_crawl, port):
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 
-def queries():
-    dashboard = json.loads((ROOT / "docs/grafana.json").read_text())
+def queries() -> list[str]:
+    dashboard: dict[str, Any] = json.loads((ROOT / "docs/grafana.json").read_text())
     return [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
 
 
-def test_the_dashboard_asks_for_what_there_is(start_crawl, port):
+def test_the_dashboard_asks_for_what_there_is(start_crawl: StartCrawl, port: int) -> None:
     there = {name for name, *_ in samples(scrape_of_a_crawl(start_crawl, port))}
     asked = {name for query in queries() for name in re.findall(r"\bcurl_safe_\w+", query)}
     assert asked
     assert asked - there == set()
 
 
-def test_the_dashboard_shows_every_metric(start_crawl, port):
+def test_the_dashboard_shows_every_metric(start_crawl: StartCrawl, port: int) -> None:
     families = text_string_to_metric_families(scrape_of_a_crawl(start_crawl, port))
     unseen = [f.name for f in families if not any(f.name in query for query in queries())]
     assert unseen == []
 
 
 @needs_promtool
-def test_the_queries_of_the_dashboard_can_be_read(tmp_path):
+def test_the_queries_of_the_dashboard_can_be_read(tmp_path: Path) -> None:
     rules = [
         {"record": f"query:{number}", "expr": query.replace("$__rate_interval", "5m")}
         for number, query in enumerate(queries())
@@ -161,13 +169,14 @@ def test_the_queries_of_the_dashboard_can_be_read(tmp_path):
     assert run.returncode == 0, run.stderr
 
 
-def test_only_so_many_origins_have_a_label():
-    gates = []
+def test_only_so_many_origins_have_a_label() -> None:
+    failure = HandshakeFailure(FailureKind.SYSCALL, 35, "reset")
+    origins = []
     for number in range(100):
-        limit = Limit(most=200, floor=3)
-        limit.fail(limit.begin(now=0.0), now=0.0)
-        gates.append(Gate(Route(f"https://{number}.example:443", None), limit))
-    count, _, labelled = limit_metrics(gates)
+        origin = Origin(Route(f"https://{number}.example:443", None), most=200, floor=3)
+        origin.acquire(now=0.0).failure(failure, now=0.0)
+        origins.append(origin)
+    count, _, labelled = limit_metrics(origins)
     assert count.samples[0].value == 100
     assert [sample.labels["origin"] for sample in labelled.samples] == [
         f"https://{number}.example:443" for number in range(20)
@@ -175,7 +184,7 @@ def test_only_so_many_origins_have_a_label():
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_crawl_does_not_start_without_its_port(crawl, way):
+def test_a_crawl_does_not_start_without_its_port(crawl: RunCrawl, way: Way) -> None:
     with TlsOrigin() as origin, socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         crawled = crawl(origin.url, way=way, CURL_SAFE_PROMETHEUS_PORT=port)
@@ -188,7 +197,7 @@ def test_a_crawl_does_not_start_without_its_port(crawl, way):
     assert "Spider opened" not in crawled.log
 
 
-def test_nor_without_the_package(crawl, tmp_path, port):
+def test_nor_without_the_package(crawl: RunCrawl, tmp_path: Path, port: int) -> None:
     (tmp_path / "prometheus_client.py").write_text("raise ImportError('it is not here')")
     with TlsOrigin() as origin:
         crawled = crawl(
@@ -204,7 +213,7 @@ def test_nor_without_the_package(crawl, tmp_path, port):
 
 
 @pytest.mark.parametrize("way", ["asyncio", "epoll"])
-def test_two_crawls_at_once_need_two_ports(crawl, port, way):
+def test_two_crawls_at_once_need_two_ports(crawl: RunCrawl, port: int, way: Way) -> None:
     with TlsOrigin() as origin:
         crawled = crawl(
             origin.url,
@@ -218,7 +227,7 @@ def test_two_crawls_at_once_need_two_ports(crawl, port, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_two_crawls_in_turn_have_the_same_port(crawl, port, way):
+def test_two_crawls_in_turn_have_the_same_port(crawl: RunCrawl, port: int, way: Way) -> None:
     with TlsOrigin() as origin:
         crawled = crawl(
             origin.url,

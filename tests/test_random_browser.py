@@ -3,46 +3,48 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from scrapy import Request
 from scrapy.utils.test import get_crawler
 
 from scrapy_curl_safe import RandomBrowserMiddleware
+from testkit.fixtures import RunCrawl
 from testkit.origins.hello import ja3, parse_client_hello
 from testkit.origins.proxies import Proxy
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 
 BROWSERS = ("chrome", "firefox", "safari")
-ON = {"DOWNLOADER_MIDDLEWARES": {"scrapy_curl_safe.RandomBrowserMiddleware": 760}}
+ON: dict[str, Any] = {"DOWNLOADER_MIDDLEWARES": {"scrapy_curl_safe.RandomBrowserMiddleware": 760}}
 
 
-def middleware(**settings):
+def middleware(**settings: Any) -> RandomBrowserMiddleware:
     return RandomBrowserMiddleware.from_crawler(get_crawler(settings_dict=settings))
 
 
-def picked(by, **meta):
+def picked(by: RandomBrowserMiddleware, **meta: Any) -> Any:
     request = Request("https://a.test/", meta=meta)
     by.process_request(request)
     return request.meta["curl_safe"]["impersonate"]
 
 
-def test_a_session_keeps_its_browser():
+def test_a_session_keeps_its_browser() -> None:
     by = middleware()
     for session in range(100):
         assert len({picked(by, cookiejar=session) for _ in range(5)}) == 1
 
 
-def test_sessions_are_spread_over_all_browsers():
+def test_sessions_are_spread_over_all_browsers() -> None:
     by = middleware(CURL_SAFE_BROWSERS=["chrome", "firefox", "safari", "edge"])
     counted = Counter(picked(by, cookiejar=n) for n in range(4000))
     assert counted.keys() == {"chrome", "firefox", "safari", "edge"}
     assert min(counted.values()) > 800
 
 
-def test_a_session_is_a_proxy_its_user_and_a_cookiejar():
+def test_a_session_is_a_proxy_its_user_and_a_cookiejar() -> None:
     by = middleware(CURL_SAFE_BROWSERS=[f"b{n}" for n in range(10_000)])
-    visitors = [
+    visitors: list[dict[str, Any]] = [
         {},
         {"cookiejar": 1},
         {"proxy": "http://a.test"},
@@ -56,14 +58,14 @@ def test_a_session_is_a_proxy_its_user_and_a_cookiejar():
     assert by.session_key(one) != by.session_key(other)
 
 
-def test_two_crawls_pick_by_themselves():
+def test_two_crawls_pick_by_themselves() -> None:
     settings = {"CURL_SAFE_BROWSERS": [f"b{n}" for n in range(10_000)]}
     assert picked(middleware(**settings)) != picked(middleware(**settings))
 
 
-def test_the_key_can_be_another():
+def test_the_key_can_be_another() -> None:
     class ByDomain(RandomBrowserMiddleware):
-        def session_key(self, request):
+        def session_key(self, request: Request) -> Any:
             return request.meta["domain"]
 
     by = ByDomain.from_crawler(get_crawler())
@@ -82,14 +84,14 @@ def test_the_key_can_be_another():
         False,
     ],
 )
-def test_a_request_that_says_what_it_looks_like_is_left_alone(options):
+def test_a_request_that_says_what_it_looks_like_is_left_alone(options: object) -> None:
     request = Request("https://a.test/", meta={"curl_safe": options}, headers={"User-Agent": "x"})
     middleware().process_request(request)
     assert request.meta == {"curl_safe": options}
     assert request.headers["User-Agent"] == b"x"
 
 
-def test_what_else_a_request_asks_for_stays():
+def test_what_else_a_request_asks_for_stays() -> None:
     options = {"verify": True}
     request = Request("https://a.test/", meta={"curl_safe": options})
     middleware(CURL_SAFE_BROWSERS=["edge"]).process_request(request)
@@ -97,7 +99,7 @@ def test_what_else_a_request_asks_for_stays():
     assert options == {"verify": True}
 
 
-def test_a_retry_through_another_proxy_is_another_session():
+def test_a_retry_through_another_proxy_is_another_session() -> None:
     by = middleware(CURL_SAFE_BROWSERS=[f"b{n}" for n in range(10_000)])
     request = Request("https://a.test/", meta={"proxy": "http://a.test"})
     by.process_request(request)
@@ -116,7 +118,7 @@ def looks(origin: TlsOrigin, seen: SeenRequest) -> tuple[str, bytes | None]:
     return fingerprint, seen.header("User-Agent")
 
 
-def test_no_handshake_is_mixed_with_headers_of_another_browser(crawl):
+def test_no_handshake_is_mixed_with_headers_of_another_browser(crawl: RunCrawl) -> None:
     """Through redirects, retries and proxies, whatever headers somebody sets."""
 
     def app(seen: SeenRequest) -> Reply:
@@ -155,7 +157,7 @@ def test_no_handshake_is_mixed_with_headers_of_another_browser(crawl):
         seen = origin.requests
         assert len(seen) == 120
         assert {looks(origin, request) for request in seen} == pairs
-        by_session = {}
+        by_session: dict[tuple[int, int], set[tuple[str, bytes | None]]] = {}
         for request in seen:
             number = int(request.path.rpartition("/")[2])
             by_session.setdefault((number % 10, number % 3), set()).add(looks(origin, request))
@@ -163,15 +165,15 @@ def test_no_handshake_is_mixed_with_headers_of_another_browser(crawl):
     assert all(len(browsers) == 1 for browsers in by_session.values())
 
 
-def test_a_browser_that_curl_cffi_does_not_know_stops_the_crawl(crawl):
+def test_a_browser_that_curl_cffi_does_not_know_stops_the_crawl(crawl: RunCrawl) -> None:
     with TlsOrigin() as origin:
         crawled = crawl(origin.url, CURL_SAFE_BROWSERS=["chrome", "netscape4"], **ON)
         assert origin.accepted == 0
     assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
-    assert "no worker can be had: CURL_SAFE_BROWSERS has 'netscape4': " in crawled.log
+    assert "No worker can be had (CURL_SAFE_BROWSERS has 'netscape4': " in crawled.log
 
 
-def test_a_crawl_that_fails_while_it_starts_is_closed_all_the_same(crawl):
+def test_a_crawl_that_fails_while_it_starts_is_closed_all_the_same(crawl: RunCrawl) -> None:
     crawled = crawl(
         "https://127.0.0.1:9/",
         CURL_SAFE_BROWSERS=["chrome", "netscape4"],

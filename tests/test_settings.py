@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from scrapy.settings import Settings as ScrapySettings
 
 from scrapy_curl_safe.settings import Settings, default_workers
+from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins.tls import TlsOrigin
 
 DEFAULTS = {
@@ -94,14 +96,14 @@ BAD = [
 ]
 
 
-def test_defaults():
+def test_defaults() -> None:
     loaded = dataclasses.asdict(Settings.load(ScrapySettings()))
     for name, value in DEFAULTS.items():
         assert loaded[name.removeprefix("CURL_SAFE_").lower()] == value
 
 
 @pytest.mark.parametrize(("name", "value", "loaded"), GOOD)
-def test_good_values_of_any_source(name, value, loaded):
+def test_good_values_of_any_source(name: str, value: object, loaded: object) -> None:
     settings = Settings.load(ScrapySettings({name: value}))
     field = name.removeprefix("CURL_SAFE_").lower()
     assert getattr(settings, field) == loaded
@@ -109,21 +111,23 @@ def test_good_values_of_any_source(name, value, loaded):
 
 
 @pytest.mark.parametrize(("name", "value", "takes"), BAD)
-def test_a_bad_value_is_named_with_what_it_takes(name, value, takes):
+def test_a_bad_value_is_named_with_what_it_takes(name: str, value: object, takes: str) -> None:
     with pytest.raises(ValueError, match=r"\A") as raised:
         Settings.load(ScrapySettings({name: value}))
     assert str(raised.value).startswith(f"{name} is {value!r}: it takes {takes}")
 
 
-def test_they_are_frozen():
+def test_they_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Settings.load(ScrapySettings()).workers = 3
+        Settings.load(ScrapySettings()).workers = 3  # type: ignore[misc]
 
 
-ONE_BAD_OF_EACH = {name: value for name, value, _ in reversed(BAD) if name in DEFAULTS}
+ONE_BAD_OF_EACH: dict[str, Any] = {
+    name: value for name, value, _ in reversed(BAD) if name in DEFAULTS
+}
 
 
-def test_a_bad_value_of_each_setting_stops_the_crawl_at_start(start_crawl):
+def test_a_bad_value_of_each_setting_stops_the_crawl_at_start(start_crawl: StartCrawl) -> None:
     assert ONE_BAD_OF_EACH.keys() == DEFAULTS.keys()
     with TlsOrigin() as origin:
         for name, value in ONE_BAD_OF_EACH.items():
@@ -154,7 +158,9 @@ EXTENSIONS = {"scrapy_curl_safe.HandshakeMonitor": 0}
     ],
     ids=["middleware", "monitor", "all three"],
 )
-def test_without_the_add_on_a_bad_value_stops_the_crawl_too(crawl, components):
+def test_without_the_add_on_a_bad_value_stops_the_crawl_too(
+    crawl: RunCrawl, components: dict[str, Any]
+) -> None:
     with TlsOrigin() as origin:
         crawled = crawl(origin.url, ADDONS={}, CURL_SAFE_WORKERS=0, **components)
         assert origin.accepted == 0
@@ -162,19 +168,21 @@ def test_without_the_add_on_a_bad_value_stops_the_crawl_too(crawl, components):
     assert "Spider opened" not in crawled.log
 
 
-def test_the_handler_alone_closes_the_spider(crawl):
+def test_the_handler_alone_closes_the_spider(crawl: RunCrawl) -> None:
     with TlsOrigin() as origin:
         crawled = crawl(origin.url, ADDONS={}, CURL_SAFE_WORKERS=0, DOWNLOAD_HANDLERS=HANDLERS)
         assert origin.accepted == 0
     assert crawled.stats["finish_reason"] == "curl_safe_bad_setting"
-    assert "a setting is wrong: CURL_SAFE_WORKERS is 0: it takes a whole number" in crawled.log
+    assert "A setting is wrong: CURL_SAFE_WORKERS is 0: it takes a whole number" in crawled.log
 
 
 @pytest.mark.parametrize("value", ["netscape4", {"no_such_field": 1}], ids=["name", "dict"])
-def test_a_browser_that_curl_cffi_does_not_know_stops_the_crawl(crawl, value):
+def test_a_browser_that_curl_cffi_does_not_know_stops_the_crawl(
+    crawl: RunCrawl, value: object
+) -> None:
     """Only a worker can tell."""
     with TlsOrigin() as origin:
         crawled = crawl(origin.url, CURL_SAFE_IMPERSONATE=value)
         assert origin.accepted == 0
     assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
-    assert f"no worker can be had: CURL_SAFE_IMPERSONATE is {value!r}: " in crawled.log
+    assert f"No worker can be had (CURL_SAFE_IMPERSONATE is {value!r}: " in crawled.log

@@ -8,28 +8,29 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pytest
-from scrapy.settings import Settings as ScrapySettings
-from scrapy.statscollectors import StatsCollector
-from scrapy.utils.test import get_crawler
-from scrapy_curl_safe.figures import Figures
-from scrapy_curl_safe.pool.supervisor import Supervisor
-from scrapy_curl_safe.pool.valve import Valve
-from scrapy_curl_safe.wire import Hello, Profile, encode_profile
 
-from scrapy_curl_safe.settings import Settings
+from scrapy_curl_safe._ipc.messages import Hello, Profile, encode_profile
+from scrapy_curl_safe._pool.batching import ResponseBatcher
+from scrapy_curl_safe._pool.supervisor import Supervisor, WorkerLimits
+from scrapy_curl_safe._pool.worker import Worker
+from testkit.crawling import Crawl, assert_all_pages, urls
+from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins.tls import TlsOrigin
-from testkit.scenario import WAYS, Scenario
+from testkit.scenario import WAYS, Scenario, Way
 from testkit.waiting import wait_until
+from tests.fake_worker import RecordingEvents
 
 # So many at once that each worker has some in flight at any time.
-BUSY = {"CONCURRENT_REQUESTS": 32, "CONCURRENT_REQUESTS_PER_DOMAIN": 32}
+BUSY: dict[str, Any] = {"CONCURRENT_REQUESTS": 32, "CONCURRENT_REQUESTS_PER_DOMAIN": 32}
 
 
-def kill_when_busy(crawl, origin, how):
+def kill_when_busy(crawl: Crawl, origin: TlsOrigin, how: signal.Signals) -> int:
     """Signal one worker while it has requests in flight."""
-    crawl.wait_for(lambda: crawl.log.count(") is up: ") == 2)
+    crawl.wait_for(lambda: len(crawl.ready_workers) == 2)
     before = len(origin.requests)
     # All that may be in flight: no worker is left without its share.
     crawl.wait_for(lambda: len(origin.requests) >= before + 40 and origin.in_service >= 20)
@@ -39,12 +40,14 @@ def kill_when_busy(crawl, origin, how):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_worker_that_is_killed_is_replaced_and_its_requests_are_retried(start_crawl, way):
+def test_a_worker_that_is_killed_is_replaced_and_its_requests_are_retried(
+    start_crawl: StartCrawl, way: Way
+) -> None:
     with TlsOrigin(delay=0.2) as origin:
-        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(500)), way=way, **BUSY)
+        crawl = start_crawl(*urls(origin, 500), way=way, **BUSY)
         victim = kill_when_busy(crawl, origin, signal.SIGKILL)
         crawled = crawl.finish()
-    assert sorted(r["number"] for r in crawled.responses) == list(range(500))
+    assert crawled.numbers == list(range(500))
     lost = crawled.stat("worker/lost_request_count")
     assert lost == crawled.stats["retry/reason_count/worker_crashed"] > 0
     assert crawled.stat("worker/crash_count") == 1
@@ -52,25 +55,25 @@ def test_a_worker_that_is_killed_is_replaced_and_its_requests_are_retried(start_
     assert f"(pid {victim}) died (SIGKILL) with {lost} requests in flight" in crawled.log
 
 
-def test_a_worker_that_hangs_is_killed_and_its_requests_are_retried(start_crawl):
+def test_a_worker_that_hangs_is_killed_and_its_requests_are_retried(
+    start_crawl: StartCrawl,
+) -> None:
     with TlsOrigin(delay=0.2) as origin:
-        crawl = start_crawl(
-            *(f"{origin.url}/{n}" for n in range(500)), CURL_SAFE_WORKER_HANG_TIMEOUT=1, **BUSY
-        )
+        crawl = start_crawl(*urls(origin, 500), CURL_SAFE_WORKER_HANG_TIMEOUT=1, **BUSY)
         victim = kill_when_busy(crawl, origin, signal.SIGSTOP)
         crawled = crawl.finish()
-    assert sorted(r["number"] for r in crawled.responses) == list(range(500))
+    assert crawled.numbers == list(range(500))
     assert crawled.stat("worker/hang_count") == 1
     assert crawled.stat("worker/crash_count") == 0
     assert crawled.stats["retry/reason_count/worker_hung"] > 0
     assert f"(pid {victim}) hung and was killed" in crawled.log
 
 
-def test_a_crawler_that_is_blocked_does_not_take_its_workers_for_hung(start_crawl):
+def test_a_crawler_that_is_blocked_does_not_take_its_workers_for_hung(
+    start_crawl: StartCrawl,
+) -> None:
     with TlsOrigin(delay=0.05) as origin:
-        crawl = start_crawl(
-            *(f"{origin.url}/{n}" for n in range(100)), CURL_SAFE_WORKER_HANG_TIMEOUT=1
-        )
+        crawl = start_crawl(*urls(origin, 100), CURL_SAFE_WORKER_HANG_TIMEOUT=1)
         crawl.wait_for(lambda: len(origin.requests) >= 10)
         os.kill(crawl.process.pid, signal.SIGSTOP)
         resumed = time.monotonic() + 3
@@ -85,20 +88,20 @@ def test_a_crawler_that_is_blocked_does_not_take_its_workers_for_hung(start_craw
 @pytest.mark.parametrize(
     "setting", ["CURL_SAFE_WORKER_MAX_REQUESTS", "CURL_SAFE_WORKER_MAX_MEMORY_MB"]
 )
-def test_recycling_loses_no_request(crawl, setting):
+def test_recycling_loses_no_request(crawl: RunCrawl, setting: str) -> None:
     with TlsOrigin(delay=0.02) as origin:
-        crawled = crawl(*(f"{origin.url}/{n}" for n in range(300)), **{setting: 20})
+        crawled = crawl(*urls(origin, 300), **{setting: 20})  # type: ignore[arg-type]
         assert len(origin.requests) == 300
-    assert sorted(r["number"] for r in crawled.responses) == list(range(300))
+    assert crawled.numbers == list(range(300))
     assert crawled.errors == []
     assert crawled.stat("worker/recycle_count") > 0
     assert crawled.stat("worker/crash_count") == 0
     assert "retry/count" not in crawled.stats
 
 
-def test_ctrl_c_lets_what_is_in_flight_finish(start_crawl):
+def test_ctrl_c_lets_what_is_in_flight_finish(start_crawl: StartCrawl) -> None:
     with TlsOrigin(delay=0.3) as origin:
-        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(500)), CONCURRENT_REQUESTS=8)
+        crawl = start_crawl(*urls(origin, 500), CONCURRENT_REQUESTS=8)
         crawl.wait_for(lambda: len(origin.requests) >= 8)
         crawl.process.send_signal(signal.SIGINT)
         crawled = crawl.finish()
@@ -116,29 +119,30 @@ def test_ctrl_c_lets_what_is_in_flight_finish(start_crawl):
     ],
     ids=["missing", "broken"],
 )
-def test_workers_that_cannot_start_close_the_crawl(crawl, interpreter, why, starts):
+def test_workers_that_cannot_start_close_the_crawl(
+    crawl: RunCrawl, interpreter: str, why: str, starts: int
+) -> None:
     with TlsOrigin() as origin:
         crawled = crawl(origin.url, scenario=Scenario(interpreter=interpreter))
         assert origin.accepted == 0
     assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
-    assert f"no worker can be had: {why}" in crawled.log
+    assert f"No worker can be had ({why}" in crawled.log
     assert crawled.responses == []
     # Both slots try, with growing waits, until eight starts in a row have failed.
     assert starts - 1 <= crawled.stat("worker/start_count") <= starts
 
 
-def test_a_worker_whose_memory_runs_out_is_replaced(start_crawl):
+def test_a_worker_whose_memory_runs_out_is_replaced(start_crawl: StartCrawl) -> None:
     with TlsOrigin(delay=0.05) as origin:
-        crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(200)))
-        crawl.wait_for(lambda: crawl.log.count(") is up: ") == 2)
+        crawl = start_crawl(*urls(origin, 200))
+        crawl.wait_for(lambda: len(crawl.ready_workers) == 2)
         victim = crawl.workers()[0]
         subprocess.run(["prlimit", "--pid", str(victim), "--as=1:1"], check=True)
         crawled = crawl.finish()
-    assert crawled.errors == []
-    assert sorted(r["number"] for r in crawled.responses) == list(range(200))
+    assert_all_pages(crawled, 200)
 
 
-def test_a_crawl_that_fails_before_it_starts_leaves_no_worker(start_crawl):
+def test_a_crawl_that_fails_before_it_starts_leaves_no_worker(start_crawl: StartCrawl) -> None:
     crawl = start_crawl(
         ITEM_PIPELINES={"testkit.components.BrokenPipeline": 1}, scenario=Scenario(linger=True)
     )
@@ -148,39 +152,52 @@ def test_a_crawl_that_fails_before_it_starts_leaves_no_worker(start_crawl):
     crawl.wait_for(lambda: crawl.workers() == [])
 
 
-class Waits:
+class Owner:
     """An owner of workers that waits until some are ready."""
 
     def __init__(self) -> None:
-        self.ready = asyncio.Queue()
+        self.ready: asyncio.Queue[Worker] = asyncio.Queue()
 
-    def on_ready(self, worker):
+    def on_worker_ready(self, worker: Worker) -> None:
         self.ready.put_nowait(worker)
 
-    def on_tick(self, worker, now):
-        pass
+    def on_worker_lost(self, worker: Worker, exit_status: int) -> None:
+        raise AssertionError("none is lost")
+
+    def on_exhausted(self, reason: str) -> None:
+        raise AssertionError(reason)
 
 
-def test_one_that_was_dismissed_and_is_slow_to_go_holds_up_nobody():
-    async def run():
-        owner = Waits()
+def test_one_that_was_released_and_is_slow_to_exit_holds_up_nobody(
+    processes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(processes))
+
+    async def run() -> list[int]:
+        owner = Owner()
         loop = asyncio.get_running_loop()
         supervisor = Supervisor(
             loop,
-            Settings.load(ScrapySettings()),
-            Hello(1.0, 8, 8, 0, [("default", encode_profile(Profile()))]),
-            Figures(StatsCollector(get_crawler()), loop.call_soon),
+            WorkerLimits(
+                count=2,
+                hang_timeout_seconds=30.0,
+                max_requests=0,
+                max_memory_mb=0,
+                requests_at_once=16,
+            ),
+            Hello(profiles=[("default", encode_profile(Profile()))]),
+            RecordingEvents(),
             owner,
-            Valve(loop.call_soon, 5_000_000),
+            ResponseBatcher(loop.call_soon, 5_000_000),
         )
         supervisor.extend_quarantine(2)
-        dismissed = [await owner.ready.get() for _ in range(2)]
-        for worker in dismissed:
-            os.kill(worker.pid, signal.SIGSTOP)
-            supervisor.dismiss(worker)
+        released = [await owner.ready.get() for _ in range(2)]
+        for worker in released:
+            os.kill(worker.process.pid, signal.SIGSTOP)
+            supervisor.request_finished(worker)
         supervisor.extend_quarantine(1)
         successor = await owner.ready.get()
-        pids = [worker.pid for worker in (*dismissed, successor)]
+        pids = [worker.process.pid for worker in (*released, successor)]
         await supervisor.close()
         return pids
 
@@ -189,10 +206,10 @@ def test_one_that_was_dismissed_and_is_slow_to_go_holds_up_nobody():
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
 
 
-def test_the_first_worker_that_is_up_leaves_the_others_their_share(crawl):
+def test_the_first_worker_that_is_up_leaves_the_others_their_share(crawl: RunCrawl) -> None:
     with TlsOrigin(delay=0.2) as origin:
         crawled = crawl(
-            *(f"{origin.url}/{n}" for n in range(60)),
+            *urls(origin, 60),
             CURL_SAFE_WORKERS=3,
             CONCURRENT_REQUESTS=60,
             CONCURRENT_REQUESTS_PER_DOMAIN=60,
