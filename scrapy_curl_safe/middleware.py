@@ -52,9 +52,9 @@ class HandshakeRetryMiddleware:
         self._stats = crawler.stats
         self._settings = settings
         self._origins = origins_of(crawler, settings)
-        self._waiting: Counter[Route] = Counter()
+        self._waiting: Counter[str] = Counter()
         # A request that waits here keeps its place in CONCURRENT_REQUESTS: past this many, those
-        # of one origin come back without a wait, so that others go on.
+        # of one origin, by whatever proxy, come back without a wait, so that others go on.
         self._most_waiting = max(1, (settings.concurrent_requests or 64) // 2)
 
     @classmethod
@@ -159,7 +159,7 @@ class HandshakeRetryMiddleware:
             request.meta[GAVE_UP] = True
 
     async def _wait(self, route: Route, failures: int, unavailable_seconds: float) -> None:
-        if self._waiting[route] >= self._most_waiting:
+        if self._waiting[route.origin] >= self._most_waiting:
             return
         settings, origin = self._settings, self._origins.get(route)
         if settings.adaptive:
@@ -177,12 +177,12 @@ class HandshakeRetryMiddleware:
             if not settings.adaptive:
                 more = origin.retry_budget.reserve(time.monotonic())
             seconds += min(more, settings.handshake_backoff_max)
-        self._waiting[route] += 1
+        self._waiting[route.origin] += 1
         try:
             turn: Deferred[None] = Deferred()
             call_later(seconds, turn.callback, None)
             await maybe_deferred_to_future(turn)
         finally:
-            self._waiting[route] -= 1
-            if not self._waiting[route]:
-                del self._waiting[route]
+            self._waiting[route.origin] -= 1
+            if not self._waiting[route.origin]:
+                del self._waiting[route.origin]
