@@ -8,10 +8,12 @@ page which needed four of them still has all of Scrapy's for an answer of 503.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
 from collections import Counter
+from typing import Any, Literal
 
 from scrapy import Request
 from scrapy.crawler import Crawler
@@ -23,6 +25,7 @@ from scrapy.utils.defer import maybe_deferred_to_future
 from twisted.internet.defer import Deferred
 
 from ._crawl.backoff import backoff, backoff_steps
+from ._crawl.compat import foreign_options
 from ._crawl.context import origins_of
 from ._crawl.meta import CRASHES, GAVE_UP, RETRIES, reset_if_given_up
 from ._crawl.profile import route_of
@@ -68,7 +71,7 @@ class HandshakeRetryMiddleware:
         reset_if_given_up(request.meta)
         if "cached" not in response.flags:
             if "curl_safe_info" not in request.meta:  # else the handler has learned from it
-                self._origins.response_received(route_of(request))
+                self._origins.response_received(self._route(request))
             if request.meta.pop(RETRIES, 0):
                 self._stats.inc_value("curl_safe/handshake/recovered_count")
         return response
@@ -78,7 +81,7 @@ class HandshakeRetryMiddleware:
         decision = decide(exception)
         if decision is None:
             return None
-        route = route_of(request)
+        route = self._route(request)
         retry = None
         if not request.meta.get("dont_retry", False):
             if decision.kind:
@@ -94,6 +97,13 @@ class HandshakeRetryMiddleware:
         unavailable = exception.seconds if isinstance(exception, OriginUnavailableError) else 0.0
         await self._wait(route, request.meta.get(RETRIES, 0) + 1, unavailable)
         return retry
+
+    def _route(self, request: Request) -> Route:
+        options: dict[str, Any] | Literal[False] = {}
+        if self._settings.compat:
+            with contextlib.suppress(ValueError):  # another handler took what ours refuses
+                options = foreign_options(request.meta, self._crawler.spider)
+        return route_of(request, options or {})
 
     def _retry_handshake(
         self, request: Request, route: Route, decision: RetryDecision

@@ -107,7 +107,7 @@ def test_what_is_for_the_proxy_alone() -> None:
 def test_the_route_is_that_of_the_profile(proxy: str | None) -> None:
     """The middleware and the handler speak of the same origin."""
     request = Request(URL, meta={"proxy": proxy})
-    assert route_of(request) == ("https://example.com:443", profile(request).proxy)
+    assert route_of(request, {}) == ("https://example.com:443", profile(request).proxy)
 
 
 @pytest.mark.parametrize(

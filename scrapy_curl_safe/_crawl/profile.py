@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
@@ -36,9 +37,13 @@ def _origin(scheme: str, netloc: str) -> str:
     return f"{scheme}://{host}:{port}"
 
 
-def route_of(request: Request) -> Route:
-    """Return how a request that says so by Scrapy's own meta keys reaches its origin."""
-    proxy = request.meta.get("proxy")
+def route_of(request: Request, options: Mapping[str, Any]) -> Route:
+    """Return how a request reaches its origin.
+
+    Args:
+        options: as `make_profile` takes them.
+    """
+    proxy = options.get("proxy", request.meta.get("proxy"))
     return Route(origin_of(request), _without_credentials(proxy) if proxy else None)
 
 
