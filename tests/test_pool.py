@@ -783,6 +783,7 @@ async def test_requests_for_an_origin_that_never_answered_are_rejected() -> None
         assert worker.fetches == {}
         error = fetching.error
         assert isinstance(error, OriginRejectedError)
+        assert fetching.state is DONE
         assert error.last_failure == (FailureKind.SYSCALL, 35, "reset")
         assert 0 < error.open_seconds <= 1
         assert str(error) == f"not tried for {error.open_seconds:.1f} s more: reset"

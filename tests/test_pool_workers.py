@@ -500,6 +500,7 @@ async def test_when_no_worker_comes_up_all_that_wait_fail() -> None:
         late = fake.fetch()
         await settle()
         assert isinstance(late.error, WorkersExhaustedError)
+        assert late.state.name == "DONE"
         assert late.listener.times_sent == 0
         assert fake.exhausted == ["a new worker ended with exit status 3"]
 

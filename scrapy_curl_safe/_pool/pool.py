@@ -33,6 +33,7 @@ from .._ipc.messages import Failed, Hello, Outcome, ProtocolError
 from .batching import ResponseBatcher
 from .errors import (
     OriginRejectedError,
+    PoolError,
     UnsendableRequestError,
     WorkerLostError,
     WorkersExhaustedError,
@@ -134,7 +135,7 @@ class Pool:
             return
         request.state = RequestState.NEW
         if self.exhausted is not None:
-            request.fail(WorkersExhaustedError(self.exhausted))
+            self._fail(request, WorkersExhaustedError(self.exhausted))
             return
         worker = self._scheduler.checkout(request)
         if worker is None:
@@ -144,7 +145,11 @@ class Pool:
             if self._limiter.admit(request):
                 self._send(request, worker)
         except OriginRejectedError as error:
-            request.fail(error)
+            self._fail(request, error)
+
+    def _fail(self, request: PoolRequest, error: PoolError) -> None:
+        request.state = RequestState.DONE
+        request.fail(error)
 
     def _send(self, request: PoolRequest, worker: Worker) -> None:
         request.state = RequestState.SENT
@@ -156,8 +161,7 @@ class Pool:
         try:
             worker.connection.fetch(request.fetch, request.body, request)
         except ProtocolError as error:
-            request.state = RequestState.DONE
-            request.fail(UnsendableRequestError(str(error)))
+            self._fail(request, UnsendableRequestError(str(error)))
             self._release_permit(request)
             return
         logger.debug("Request %d (%s) goes to %r", request.fetch.id, request.fetch.url, worker)
@@ -221,9 +225,10 @@ class Pool:
         self._events.requests_lost(len(lost))
         hung = worker.cause is Cause.HUNG
         for request in requests:
-            request.state = RequestState.DONE
             alone = request.in_quarantine
-            request.fail(WorkerLostError(worker.slot, exit_status, hung=hung, was_alone=alone))
+            self._fail(
+                request, WorkerLostError(worker.slot, exit_status, hung=hung, was_alone=alone)
+            )
         for request in requests:
             self._release_permit(request)
         self._dispatch_all(self._scheduler.take_quarantined())
@@ -239,6 +244,5 @@ class Pool:
             *self._limiter.take_queued(),
         ]
         for request in waiting:
-            request.state = RequestState.DONE
-            request.fail(WorkersExhaustedError(reason))
+            self._fail(request, WorkersExhaustedError(reason))
         self._on_exhausted(reason)
