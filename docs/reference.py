@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from scrapy.settings import BaseSettings
-from scrapy_curl_safe.errors import TREATMENTS
-from scrapy_curl_safe.figures import Figures
 
-from scrapy_curl_safe import meta, reception, settings
+from scrapy_curl_safe import settings
+from scrapy_curl_safe._crawl import meta, response
+from scrapy_curl_safe._crawl.retry_rules import HANDSHAKE_RULES
+from scrapy_curl_safe._crawl.stats import STATS
+from scrapy_curl_safe._ipc.failures import FailureKind
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent / "scrapy_curl_safe"
 
 _KINDS = {
-    "syscall": "the origin closes or resets during the handshake",
-    "timeout": "the handshake is not done in time",
-    "alert": "the origin sends a TLS alert",
-    "protocol": "the origin does not speak TLS",
-    "certificate": "the certificate is refused",
-    "local": "no descriptor, port or thread is left on this machine; its worker is recycled",
+    FailureKind.SYSCALL: "the origin closes or resets the connection during the handshake",
+    FailureKind.TIMEOUT: "the handshake does not complete in time",
+    FailureKind.ALERT: "the origin sends a TLS alert",
+    FailureKind.PROTOCOL: "the origin does not speak TLS",
+    FailureKind.CERTIFICATE: "the certificate is refused",
+    FailureKind.LOCAL: "this machine has no descriptor, port or thread left; the worker is "
+    "replaced",
 }
+_RETRIES = {None: "yes", 0: "no", 1: "once, on another worker"}
 _SIGNALS = {
-    "headers_received": "for a response that is streamed, once its headers are there",
+    "headers_received": "when the headers of a streamed response have arrived",
     "bytes_received": "for each piece of its body",
 }
 _CLOSE_REASONS = {
-    "curl_safe_handshake_failures": "more failed than `CURL_SAFE_FAILURE_RATE_CLOSE` allows",
-    "curl_safe_bad_setting": "a setting is wrong: the log says which",
+    "curl_safe_handshake_failures": "a larger share of handshakes failed than "
+    "`CURL_SAFE_FAILURE_RATE_CLOSE` allows",
+    "curl_safe_bad_setting": "a setting is wrong; the log says which",
     "curl_safe_no_worker": "no worker can be started any more",
 }
 
@@ -40,70 +46,95 @@ def reference() -> str:
         "# Reference",
         "Written from the code by `make reference`; a test compares the two.",
         "## Settings",
-        "A wrong value stops the crawl at its start, with a message that says what it takes.",
+        "A wrong value stops the crawl at its start, with a message that says what the setting "
+        "takes.",
         _table(("setting", "default", "takes", "meaning"), _settings()),
         '## `request.meta["curl_safe"]`',
-        "Absent: the settings apply. `False`: Scrapy's own handler downloads the request. A dict: "
-        "these keys go before the settings. An unknown key or a bad value is a `ValueError` for "
-        "that request alone.",
+        "If the key is absent, the settings apply. `False`: Scrapy's own handler downloads the "
+        "request. A dict: its keys win over the settings. An unknown key or a bad value is a "
+        "`ValueError` for that request alone.",
         _table(("key", "takes", "meaning"), _meta()),
         '## `response.meta["curl_safe_info"]`',
-        _table(("key", "meaning"), _code(_section(reception.info_of, "Keys"))),
+        _table(("key", "meaning"), _code(_section(response.info_of, "Keys"))),
         "## Stats",
-        "Under `curl_safe/`. Counters only add up, so those of several machines can be summed.",
-        _table(("key", "meaning"), _code(_section(Figures, "Stats"))),
-        "Retries are counted in Scrapy's own `retry/count` and `retry/reason_count/{reason}`, too, "
+        "All are under `curl_safe/`. Counters only add up, so those of several machines can be "
+        "summed. The Prometheus metric of a counter has its label value in brackets.",
+        _table(("key", "type", "Prometheus metric", "meaning"), _stats()),
+        "Retries are also counted in Scrapy's own `retry/count` and `retry/reason_count/{reason}`, "
         "by the reasons below.",
         "## Failures",
-        "The kinds of `scrapy_curl_safe.HandshakeError`, and what the middleware does:",
+        "The kinds of `scrapy_curl_safe.HandshakeError`, and what the middleware does about each:",
         _table(("kind", "what happened", "retried", "reason"), _failures()),
-        "Of the others, a worker that died or hung (`WorkerCrashedError`) is `worker_crashed` or "
-        "`worker_hung`, and warm connections that close as the request goes "
-        "out (`ConnectionDiedError`) is `connection_died`.",
+        "Two other failures have reasons of their own: a worker that died or hung "
+        "(`WorkerCrashedError`) is `worker_crashed` or `worker_hung`, and reused connections that "
+        "close as the request goes out (`ConnectionDiedError`) are `connection_died`.",
         "## Signals",
-        "As Scrapy's own handlers send them; where nobody is connected to them, a response comes "
-        "in one piece. A receiver may raise `StopDownload`, which cancels the transfer.",
-        _table(
-            ("signal", "sent"), _code(_documented("signals", r"(?<!\.)signals\.(\w+)", _SIGNALS))
-        ),
+        "They are sent as Scrapy's own handlers send them. If no receiver is connected, a response "
+        "comes in one piece. A receiver may raise `StopDownload`, which cancels the transfer.",
+        _table(("signal", "sent"), _code(_checked("signals", _signals(), _SIGNALS))),
         "`spider_closed` has one of Scrapy's reasons, or one of these:",
         _table(
             ("reason", "meaning"),
-            _code(_documented("reasons", r'close_crawl\(.*?"(\w+)"\)', _CLOSE_REASONS)),
+            _code(_checked("close reasons", _close_reasons(), _CLOSE_REASONS)),
         ),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _settings() -> Iterable[tuple[str, ...]]:
+def _settings() -> Iterator[tuple[str, ...]]:
     defaults = settings.Settings.load(BaseSettings())
     for name, meaning in _section(settings.Settings, "Attributes").items():
         setting = f"CURL_SAFE_{name.upper()}"
         default = repr(getattr(defaults, name))
         if name == "workers":
             default = "min(4, max(2, CPUs))"
-        takes = _takes(
-            lambda value, key=setting: settings.Settings.load(BaseSettings({key: value}))
-        )
-        yield f"`{setting}`", f"`{default}`", takes, meaning
+
+        def load(value: object, setting: str = setting) -> settings.Settings:
+            return settings.Settings.load(BaseSettings({setting: value}))
+
+        yield f"`{setting}`", f"`{default}`", _takes(load), meaning
 
 
-def _meta() -> Iterable[tuple[str, ...]]:
+def _meta() -> Iterator[tuple[str, ...]]:
     meanings = _section(meta.request_options, "Keys")
-    if set(meanings) != set(meta.CHECKS):
-        raise SystemExit("the keys of meta.CHECKS are not those of its docstring")
-    for key, meaning in meanings.items():
+    for key, meaning in _checked("keys of meta", set(meta.CHECKS), meanings).items():
         yield f"`{key}`", _takes(meta.CHECKS[key]), meaning
 
 
-def _failures() -> Iterable[tuple[str, ...]]:
-    often = {None: "yes", 0: "no", 1: "once, on another worker"}
-    for kind, treatment in TREATMENTS.items():
-        reason = f"`{treatment.reason}`" if treatment.most_retries != 0 else ""
-        yield f"`{kind}`", _KINDS[kind], often[treatment.most_retries], reason
+def _stats() -> Iterator[tuple[str, ...]]:
+    for stat in STATS:
+        metric = f"`{stat.metric}_total`" if stat.metric else ""
+        if stat.label:
+            metric += f" (`{stat.label}`)"
+        yield f"`{stat.key}`", stat.type, metric, stat.meaning
+
+
+def _failures() -> Iterator[tuple[str, ...]]:
+    for kind, rule in HANDSHAKE_RULES.items():
+        reason = f"`{rule.reason}`" if rule.max_retries != 0 else ""
+        yield f"`{kind.value}`", _KINDS[kind], _RETRIES[rule.max_retries], reason
+
+
+def _signals() -> set[str]:
+    """Return the signals that are sent while a download runs."""
+    source = (PACKAGE / "_crawl" / "response.py").read_text()
+    return set(re.findall(r"(?<!\.)signals\.(\w+)", source))
+
+
+def _close_reasons() -> set[str]:
+    """Return the reasons with which the package closes a spider."""
+    return {
+        str(ast.literal_eval(call.args[1]))
+        for path in PACKAGE.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id == "close_crawl"
+    }
 
 
 def _takes(check: Callable[[Any], object]) -> str:
+    """Return what a setting or a key takes, as its error says."""
     try:
         check(3j)  # which nothing takes
     except ValueError as error:
@@ -112,7 +143,7 @@ def _takes(check: Callable[[Any], object]) -> str:
 
 
 def _section(documented: Any, title: str) -> dict[str, str]:
-    """The entries of one section of a docstring, "name: text" each."""
+    """Return the entries of one section of a docstring, "name: text" each."""
     _, _, section = documented.__doc__.partition(f"    {title}:\n")
     entries: dict[str, str] = {}
     for line in section.splitlines():
@@ -126,15 +157,10 @@ def _section(documented: Any, title: str) -> dict[str, str]:
     return entries
 
 
-def _documented(what: str, pattern: str, meanings: dict[str, str]) -> dict[str, str]:
-    found = {
-        name
-        for source in PACKAGE.glob("*.py")
-        for name in re.findall(pattern, source.read_text())
-        if what != "signals" or source.name == "reception.py"
-    }
+def _checked(what: str, found: set[str], meanings: dict[str, str]) -> dict[str, str]:
+    """Return the meanings, if they are those of all that was found."""
     if found != set(meanings):
-        raise SystemExit(f"{what} of the code: {found}, and of {Path(__file__).name}: {meanings}")
+        raise SystemExit(f"the {what} in the code are {found}, but {set(meanings)} are documented")
     return meanings
 
 
