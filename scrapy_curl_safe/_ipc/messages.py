@@ -52,7 +52,7 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TransferStats(msgspec.Struct, array_like=True, kw_only=True):
-    """Network figures of one transfer, as curl_easy_getinfo(3) reports them.
+    """Network statistics of one transfer, as curl_easy_getinfo(3) reports them.
 
     Times are seconds since the transfer began.
     """
@@ -168,7 +168,7 @@ class ResponseHead(msgspec.Struct, array_like=True, tag=2, kw_only=True):
     certificate: bytes | None = None
     #: TLS version and cipher, if the Fetch asked for them and this transfer made a handshake.
     tls: str | None = None
-    #: Figures so far, if the head goes ahead of the body.
+    #: Statistics so far, if the head goes ahead of the body.
     stats: TransferStats | None = None
 
 
