@@ -20,6 +20,9 @@ from types import SimpleNamespace, TracebackType
 from typing import Any, cast
 from unittest.mock import patch
 
+from twisted.internet.defer import Deferred
+
+from scrapy_curl_safe._crawl.event_loop import _DeferredFuture
 from scrapy_curl_safe._ipc.channel import Channel
 from scrapy_curl_safe._ipc.failures import FailureKind
 from scrapy_curl_safe._ipc.framing import to_worker_decoder
@@ -42,6 +45,7 @@ from scrapy_curl_safe._ipc.messages import (
 )
 from scrapy_curl_safe._ipc.shared_memory import SharedMemoryReader
 from scrapy_curl_safe._pool import limiter, supervisor, worker_connection, worker_process
+from scrapy_curl_safe._pool.event_loop import EventLoop, Future
 from scrapy_curl_safe._pool.origins import Origin, OriginRegistry, Route
 from scrapy_curl_safe._pool.pool import Pool
 from scrapy_curl_safe._pool.request import PoolRequest, RequestState, Result
@@ -430,6 +434,19 @@ class Fetching:
         return self.task.exception()
 
 
+class _LoopAsTwisteds:
+    """A loop whose futures are those that the pool has on Twisted's reactors."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def create_future(self) -> Future[Any]:
+        return _DeferredFuture()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+
 class FakePool:
     """A pool with fake workers, from `async with` to its end, at which nothing may be left.
 
@@ -440,6 +457,8 @@ class FakePool:
         most: requests at once, and so the first limit of each origin.
         adaptive: whether origins are limited.
         active_size_bytes: how much may be handed over at once.
+        as_twisted: whether callers go on inside the call that ends their wait, as on Twisted's
+            reactors.
         limits: fields of WorkerLimits.
     """
 
@@ -453,6 +472,7 @@ class FakePool:
         floor: int = 1,
         adaptive: bool = True,
         active_size_bytes: int = 10_000_000,
+        as_twisted: bool = False,
         **limits: Any,
     ) -> None:
         self.fleet = Fleet(comes_up=comes_up)
@@ -472,6 +492,7 @@ class FakePool:
         self._starts = starts
         self._adaptive = adaptive
         self._active_size_bytes = active_size_bytes
+        self._as_twisted = as_twisted
         self._fetching: list[Fetching] = []
         self._patch = patch.object(WorkerProcess, "start", self.fleet.start)
 
@@ -480,7 +501,7 @@ class FakePool:
         self.loop = cast("VirtualTimeLoop", asyncio.get_running_loop())
         self._before = self.loop.leftovers
         self.pool = Pool(
-            self.loop,
+            cast("EventLoop", _LoopAsTwisteds(self.loop)) if self._as_twisted else self.loop,
             HELLO,
             self.limits,
             adaptive=self._adaptive,
@@ -503,7 +524,10 @@ class FakePool:
         for fetching in self._fetching:
             fetching.task.cancel()
         await settle()
-        await self.pool.close()
+        if self._as_twisted:
+            await Deferred.fromCoroutine(self.pool.close()).asFuture(self.loop)
+        else:
+            await self.pool.close()
         self._patch.stop()
         if error is None:
             await settle()
@@ -538,8 +562,48 @@ class FakePool:
             fields: of the Fetch.
         """
         listener = RecordingListener(*answers)
-        request = PoolRequest(
-            Fetch(url=f"{origin}{path}", profile=b"", **fields),
+        request = self._request(
+            f"{origin}{path}", origin, listener, body, avoid, in_quarantine, fields
+        )
+        fetching = Fetching(request, listener, self.loop.create_task(self.pool.fetch(request)))
+        self._fetching.append(fetching)
+        return fetching
+
+    def fetch_and_then(
+        self,
+        then: Callable[[Result | BaseException], None],
+        path: str = "/",
+        *,
+        avoid: int | None = None,
+        **fields: Any,
+    ) -> PoolRequest:
+        """Give the pool a request, and call a function with what comes of it, at once."""
+        origin = "https://origin.example"
+        listener = RecordingListener()
+        request = self._request(f"{origin}{path}", origin, listener, b"", avoid, False, fields)
+
+        async def run() -> None:
+            try:
+                result: Result | BaseException = await self.pool.fetch(request)
+            except Exception as error:
+                result = error
+            then(result)
+
+        Deferred.fromCoroutine(run())
+        return request
+
+    def _request(
+        self,
+        url: str,
+        origin: str,
+        listener: RecordingListener,
+        body: bytes,
+        avoid: int | None,
+        in_quarantine: bool,
+        fields: dict[str, Any],
+    ) -> PoolRequest:
+        return PoolRequest(
+            Fetch(url=url, profile=b"", **fields),
             body,
             key=origin,
             listener=listener,
@@ -548,6 +612,3 @@ class FakePool:
             avoid=avoid,
             in_quarantine=in_quarantine,
         )
-        fetching = Fetching(request, listener, self.loop.create_task(self.pool.fetch(request)))
-        self._fetching.append(fetching)
-        return fetching

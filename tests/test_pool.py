@@ -23,6 +23,7 @@ from scrapy_curl_safe._pool.errors import (
     OriginRejectedError,
     UnsendableRequestError,
     WorkerLostError,
+    WorkersExhaustedError,
 )
 from scrapy_curl_safe._pool.request import RequestState
 from tests.fake_worker import FakePool, Fetching, in_virtual_time, passed, settle
@@ -886,6 +887,119 @@ async def test_a_request_on_an_idle_connection_does_not_mind_the_breaker() -> No
         await settle()
         assert idle.request.expects_idle
         assert idle.state is SENT
+
+
+# Callers that go on at once
+
+
+@in_virtual_time
+async def test_a_caller_sends_its_next_request_from_within_its_outcome() -> None:
+    async with FakePool(most=1, as_twisted=True) as fake:
+        results: list[object] = []
+
+        def again(result: object) -> None:
+            results.append(result)
+            if len(results) < 5:
+                fake.fetch_and_then(again, f"/{len(results)}")
+
+        fake.fetch_and_then(again, "/0")
+        (worker,) = fake.workers
+        for number in range(5):
+            await settle()
+            assert worker.urls == [f"https://origin.example/{number}"]
+            worker.complete_all(headers=[(b"Connection", b"close")])
+        await settle()
+        assert len(results) == 5
+        assert fake.pool.in_flight == 0
+        assert fake.origin().limit.in_use == 0
+
+
+@in_virtual_time
+async def test_those_that_wait_go_before_what_a_caller_sends_next() -> None:
+    async with FakePool(most=1, as_twisted=True) as fake:
+        results: list[object] = []
+
+        def again(result: object) -> None:
+            fake.fetch_and_then(results.append, "/next")
+
+        fake.fetch_and_then(again, "/0")
+        fake.fetch_and_then(results.append, "/waits")
+        (worker,) = fake.workers
+        await settle()
+        worker.complete_all(headers=[(b"Connection", b"close")])
+        await settle()
+        assert worker.urls == ["https://origin.example/waits"]
+        worker.complete_all(headers=[(b"Connection", b"close")])
+        await settle()
+        assert worker.urls == ["https://origin.example/next"]
+        worker.complete_all()
+        await settle()
+        assert len(results) == 2
+
+
+@in_virtual_time
+async def test_a_caller_tries_again_from_within_the_loss_of_its_worker() -> None:
+    async with FakePool(workers=2, as_twisted=True) as fake:
+        results: list[object] = []
+
+        def again(result: object) -> None:
+            if isinstance(result, WorkerLostError):
+                fake.fetch_and_then(results.append, avoid=result.slot)
+            else:
+                results.append(result)
+
+        for _ in range(6):
+            fake.fetch_and_then(again)
+        await settle()
+        dying, healthy = fake.workers
+        assert (len(dying.fetches), len(healthy.fetches)) == (3, 3)
+        dying.exit(1)
+        await settle()
+        assert len(healthy.fetches) == 6
+        assert fake.events.counts["requests_lost"] == 3
+        healthy.complete_all()
+        await settle()
+        assert len(results) == 6
+
+
+@in_virtual_time
+async def test_a_caller_that_tries_a_dead_pool_again_fails_again() -> None:
+    async with FakePool(starts=False, comes_up=False, as_twisted=True) as fake:
+        results: list[object] = []
+
+        def again(result: object) -> None:
+            results.append(result)
+            fake.fetch_and_then(results.append)
+
+        fake.pool.start()
+        for _ in range(3):
+            fake.fetch_and_then(again)
+        await settle()
+        fake.workers[0].come_up(problem="no such browser")
+        await settle()
+        assert [type(result) for result in results] == [WorkersExhaustedError] * 6
+        assert fake.pool.in_flight == 0
+
+
+@in_virtual_time
+async def test_callers_of_late_downloads_go_on_one_by_one() -> None:
+    async with FakePool(as_twisted=True) as fake:
+        results: list[object] = []
+
+        def again(result: object) -> None:
+            assert isinstance(result, FetchTimeoutError)
+            fake.fetch_and_then(results.append)
+
+        for _ in range(3):
+            fake.fetch_and_then(again, timeout_seconds=5.0)
+        await passed(16.1)
+        (worker,) = fake.workers
+        assert sorted(worker.cancels) == [1, 2, 3]
+        worker.end_cancelled()
+        worker.complete_all()
+        await settle()
+        assert len(results) == 3
+        assert fake.events.counts["worker_crashed"] == 0
 
 
 # What is said of a pool
