@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,11 +15,31 @@ from testkit.processes import worker_pids
 from testkit.scenario import Scenario, Way
 from testkit.waiting import wait_until
 
+_STARTS_OF_PROCESSES = ("subprocess.Popen", "os.fork", "os.posix_spawn", "pty.spawn")
+_may_start_processes = True
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "processes" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.processes)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    global _may_start_processes  # noqa: PLW0603
+    _may_start_processes = item.get_closest_marker("processes") is not None
+    yield
+    _may_start_processes = True
+
+
+def _check_mark(event: str, args: tuple[object, ...]) -> None:
+    """Fail a test that starts a process and has no mark to keep it out of `make test-fast`."""
+    if event in _STARTS_OF_PROCESSES and not _may_start_processes:
+        raise RuntimeError("this test starts a process: mark it as `processes`")
+
+
+sys.addaudithook(_check_mark)
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ def test_none_for_the_monitor_stays() -> None:
     assert settings.getdict("EXTENSIONS") == {"scrapy_curl_safe.HandshakeMonitor": None}
 
 
+@pytest.mark.processes
 def test_importing_the_package_loads_nothing_else() -> None:
     code = "import sys, scrapy_curl_safe; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -45,6 +45,7 @@ def pid():
 
 
 @needs_cpus
+@pytest.mark.processes
 def test_a_process_is_kept_off_the_cpu_of_a_busy_thread_and_may_come_back(pid):
     affinity = WorkerAffinity()
     affinity.apply(pid)
@@ -64,6 +65,7 @@ def test_a_process_is_kept_off_the_cpu_of_a_busy_thread_and_may_come_back(pid):
         wait_until(is_busy)
 
 
+@pytest.mark.processes
 def test_a_process_that_has_ended_is_no_error():
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()

@@ -23,7 +23,7 @@ SCRAPY = "from scrapy.cmdline import execute; execute()"
 
 
 @pytest.fixture
-def doctor(tmp_path):
+def doctor(tmp_path, processes):
     """Run the doctor in a project with these settings; return its exit code and its findings by
     check."""
 
@@ -54,6 +54,7 @@ def test_a_healthy_project(doctor):
     assert found["libcurl"]["value"].startswith("libcurl/")
 
 
+@pytest.mark.processes
 def test_the_example_project_has_no_problem():
     done = subprocess.run(
         [sys.executable, "-m", "scrapy", "curlsafe", "doctor"],
@@ -197,6 +198,7 @@ def test_every_check_says_why_and_every_fault_what_to_do():
         assert (finding.status is CheckStatus.OK) == (finding.fix == "")
 
 
+@pytest.mark.processes
 def test_other_commands_do_not_wait_for_its_imports():
     """Scrapy imports the commands of every package whichever it runs, a crawl above all."""
     load = "import sys, scrapy_curl_safe.commands.curlsafe; print(*sys.modules)"

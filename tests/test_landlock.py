@@ -14,6 +14,8 @@ from scrapy_curl_safe._platform.landlock import landlock_version
 from testkit.crawling import ROOT
 from testkit.origins.certs import certs
 
+pytestmark = pytest.mark.processes
+
 # In a process of its own: nobody leaves a sandbox again.
 INSIDE = """
 import os, sys, socket, curl_cffi, msgspec

@@ -222,6 +222,7 @@ def test_what_a_callback_raises_ends_the_loop() -> None:
 @pytest.mark.parametrize(
     "take_away", ["del select.epoll", "select.epoll = lambda: os.stat('/does/not/exist')"]
 )
+@pytest.mark.processes
 def test_it_runs_without_epoll(take_away: str) -> None:
     """On a system that lacks it, and on one that refuses it with an OSError."""
     code = f"import os, select, sys, pytest; {take_away}; sys.exit(pytest.main(sys.argv[1:]))"

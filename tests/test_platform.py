@@ -49,6 +49,7 @@ def test_without_affinity_all_cpus_count(without: Callable[[Any, str], None]) ->
     chosen.review([os.getpid()])
 
 
+@pytest.mark.processes
 def test_usable_cpus_are_those_of_the_process() -> None:
     allowed = os.sched_getaffinity(0)
     code = "from scrapy_curl_safe._platform.affinity import usable_cpus; print(usable_cpus())"
@@ -119,12 +120,14 @@ def run_limited(code: str, *prefix: str, **limit: int) -> str:
     return run.stdout.strip()
 
 
+@pytest.mark.processes
 def test_the_descriptor_limit_is_raised_as_far_as_it_goes() -> None:
     code = "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 128)); "
     code += "print(limits.raise_descriptor_limit(), resource.getrlimit(resource.RLIMIT_NOFILE))"
     assert run_limited(code) == "128 (128, 128)"
 
 
+@pytest.mark.processes
 def test_a_hard_core_limit_of_zero_is_no_error() -> None:
     """As an administrator sets it, for a process that may not raise it (in a user namespace)."""
     code = "limits.forbid_core_dumps(); print(resource.getrlimit(resource.RLIMIT_CORE))"

@@ -27,6 +27,8 @@ from testkit.waiting import wait_until
 ROOT = Path(__file__).parent.parent
 SCRAPY = [sys.executable, "-m", "scrapy", "curlsafe", "probe"]
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def environment(tmp_path):

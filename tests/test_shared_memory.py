@@ -214,6 +214,7 @@ print(faults_of(10))
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's malloc")
+@pytest.mark.processes
 def test_the_memory_of_large_bodies_is_used_again():
     """Of these 200 bodies, whose 4-kB pages would be 48,000."""
     ran = subprocess.run(

@@ -25,6 +25,8 @@ from scrapy_curl_safe._pool.worker_process import WorkerProcess
 from testkit.origins.raw import HOLD, RawOrigin
 from testkit.waiting import until
 
+pytestmark = pytest.mark.processes
+
 PROFILE = encode_profile(Profile())
 HELLO = Hello(profiles=[("default", PROFILE)], heartbeat_interval_seconds=0.1)
 
