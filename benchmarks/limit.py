@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from testkit.crawling import Crawl
+from testkit.crawling import Crawl, urls
 from testkit.origins.limited import LimitedOrigin
 from testkit.origins.messages import Reply, SeenRequest
 from testkit.origins.tls import TlsOrigin
@@ -96,22 +96,21 @@ def _row(most: int, pages: int, on: list[_Figures], off: list[_Figures]) -> None
 def _limited(most: int, takes: float, pages: int, on: bool) -> _Figures:
     clock = Clock()
     with LimitedOrigin(most, takes=takes, requests_per_connection=1, app=clock) as origin:
-        urls = [f"{origin.url}/{n}" for n in range(pages)]
-        _crawl(urls, pages, **_ALL_PAGES, **_MANY_AT_ONCE, CURL_SAFE_ADAPTIVE=on)
+        _crawl(urls(origin, pages), pages, **_ALL_PAGES, **_MANY_AT_ONCE, CURL_SAFE_ADAPTIVE=on)
         return clock.seconds, origin.dropped / pages
 
 
 def _dead(dead: bool) -> _Figures:
     clock = Clock()
     with TlsOrigin(clock, delay=0.2) as origin, TlsOrigin(drop=1.0) as broken:
-        urls = [
+        requested = [
             # libcurl itself takes any name below localhost for this machine (RFC 6761).
             f"https://o{host}.localhost:{broken.port if host % 40 == 7 else origin.port}/{page}"
             for page in range(10)
             for host in range(200)
             if dead or host % 40 != 7
         ]
-        _crawl(urls, 195 * 10, CONCURRENT_REQUESTS=64)
+        _crawl(requested, 195 * 10, CONCURRENT_REQUESTS=64)
         return clock.seconds, 0.0
 
 
@@ -121,18 +120,18 @@ def _beside_limited(beside: bool) -> _Figures:
         TlsOrigin(clock, delay=0.1) as origin,
         LimitedOrigin(3, requests_per_connection=1) as limited,
     ):
-        urls = [f"https://healthy.localhost:{origin.port}/{n}" for n in range(2000)]
+        requested = [f"https://healthy.localhost:{origin.port}/{n}" for n in range(2000)]
         if beside:
-            urls[::10] = [f"https://limited.localhost:{limited.port}/{n}" for n in range(200)]
-            urls += [f"https://healthy.localhost:{origin.port}/{n}" for n in range(2000, 2200)]
-        _crawl(urls, len(urls), CONCURRENT_REQUESTS=64, CONCURRENT_REQUESTS_PER_DOMAIN=32)
+            requested[::10] = [f"https://limited.localhost:{limited.port}/{n}" for n in range(200)]
+            requested += [f"https://healthy.localhost:{origin.port}/{n}" for n in range(2000, 2200)]
+        _crawl(requested, len(requested), CONCURRENT_REQUESTS=64, CONCURRENT_REQUESTS_PER_DOMAIN=32)
         return clock.seconds, 0.0
 
 
-def _crawl(urls: list[str], pages: int, **settings: Any) -> None:
+def _crawl(requested: list[str], pages: int, **settings: Any) -> None:
     with tempfile.TemporaryDirectory() as marker:
         crawl = Crawl(
-            urls,
+            requested,
             {"ADDONS": {"scrapy_curl_safe.Addon": 500}, "CONCURRENT_ITEMS": 1, **settings},
             # With asyncio Scrapy 2.19 downloads more than CONCURRENT_REQUESTS_PER_DOMAIN at once.
             way="epoll",

@@ -96,7 +96,7 @@ def test_a_failed_handshake(
 def test_an_alert_is_retried_on_another_worker(crawl: RunCrawl) -> None:
     with TlsOrigin(delay=0.2) as busy, faults.sends_alert() as origin:
         # By the time these are done both workers are up.
-        first = [{"url": f"{busy.url}/{n}", "priority": 1} for n in range(40)]
+        first = [{"url": url, "priority": 1} for url in urls(busy, 40)]
         crawled = crawl(*first, origin.url, CURL_SAFE_WORKERS=2, CONCURRENT_REQUESTS=8)
         assert {r["meta"]["curl_safe_info"]["worker"] for r in crawled.responses} == {0, 1}
     assert origin.accepted == 2

@@ -248,7 +248,7 @@ def test_a_held_connection_holds_up_nobody(crawl: RunCrawl) -> None:
     """One worker, and an origin that answers nothing, beside one that does."""
     with RawOrigin(lambda head: [HOLD]) as held, TlsOrigin() as origin:
         crawled = crawl(
-            *({"url": f"{held.url}/{n}", "meta": {"download_timeout": 3}} for n in range(8)),
+            *({"url": url, "meta": {"download_timeout": 3}} for url in urls(held, 8)),
             *urls(origin, 8, 100),
             CURL_SAFE_WORKERS=1,
             RETRY_ENABLED=False,

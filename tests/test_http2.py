@@ -125,7 +125,7 @@ def test_a_refused_stream_is_tried_again(crawl: RunCrawl) -> None:
 
     with ScriptedHttp2(script) as origin:
         crawled = crawl(
-            *({"url": f"{origin.url}/{n}", "method": "POST"} for n in range(4)),
+            *({"url": url, "method": "POST"} for url in urls(origin, 4)),
             CONCURRENT_REQUESTS=1,
         )
         assert origin.seen == 5

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from testkit.crawling import assert_all_pages
+from testkit.crawling import assert_all_pages, urls
 from testkit.fixtures import RunCrawl
 from testkit.origins.certs import served_certificate
 from testkit.origins.hello import parse_client_hello
@@ -50,7 +50,7 @@ def test_every_kind_of_proxy_to_every_kind_of_origin(
 def test_a_proxy_that_is_reached_by_tls(crawl: RunCrawl, tls: bool) -> None:
     with TlsOrigin(tls=tls) as origin, Proxy(USER, PASSWORD, tls=True) as proxy:
         crawled = crawl(
-            *(request(f"{origin.url}/{n}", via(proxy, "https", USER, PASSWORD)) for n in range(3)),
+            *(request(url, via(proxy, "https", USER, PASSWORD)) for url in urls(origin, 3)),
             CURL_SAFE_WORKERS=1,
             CONCURRENT_REQUESTS=1,
             **ENCODING,
@@ -232,7 +232,7 @@ def test_within_one_of_them_tickets_are_used(crawl: RunCrawl) -> None:
     """Show that the test above can fail."""
     with TlsOrigin(requests_per_connection=1) as origin, Proxy() as proxy:
         crawled = crawl(
-            *(request(f"{origin.url}/{n}", via(proxy, "http")) for n in range(4)),
+            *(request(url, via(proxy, "http")) for url in urls(origin, 4)),
             CONCURRENT_REQUESTS=1,
             CURL_SAFE_WORKERS=1,
         )

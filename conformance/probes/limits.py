@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from conformance.probe import Run, must, probe
+from testkit.crawling import assert_all_pages
 from testkit.origins.raw import HOLD, Piece, RawOrigin, Script
 from testkit.scenario import Scenario
 
@@ -89,7 +90,7 @@ def maxsize_by_request(run: Run) -> None:
 def warnsize(run: Run) -> None:
     with RawOrigin(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 50_000) as origin:
         crawled = run.crawl(origin.url, DOWNLOAD_WARNSIZE=10_000)
-    must(len(crawled.responses) == 1, crawled.errors)
+    assert_all_pages(crawled, 1)
     must("warn size" in crawled.log)
 
 

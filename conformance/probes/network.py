@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from conformance.probe import Run, must, probe
-from testkit.crawling import urls
+from testkit.crawling import assert_all_pages, urls
 from testkit.origins import faults
 from testkit.origins.certs import certs
 from testkit.origins.hello import is_grease, parse_client_hello
@@ -47,7 +47,7 @@ def verify(run: Run) -> None:
 def no_verify(run: Run) -> None:
     with faults.refused_certificate() as unknown:
         crawled = run.crawl(unknown.url, RETRY_ENABLED=False)
-    must(len(crawled.responses) == 1, crawled.errors)
+    assert_all_pages(crawled, 1)
 
 
 @probe(TLS, "`DOWNLOAD_TLS_MIN_VERSION`")
@@ -67,7 +67,7 @@ def maximum(run: Run) -> None:
     with TlsOrigin() as origin:
         crawled = run.crawl(origin.url, DOWNLOAD_TLS_MAX_VERSION="TLSv1.2")
         offered = parse_client_hello(origin.hellos[0]).supported_versions
-    must(len(crawled.responses) == 1, crawled.errors)
+    assert_all_pages(crawled, 1)
     must(0x0304 not in offered, "TLS 1.3 was offered")
 
 
@@ -94,7 +94,7 @@ def failed_handshakes(run: Run) -> None:
             *({"url": url, "method": "POST"} for url in urls(origin, 2)),
             CONCURRENT_REQUESTS=1,
         )
-    must(len(crawled.responses) == 2, crawled.errors)
+    assert_all_pages(crawled, 2)
 
 
 @probe(HTTP2, "spoken where the origin does")
@@ -109,14 +109,14 @@ def closing(run: Run) -> None:
     with TlsOrigin(alpn=("h2", "http/1.1"), requests_per_connection=1) as origin:
         crawled = run.crawl(*urls(origin, 200))
         must([s.http_version for s in origin.requests[:1]] == ["2"], "no HTTP/2")
-    must(len(crawled.responses) == 200, crawled.errors[:2])
+    assert_all_pages(crawled, 200)
 
 
 @probe("HTTP/3", "spoken where it is asked for")
 def http3(run: Run) -> None:
     with Http3Origin() as origin:
         crawled = run.crawl({"url": origin.url, "meta": HTTP3_META}, **HTTP3_SETTINGS)
-    must(len(crawled.responses) == 1, crawled.errors)
+    assert_all_pages(crawled, 1)
     must(len(origin.requests) == 1, origin.requests)
 
 
@@ -248,7 +248,7 @@ def environment(run: Run) -> None:
             env={"https_proxy": via(proxy, "http"), "all_proxy": via(proxy, "http")},
             HTTPPROXY_ENABLED=False,
         )
-        must(len(crawled.responses) == 1, crawled.errors)
+        assert_all_pages(crawled, 1)
         must(proxy.connections == 0, "the proxy was used")
 
 
@@ -262,7 +262,7 @@ def tickets(run: Run) -> None:
             ),
             CONCURRENT_REQUESTS=1,
         )
-        must(len(crawled.responses) == 2, crawled.errors)
+        assert_all_pages(crawled, 2)
         must(one.connections and other.connections, "the proxies were not used")
         must(not any(parse_client_hello(raw).has_psk for raw in origin.hellos), "a ticket crossed")
 

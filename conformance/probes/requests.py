@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.probe import Run, must, probe
-from testkit.crawling import urls
+from testkit.crawling import assert_all_pages, urls
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 
 SECTION = "Requests"
@@ -26,7 +26,7 @@ def methods(run: Run) -> None:
                 for method in ("GET", "POST", "DELETE", "PROPFIND")
             ),
         )
-    must(len(crawled.responses) == 9, crawled.errors)
+    assert_all_pages(crawled, 9)
     for seen in origin.requests:
         must(seen.method == seen.path[1:].removeprefix("empty-"), seen)
         must(seen.body == (b"" if "empty" in seen.path else b"a=1"), seen)

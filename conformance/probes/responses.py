@@ -9,7 +9,7 @@ from typing import Any
 import brotli
 
 from conformance.probe import Run, must, probe
-from testkit.crawling import urls
+from testkit.crawling import assert_all_pages, urls
 from testkit.origins.certs import served_certificate
 from testkit.origins.raw import RawOrigin
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
@@ -133,7 +133,7 @@ def certificate(run: Run) -> None:
     with TlsOrigin(requests_per_connection=2) as origin:
         crawled = run.crawl(*urls(origin, 6), CONCURRENT_REQUESTS=1)
         expected = served_certificate(origin.port)
-    must(len(crawled.responses) == 6, crawled.errors)
+    assert_all_pages(crawled, 6)
     for response in crawled.responses:
         must(response["certificate"] == expected, response["certificate"])
 

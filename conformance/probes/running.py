@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from conformance.probe import Run, must, probe
-from testkit.crawling import urls
+from conformance.probe import Run, probe
+from testkit.crawling import assert_all_pages, urls
 from testkit.origins.hello import parse_client_hello
 from testkit.origins.tls import TlsOrigin
 from testkit.scenario import Way
@@ -14,7 +14,7 @@ SECTION = "Running"
 def runs(run: Run, way: Way) -> None:
     with TlsOrigin() as origin:
         crawled = run.crawl(*urls(origin, 5), way=way)
-        must(len(crawled.responses) == 5, crawled.errors or crawled.log[-300:])
+        assert_all_pages(crawled, 5)
         for raw in origin.hellos:
             parse_client_hello(raw)
 
