@@ -45,7 +45,7 @@ class CurlSafeDownloadHandler:
             self._context = CrawlContext.acquire(crawler)
         except ValueError as error:
             # Scrapy goes on without a handler that cannot be built: all requests would fail.
-            logger.error("A setting is wrong: %s. The crawl is closed", error)
+            logger.error("The crawl is closed, since a setting is wrong: %s", error)
             close_crawl(crawler, "curl_safe_bad_setting")
             raise
 

@@ -55,6 +55,8 @@ class Settings:
         failure_rate_close: close the spider above this share, with the reason
             `curl_safe_handshake_failures`; 0 for never
         prometheus_port: the port of 127.0.0.1 on which the monitor serves metrics to Prometheus
+        python: the interpreter that runs the workers; `None` for `sys.executable`. A frozen program
+            has to set it
         compat: whether to understand the meta keys of four other handlers, too
     """
 
@@ -74,6 +76,7 @@ class Settings:
     failure_rate_warning: float
     failure_rate_close: float
     prometheus_port: int | None
+    python: str | None
     compat: bool
     concurrent_requests: int
     download_timeout: float
@@ -116,6 +119,7 @@ class Settings:
             failure_rate_warning=read.number("CURL_SAFE_FAILURE_RATE_WARNING", 0.05, 0, 1),
             failure_rate_close=read.number("CURL_SAFE_FAILURE_RATE_CLOSE", 0, 0, 1),
             prometheus_port=read.checked("CURL_SAFE_PROMETHEUS_PORT", None, _port),
+            python=read.checked("CURL_SAFE_PYTHON", None, _path),
             compat=read.flag("CURL_SAFE_COMPAT", False),
             concurrent_requests=read.whole("CONCURRENT_REQUESTS", 16),
             download_timeout=read.number("DOWNLOAD_TIMEOUT", 180),
@@ -250,6 +254,14 @@ def _tls_version(value: Any) -> str | None:
     if value in _TLS_VERSIONS:
         return str(value)
     raise ValueError(f"one of {', '.join(_TLS_VERSIONS)}, or None")
+
+
+def _path(value: Any) -> str | None:
+    if value in (None, "", "None"):
+        return None
+    if isinstance(value, (str, os.PathLike)):
+        return os.fspath(value)
+    raise ValueError("the path of a Python interpreter, or None")
 
 
 def _port(value: Any) -> int | None:

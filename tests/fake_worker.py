@@ -1,7 +1,7 @@
 """Workers without processes, and a loop whose time passes as fast as a test can.
 
-A `FakeWorker` takes the place of what `WorkerProcess.start` gives. It speaks the real protocol over
-a real socket pair, in the test's own loop, and does what the test tells it to do.
+A `FakeWorker` takes the place of what `WorkerLauncher.start` gives. It speaks the real protocol
+over a real socket pair, in the test's own loop, and does what the test tells it to do.
 """
 
 from __future__ import annotations
@@ -494,14 +494,13 @@ class FakePool:
         self._active_size_bytes = active_size_bytes
         self._as_twisted = as_twisted
         self._fetching: list[Fetching] = []
-        self._patch = patch.object(WorkerProcess, "start", self.fleet.start)
 
     async def __aenter__(self) -> FakePool:
-        self._patch.start()
         self.loop = cast("VirtualTimeLoop", asyncio.get_running_loop())
         self._before = self.loop.leftovers
         self.pool = Pool(
             cast("EventLoop", _LoopAsTwisteds(self.loop)) if self._as_twisted else self.loop,
+            self.fleet,
             HELLO,
             self.limits,
             adaptive=self._adaptive,
@@ -528,7 +527,6 @@ class FakePool:
             await Deferred.fromCoroutine(self.pool.close()).asFuture(self.loop)
         else:
             await self.pool.close()
-        self._patch.stop()
         if error is None:
             await settle()
             assert self.pool.in_flight == 0

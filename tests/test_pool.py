@@ -330,12 +330,11 @@ async def test_where_each_connection_is_closed_requests_ask_for_their_own() -> N
 async def test_cancelled_while_it_waits_for_a_worker() -> None:
     async with FakePool(starts=False) as fake:
         fetchings = [fake.fetch(f"/{n}") for n in range(3)]
-        await settle()
+        await asyncio.sleep(0)  # sent to the pool, whose worker is not up yet
+        assert states(fetchings) == [WAITING_FOR_WORKER] * 3
         fetchings[1].task.cancel()
         await settle()
         assert fake.pool.in_flight == 2
-        fake.pool.start()
-        await settle()
         (worker,) = fake.workers
         assert worker.urls == ["https://origin.example/0", "https://origin.example/2"]
         assert fetchings[1].listener.times_sent == 0

@@ -31,6 +31,7 @@ from scrapy_curl_safe._ipc.messages import (
     encode_profile,
 )
 from scrapy_curl_safe._ipc.shared_memory import SLOT_COUNT, SLOT_SIZE_BYTES
+from scrapy_curl_safe._pool.launcher import WorkerLauncher
 from scrapy_curl_safe._pool.worker_client import WorkerClient
 from scrapy_curl_safe._pool.worker_connection import WorkerConnection
 from scrapy_curl_safe._pool.worker_process import WorkerProcess
@@ -236,7 +237,7 @@ async def test_it_ends_when_its_socket_closes():
 
 @pytest.mark.parametrize("garbage", [b"\0\0\0\1\0\0\0\0\xc1", b"\xff" * 100, b"GET / HTTP/1.1\r\n"])
 def test_wrong_bytes_end_it(garbage):
-    process = WorkerProcess.start()
+    process = WorkerLauncher.capture().start()
     try:
         process.take_socket().sendall(garbage)
         assert process.wait(30) == 1

@@ -11,6 +11,7 @@ from scrapy import Request, signals
 from scrapy.crawler import Crawler
 
 from .._ipc.messages import Hello, encode_profile
+from .._pool.launcher import WorkerLauncher
 from .._pool.origins import OriginRegistry
 from .._pool.pool import Pool
 from .._pool.supervisor import WorkerLimits
@@ -58,6 +59,7 @@ class CrawlContext:
         self.encoded_profile = encode_profile(self.profile)
         self.pool = Pool(
             loop,
+            WorkerLauncher.capture(settings.python),
             self._hello(),
             WorkerLimits(
                 count=settings.workers,
@@ -136,7 +138,7 @@ class CrawlContext:
         return encode_profile(make_profile(Request("data:,"), options, self.settings))
 
     def _on_exhausted(self, reason: str) -> None:
-        logger.error("No worker can be had (%s). The crawl is closed", reason)
+        logger.error("The crawl is closed, since no worker can be had: %s", reason)
         close_crawl(self.crawler, "curl_safe_no_worker")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from .. import __version__
 from .failures import FailureKind
 
 HeaderPairs = list[tuple[bytes, "bytes | None"]]
@@ -84,6 +85,8 @@ class TransferStats(msgspec.Struct, array_like=True, kw_only=True):
 class Hello(msgspec.Struct, array_like=True, tag=0, kw_only=True):
     """The crawler's first message: how the worker runs, and what it must be able to impersonate."""
 
+    #: Of this package: another one may speak another protocol.
+    version: str = __version__
     #: Encoded profiles, each with the setting that asks for it; most requests use the first one.
     profiles: list[tuple[str, bytes]]
     heartbeat_interval_seconds: float = 1.0
@@ -137,6 +140,8 @@ class SliceReleased(msgspec.Struct, array_like=True, tag=3):
 class Ready(msgspec.Struct, array_like=True, tag=0, kw_only=True):
     """The worker has tried the profiles of the Hello and takes requests."""
 
+    #: Of this package, as the worker has it.
+    version: str = __version__
     #: Versions of libcurl and its libraries, as curl_version(3) gives them.
     curl: str
     max_descriptors: int
@@ -277,3 +282,13 @@ def decode_profile(data: bytes) -> Profile:
         return _profile_decoder.decode(data)
     except msgspec.MsgspecError as error:
         raise ProtocolError(f"not a profile: {error}") from error
+
+
+def version_problem(*, worker: str, crawler: str) -> str | None:
+    """Say why a worker of another version of this package is of no use; None if it is the same."""
+    if worker == crawler:
+        return None
+    return (
+        f"scrapy_curl_safe was changed on disk while the crawl ran: its workers have version "
+        f"{worker}, the crawler has {crawler}"
+    )

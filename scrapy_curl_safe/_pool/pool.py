@@ -43,7 +43,7 @@ from .events import PoolEvents
 from .limiter import OriginLimiter
 from .request import PoolRequest, RequestState, Result
 from .scheduler import Scheduler
-from .supervisor import Supervisor, WorkerLimits
+from .supervisor import Launcher, Supervisor, WorkerLimits
 from .worker import Cause, Worker
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class Pool:
 
     Args:
         loop: of the crawl.
+        launcher: starts the workers' processes.
         hello: first message to each worker; a worker that cannot use its profiles is of no use.
         limits: of the workers.
         adaptive: whether new connections to an origin are limited (CURL_SAFE_ADAPTIVE).
@@ -65,6 +66,7 @@ class Pool:
     def __init__(
         self,
         loop: EventLoop,
+        launcher: Launcher,
         hello: Hello,
         limits: WorkerLimits,
         *,
@@ -80,7 +82,7 @@ class Pool:
         self.exhausted: str | None = None
         self._in_flight = 0
         self._batcher = ResponseBatcher(loop.call_soon, active_size_bytes)
-        self._supervisor = Supervisor(loop, limits, hello, events, self, self._batcher)
+        self._supervisor = Supervisor(loop, launcher, limits, hello, events, self, self._batcher)
         self._scheduler = Scheduler(self._supervisor)
         self._limiter = OriginLimiter(loop, adaptive, self._dispatch, events)
         self._supervisor.prewarm()
@@ -92,7 +94,8 @@ class Pool:
         )
 
     def start(self) -> None:
-        """Start the workers. Requests that come before one is up wait for it."""
+        """Start the workers, unless that was done before. The first request does so, too; it waits
+        until a worker is up."""
         self._supervisor.start()
 
     @property
@@ -118,6 +121,7 @@ class Pool:
             FetchTimeoutError: the worker did not end the download in time.
             UnsendableRequestError: the request does not fit into a frame.
         """
+        self._supervisor.start()
         request.future = self._loop.create_future()
         request.on_done = self._on_done
         self._in_flight += 1

@@ -16,8 +16,9 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from .. import __version__
 from .._ipc.channel import FlowControl
-from .._ipc.messages import Heartbeat, Hello, ProtocolError, Ready
+from .._ipc.messages import Heartbeat, Hello, ProtocolError, Ready, version_problem
 from .._platform.affinity import WorkerAffinity
 from .event_loop import EventLoop, Future, TimerHandle
 from .events import PoolEvents
@@ -67,6 +68,15 @@ class WorkerLimits:
         return min(usual, int(_SHARE_OF_DESCRIPTORS * allowed))
 
 
+class Launcher(Protocol):
+    def start(self) -> WorkerProcess:
+        """Start a worker's process.
+
+        Raises:
+            OSError: no process or no descriptor can be had.
+        """
+
+
 class Owner(Protocol):
     """Who uses the workers, and hears of them."""
 
@@ -85,6 +95,7 @@ class Supervisor:
 
     Args:
         loop: of the crawl.
+        launcher: starts the workers' processes.
         limits: how many workers, and when one is replaced.
         hello: first message to each of them.
         events: hears of starts, crashes, hangs and replacements.
@@ -95,6 +106,7 @@ class Supervisor:
     def __init__(
         self,
         loop: EventLoop,
+        launcher: Launcher,
         limits: WorkerLimits,
         hello: Hello,
         events: PoolEvents,
@@ -102,6 +114,7 @@ class Supervisor:
         flow_control: FlowControl,
     ) -> None:
         self._loop = loop
+        self._launcher = launcher
         self._limits = limits
         self._hello = hello
         self._events = events
@@ -144,9 +157,12 @@ class Supervisor:
         One is enough for the first request, and more would slow it down.
         """
         with contextlib.suppress(OSError):  # `start` tries again
-            self._prewarmed = WorkerProcess.start()
+            self._prewarmed = self._launcher.start()
 
     def start(self) -> None:
+        """Start the workers, unless that was done before."""
+        if self._tick_timer is not None:
+            return
         self._first_starts = set(range(self._limits.count))
         for slot in range(self._limits.count):
             self._start(slot)
@@ -222,7 +238,7 @@ class Supervisor:
     def _start(self, slot: int) -> None:
         self._start_timers.pop(slot, None)
         try:
-            process = self._take_prewarmed() or WorkerProcess.start()
+            process = self._take_prewarmed() or self._launcher.start()
         except OSError as error:
             self._start_failed(slot, f"cannot start a worker: {error}")
             return
@@ -267,8 +283,9 @@ class Supervisor:
         self._start_timers[slot] = self._loop.call_later(wait, lambda: self._start(slot))
 
     def _on_ready(self, worker: Worker, ready: Ready) -> None:
-        if ready.problem is not None:
-            self._owner.on_exhausted(ready.problem)
+        problem = ready.problem or version_problem(worker=ready.version, crawler=__version__)
+        if problem is not None:
+            self._owner.on_exhausted(problem)
             return
         if worker.state is not State.STARTING:
             return

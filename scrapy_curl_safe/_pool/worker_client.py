@@ -22,6 +22,7 @@ from .._ipc.messages import (
     ResponseHead,
     SizeWarning,
 )
+from .launcher import WorkerLauncher
 from .worker_connection import WorkerConnection
 from .worker_process import WorkerProcess, describe_exit
 
@@ -42,7 +43,8 @@ class WorkerClient:
 
     Args:
         hello: the first message to the worker.
-        process: of the worker, which the client owns from here on; None to start one.
+        process: of the worker, which the client owns from here on; None to start one with the
+            interpreter of this process.
         on_heartbeat: called with each heartbeat.
 
     Attributes:
@@ -65,8 +67,8 @@ class WorkerClient:
         self._ready: asyncio.Future[Ready | WorkerFailedError] = self._loop.create_future()
         self._error: WorkerFailedError | None = None
         try:
-            self.process = process or WorkerProcess.start()
-        except OSError as error:
+            self.process = process or WorkerLauncher.capture().start()
+        except (OSError, ValueError) as error:
             raise WorkerFailedError(f"the worker cannot be started: {error}") from error
         self.connection = WorkerConnection(
             self._loop,

@@ -1,40 +1,16 @@
-"""A worker's operating-system process: its start, and its end."""
+"""A worker's operating-system process, and its end. `launcher` starts it."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from .. import _worker
-from .._ipc.shared_memory import SHARED_MEMORY_BYTES, SharedMemoryReader
-from .._platform.memory import create_shared_memory
+from .._ipc.shared_memory import SharedMemoryReader
 from .event_loop import EventLoop
-
-_MAIN = str(Path(_worker.__file__).with_name("__main__.py"))
-
-# All that a worker gets of the crawler's environment: what finds the system's libraries and
-# certificate authorities. No proxies, no credentials, nothing else.
-_ENVIRONMENT = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "TZ",
-    "TMPDIR",
-    "LD_LIBRARY_PATH",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "SSLKEYLOGFILE",
-    "CURL_CA_BUNDLE",
-    "REQUESTS_CA_BUNDLE",
-)
 
 # How long a process whose socket is closed may take to exit by itself.
 _EXIT_GRACE_SECONDS = 2.0
@@ -49,6 +25,11 @@ class WorkerProcess:
 
     Attributes:
         memory: where the worker puts large bodies; None if the system has no such memory.
+
+    Args:
+        process: a running worker.
+        sock: the crawler's end of the socket to it.
+        memory: see above.
     """
 
     def __init__(
@@ -60,37 +41,6 @@ class WorkerProcess:
         self._process = process
         self._socket = sock
         self.memory = memory
-
-    @classmethod
-    def start(cls) -> WorkerProcess:
-        """Start a fresh interpreter, not a fork: the process inherits no thread, no socket, no TLS
-        state and, in a session of its own, no Ctrl-C.
-
-        Raises:
-            OSError: no process or no descriptor can be had.
-        """
-        ours, theirs = socket.socketpair()
-        memory = None
-        try:
-            memory = create_shared_memory(SHARED_MEMORY_BYTES)
-            inherited = [theirs.fileno()] + ([memory] if memory is not None else [])
-            process = subprocess.Popen(
-                [sys.executable, "-I", _MAIN, *map(str, inherited)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=inherited,
-                env=_environment(),
-                start_new_session=True,
-            )
-            reader = SharedMemoryReader(memory) if memory is not None else None
-            return cls(process, ours, reader)
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-            if memory is not None:
-                os.close(memory)
 
     def __repr__(self) -> str:
         status = self._process.returncode
@@ -155,20 +105,6 @@ class WorkerProcess:
     def _free(self) -> None:
         if self.memory is not None:
             self.memory.close()
-
-
-def _environment() -> dict[str, str]:
-    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    environment["CURL_SAFE_PATH"] = os.pathsep.join(_import_path())
-    return environment
-
-
-def _import_path() -> list[str]:
-    """Return where the crawler imports from; the directory that it was started in, where a crawl
-    keeps files of any name, comes last."""
-    here = os.getcwd()
-    entries = [os.path.abspath(entry) for entry in sys.path]
-    return [e for e in entries if e != here] + [e for e in entries if e == here]
 
 
 def describe_exit(status: int) -> str:

@@ -1,14 +1,15 @@
 """Starts a worker, given the descriptors of the socket to its crawler and of the shared memory.
 
-The crawler runs this file by its path and with ``-I``, so that nothing in the directory of the
-crawl (a ``socket.py``, say) can shadow a standard module; CURL_SAFE_PATH says where else to import
-from. The package is loaded from where this file is: another copy of it, on that path, may speak
-another protocol.
+The crawler runs this file with ``-I``, so that nothing in the directory of the crawl (a
+``socket.py``, say) can shadow a standard module; CURL_SAFE_PATH says where else to import from. The
+package is loaded from CURL_SAFE_ROOT, a directory or a zip archive, where the crawler has it from:
+another copy of it, on that path, may speak another protocol.
 """
 
 import os
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
 
 PACKAGE = "scrapy_curl_safe"
 
@@ -19,16 +20,14 @@ def main() -> None:
         if entry and entry not in sys.path:
             sys.path.append(entry)
     if PACKAGE not in sys.modules:
-        _load_package(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        _load_package(os.environ.pop("CURL_SAFE_ROOT"))
     from scrapy_curl_safe._worker.server import serve  # noqa: PLC0415
 
     serve(*map(int, sys.argv[1:3]))
 
 
-def _load_package(directory: str) -> None:
-    spec = spec_from_file_location(
-        PACKAGE, os.path.join(directory, "__init__.py"), submodule_search_locations=[directory]
-    )
+def _load_package(root: str) -> None:
+    spec = PathFinder.find_spec(PACKAGE, [root])
     assert spec is not None
     assert spec.loader is not None
     sys.modules[PACKAGE] = module_from_spec(spec)

@@ -9,6 +9,7 @@ import socket
 
 from curl_cffi import Curl
 
+from .. import __version__
 from .._ipc.channel import Channel
 from .._ipc.failures import FailureKind
 from .._ipc.framing import to_worker_decoder
@@ -25,6 +26,7 @@ from .._ipc.messages import (
     ToWorker,
     TransferStats,
     decode_profile,
+    version_problem,
 )
 from .._platform.landlock import enter_sandbox
 from .._platform.limits import forbid_core_dumps, open_descriptors, raise_descriptor_limit
@@ -119,7 +121,8 @@ class _Server:
     def _on_hello(self, hello: Hello) -> None:
         self._hello_timer.set(None)
         self._sessions = SessionCache(self._loop, hello.max_sessions, hello.max_connections)
-        problem = _problem(hello.profiles)
+        problem = version_problem(worker=__version__, crawler=hello.version)
+        problem = problem or _problem(hello.profiles)
         if problem is None:
             self._sessions.get(hello.profiles[0][1])
         version = Curl().version().decode()
