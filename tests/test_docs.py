@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from scrapy_curl_safe.figures import Figures
 
 from scrapy_curl_safe.commands.probe.verdict import Verdict
 from testkit.crawling import ROOT
@@ -173,6 +172,7 @@ def distinct(commands):
 
 
 @pytest.mark.parametrize("command", [c for c in distinct(COMMANDS) if c in ENOUGH])
+@pytest.mark.processes
 def test_make(tmp_path, command):
     # With what runs this test, as if make had set it up.
     ours = [f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.installed"]
@@ -188,6 +188,7 @@ def test_slow_commands(tmp_path, command):
     run([*shlex.split(command), *SLOW[command]], cwd=ROOT, path=path, marker=tmp_path)
 
 
+@pytest.mark.processes
 def test_what_make_demos_run(monkeypatch):
     for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # of the make that runs the tests
         monkeypatch.delenv(name, raising=False)
@@ -201,6 +202,7 @@ def test_what_make_demos_run(monkeypatch):
 
 
 @pytest.mark.parametrize("command", [c for c in distinct(COMMANDS) if c.startswith("scrapy ")])
+@pytest.mark.processes
 def test_commands_of_scrapy(tmp_path, command):
     """With an origin and a proxy of this machine in place of the examples'."""
     (tmp_path / "titles.py").write_text(spider_for(command))
@@ -260,6 +262,7 @@ def fresh(tmp_path_factory):
 
 @pytest.mark.skipif(not HAS_INDEX, reason="pip has no index")
 @pytest.mark.xdist_group("fresh")
+@pytest.mark.processes
 def test_the_first_example_of_the_readme(fresh, tmp_path):
     spider, command = (
         next(b for b in BLOCKS if b.page.name == "README.md" and mark in b.text)
@@ -276,6 +279,7 @@ def test_the_first_example_of_the_readme(fresh, tmp_path):
 
 @pytest.mark.skipif(not HAS_INDEX, reason="pip has no index")
 @pytest.mark.xdist_group("fresh")
+@pytest.mark.processes
 def test_the_first_page(fresh, tmp_path):
     """Its commands in their order, in as many steps as it says."""
     page = ROOT / "docs/index.md"
@@ -290,6 +294,7 @@ def test_the_first_page(fresh, tmp_path):
 # Names
 
 
+@pytest.mark.processes
 def test_the_reference_is_that_of_the_code():
     run_generator = [sys.executable, "-c", "import reference; print(reference.reference(), end='')"]
     written = subprocess.run(
@@ -298,6 +303,7 @@ def test_the_reference_is_that_of_the_code():
     assert (ROOT / "docs/reference.md").read_text() == written, "make reference"
 
 
+@pytest.mark.processes
 def test_the_picture_of_the_modules_is_that_of_the_code():
     draw = [sys.executable, "-c", "import architecture; print(architecture.drawing(), end='')"]
     drawn = subprocess.run(
@@ -308,19 +314,6 @@ def test_the_picture_of_the_modules_is_that_of_the_code():
     edges = [line.strip(' ;"').replace('"', "") for line in drawn.splitlines() if " -> " in line]
     titles = re.findall(r"<title>(.*?)</title>", svg)
     assert {title.replace("&#45;&gt;", " -> ") for title in titles} >= set(edges), "make reference"
-
-
-def test_every_stat_is_in_the_reference():
-    sources = [ROOT / "scrapy_curl_safe" / name for name in ("figures.py", "middleware.py")]
-    text = "".join(source.read_text() for source in sources)
-    counted = set(re.findall(r'_add\(f?"([\w/{}]+)"', text))
-    counted |= set(re.findall(r'_value\(\s*f?"curl_safe/([\w/]+)"', text))
-    documented = set(re.findall(r"^        ([\w/{}]+): ", Figures.__doc__ or "", re.MULTILINE))
-    rates = {f"handshake/{name}" for name in ("failure_rate", "time_p50", "time_p95", "time_max")}
-    assert {name.replace("{failed}", "{kind}") for name in counted} | rates == documented - {
-        "call_soon",
-        "handshake_times",
-    }
 
 
 def rows_of_the_reference(title):

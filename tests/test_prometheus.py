@@ -156,6 +156,7 @@ def test_the_dashboard_shows_every_metric(start_crawl: StartCrawl, port: int) ->
     assert unseen == []
 
 
+@pytest.mark.processes
 @needs_promtool
 def test_the_queries_of_the_dashboard_can_be_read(tmp_path: Path) -> None:
     rules = [

@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 
 class Pool:
-    """The one object that handlers talk to. Each crawler has one, whatever its number of handlers.
+    """The one object that handlers talk to; each crawler has one.
 
     Args:
         loop: of the crawl.
@@ -60,7 +60,7 @@ class Pool:
         adaptive: whether new connections to an origin are limited (CURL_SAFE_ADAPTIVE).
         active_size_bytes: how much Scrapy may hold (SCRAPER_SLOT_MAX_ACTIVE_SIZE).
         events: hears what happens.
-        on_exhausted: called with a reason when no worker can be had, now or ever.
+        on_exhausted: called with a reason when no worker can be had any more.
     """
 
     def __init__(
@@ -94,8 +94,7 @@ class Pool:
         )
 
     def start(self) -> None:
-        """Start the workers, unless that was done before. The first request does so, too; it waits
-        until a worker is up."""
+        """Start the workers ahead of the first request, which would start them, too."""
         self._supervisor.start()
 
     @property
@@ -104,7 +103,6 @@ class Pool:
 
     @property
     def in_flight(self) -> int:
-        """The requests that the pool has, queued ones included."""
         return self._in_flight
 
     async def close(self) -> None:
