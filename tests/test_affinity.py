@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from scrapy_curl_safe._platform.affinity import WorkerAffinity, choose_cpus
-from testkit.crawling import urls
+from testkit.crawling import Crawl, urls
 from testkit.origins.tls import TlsOrigin
 from testkit.scenario import Scenario
 from testkit.waiting import burn, wait_until
@@ -31,12 +32,12 @@ needs_cpus = pytest.mark.skipif(len(ALL) < 2, reason="there is one CPU")
         ({0, 1}, 5, 1.0, {0, 1}),
     ],
 )
-def test_choose_cpus(allowed, crawler_cpu, load, chosen):
+def test_choose_cpus(allowed: set[int], crawler_cpu: int, load: float, chosen: set[int]) -> None:
     assert choose_cpus(frozenset(allowed), crawler_cpu, load) == chosen
 
 
 @pytest.fixture
-def pid():
+def pid() -> Iterator[int]:
     with subprocess.Popen(
         [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, text=True
     ) as process:
@@ -46,16 +47,16 @@ def pid():
 
 @needs_cpus
 @pytest.mark.processes
-def test_a_process_is_kept_off_the_cpu_of_a_busy_thread_and_may_come_back(pid):
+def test_a_process_is_kept_off_the_cpu_of_a_busy_thread_and_may_come_back(pid: int) -> None:
     affinity = WorkerAffinity()
     affinity.apply(pid)
     assert len(os.sched_getaffinity(pid)) == len(ALL) - 1
 
-    def has_time():  # between two reviews
+    def has_time() -> bool:  # between two reviews
         affinity.review([pid])
         return os.sched_getaffinity(pid) == ALL
 
-    def is_busy():
+    def is_busy() -> bool:
         affinity.review([pid])
         burn(0.002)  # within one time slice of a machine that has more to do
         return not has_time()
@@ -66,7 +67,7 @@ def test_a_process_is_kept_off_the_cpu_of_a_busy_thread_and_may_come_back(pid):
 
 
 @pytest.mark.processes
-def test_a_process_that_has_ended_is_no_error():
+def test_a_process_that_has_ended_is_no_error() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     with pytest.raises(ProcessLookupError):
@@ -76,7 +77,7 @@ def test_a_process_that_has_ended_is_no_error():
 
 @pytest.mark.processes
 @needs_cpus
-def test_workers_leave_its_cpu_to_a_busy_crawler(start_crawl):
+def test_workers_leave_its_cpu_to_a_busy_crawler(start_crawl: Callable[..., Crawl]) -> None:
     with TlsOrigin() as origin:
         crawl = start_crawl(*urls(origin, 100), scenario=Scenario(burn_seconds=0.05))
         crawl.wait_for(lambda: any(len(cpus_of(pid)) == len(ALL) - 1 for pid in crawl.workers()))
@@ -86,7 +87,7 @@ def test_workers_leave_its_cpu_to_a_busy_crawler(start_crawl):
 
 @pytest.mark.processes
 @needs_cpus
-def test_workers_go_anywhere_where_the_crawler_has_time(start_crawl):
+def test_workers_go_anywhere_where_the_crawler_has_time(start_crawl: Callable[..., Crawl]) -> None:
     with TlsOrigin(delay=0.5) as origin:
         crawl = start_crawl(*(f"{origin.url}/{n}" for n in range(200)))
         crawl.wait_for(
@@ -96,7 +97,7 @@ def test_workers_go_anywhere_where_the_crawler_has_time(start_crawl):
         )
 
 
-def cpus_of(pid):
+def cpus_of(pid: int) -> set[int]:
     try:
         return os.sched_getaffinity(pid)
     except ProcessLookupError:

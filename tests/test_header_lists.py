@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from curl_cffi import CurlOpt, ffi
 from hypothesis import given, settings
@@ -22,7 +25,7 @@ values |= st.binary(max_size=8).filter(lambda value: not set(value) & set(b"\r\n
 header_pairs = st.lists(st.tuples(names, values), max_size=6)
 
 
-def lines_of(header_list: object) -> list[bytes]:
+def lines_of(header_list: Any) -> list[bytes]:
     # The list ends with the last reference to what owns it.
     lines, entry = [], header_list
     while entry != ffi.NULL:
@@ -38,7 +41,9 @@ def expected_line(name: bytes, value: bytes | None) -> bytes:
 
 
 @given(header_pairs)
-def test_each_header_is_a_line_and_those_that_libcurl_would_add_are_suppressed(headers):
+def test_each_header_is_a_line_and_those_that_libcurl_would_add_are_suppressed(
+    headers: HeaderPairs,
+) -> None:
     lines = lines_of(HeaderLists(Profile()).get(headers))
     given_names = {name.lower() for name, _ in headers}
     suppressed = [name + b":" for name in SUPPRESSED if name.lower() not in given_names]
@@ -46,7 +51,9 @@ def test_each_header_is_a_line_and_those_that_libcurl_would_add_are_suppressed(h
 
 
 @given(header_pairs)
-def test_the_headers_of_a_fingerprint_follow_unless_the_request_has_them(headers):
+def test_the_headers_of_a_fingerprint_follow_unless_the_request_has_them(
+    headers: HeaderPairs,
+) -> None:
     profile = Profile(fingerprint={"headers": {"X-A": "1", "X-B": ""}})
     lines = lines_of(HeaderLists(profile).get(headers))
     given_names = {name.lower() for name, _ in headers}
@@ -57,7 +64,7 @@ def test_the_headers_of_a_fingerprint_follow_unless_the_request_has_them(headers
     ]
 
 
-def test_a_browser_brings_its_own_accept():
+def test_a_browser_brings_its_own_accept() -> None:
     plain, browser, bare = (
         lines_of(HeaderLists(profile).get([]))
         for profile in (
@@ -71,7 +78,9 @@ def test_a_browser_brings_its_own_accept():
 
 
 @given(header_pairs, st.data())
-def test_what_would_end_a_line_or_a_string_is_refused(headers, data):
+def test_what_would_end_a_line_or_a_string_is_refused(
+    headers: HeaderPairs, data: st.DataObject
+) -> None:
     name, value = data.draw(names), data.draw(values)
     bad = data.draw(st.sampled_from([b"\r", b"\n", b"\0", b"\r\n"]))
     if data.draw(st.booleans()):
@@ -89,18 +98,18 @@ def test_what_would_end_a_line_or_a_string_is_refused(headers, data):
     "header",
     [(b"", b"x"), (b"", None), (b"a:b", b"x"), (b":path", b"/"), (b"a;b", b""), (b";", b" ")],
 )
-def test_what_libcurl_would_drop_or_misread_is_refused(header):
+def test_what_libcurl_would_drop_or_misread_is_refused(header: tuple[bytes, bytes | None]) -> None:
     with pytest.raises(InvalidHeaderError):
         HeaderLists(Profile()).get([header])
 
 
 @pytest.mark.parametrize("headers", [{"X": "a\r\nb"}, {"X\0": "a"}, {"": "a"}, {"X": 1}, {1: "a"}])
-def test_a_fingerprint_with_a_bad_header_is_refused(headers):
+def test_a_fingerprint_with_a_bad_header_is_refused(headers: HeaderPairs) -> None:
     with pytest.raises(InvalidHeaderError):
         HeaderLists(Profile(fingerprint={"headers": headers}))
 
 
-def test_requests_with_the_same_headers_share_a_list():
+def test_requests_with_the_same_headers_share_a_list() -> None:
     lists = HeaderLists(Profile())
     headers: HeaderPairs = [(b"A", b"1"), (b"B", None)]
     first = lists.get(headers)
@@ -120,14 +129,16 @@ sent_values = blanks | st.lists(words, min_size=1, max_size=3).map(b" ".join)
 
 
 @pytest.fixture(scope="module")
-def origin():
+def origin() -> Iterator[RawOrigin]:
     with RawOrigin(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", tls=False) as origin:
         yield origin
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(tokens, sent_values), max_size=6))
-def test_the_origin_gets_what_the_request_has(origin, headers):
+def test_the_origin_gets_what_the_request_has(
+    origin: RawOrigin, headers: list[tuple[bytes, bytes]]
+) -> None:
     headers = [(n, v) for n, v in headers if v.strip() or b";" not in n]
     easy = EasyHandle()
     easy.setopt(CurlOpt.URL, origin.url)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from curl_cffi import Curl
 
+from testkit.crawling import Crawled
 from testkit.origins.http3 import RESET, Http3Origin
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 
@@ -16,7 +19,7 @@ pytestmark = [
 ONLY = {"CURL_SAFE_HTTP_VERSION": "v3only"}
 
 
-def test_requests_and_responses(crawl):
+def test_requests_and_responses(crawl: Callable[..., Crawled]) -> None:
     def app(seen: SeenRequest) -> Reply:
         return Reply(headers=[(b"x-path", seen.path.encode())], body=seen.body * 1000)
 
@@ -40,7 +43,7 @@ def test_requests_and_responses(crawl):
     assert any(b"Chrome/" in (seen.header("User-Agent") or b"") for seen in origin.requests)
 
 
-def test_a_large_body(crawl):
+def test_a_large_body(crawl: Callable[..., Crawled]) -> None:
     size = 5_000_000
     with Http3Origin(lambda seen: Reply(body=b"x" * size)) as origin:
         crawled = crawl(
@@ -52,7 +55,7 @@ def test_a_large_body(crawl):
     assert [e["type"] for e in crawled.errors] == ["DownloadCancelledError"]
 
 
-def test_a_reset_stream_is_a_retry(crawl):
+def test_a_reset_stream_is_a_retry(crawl: Callable[..., Crawled]) -> None:
     def app(seen: SeenRequest) -> Reply:
         return RESET if len(origin.requests) == 1 else Reply(body=b"ok")
 
@@ -63,7 +66,7 @@ def test_a_reset_stream_is_a_retry(crawl):
     assert crawled.stat("handshake/failure_count") == 0
 
 
-def test_by_request(crawl):
+def test_by_request(crawl: Callable[..., Crawled]) -> None:
     with Http3Origin() as origin, TlsOrigin(alpn=("h2",)) as other:
         crawled = crawl(
             {"url": origin.url, "meta": {"curl_safe": {"http_version": "v3only"}}}, other.url
@@ -72,7 +75,7 @@ def test_by_request(crawl):
     assert protocols == {0: "HTTP/3", 1: "HTTP/2"}
 
 
-def test_an_unknown_authority_is_refused(crawl):
+def test_an_unknown_authority_is_refused(crawl: Callable[..., Crawled]) -> None:
     with Http3Origin(trusted=False) as origin:
         crawled = crawl(origin.url, **ONLY, DOWNLOAD_VERIFY_CERTIFICATES=True)
     (error,) = crawled.errors
@@ -81,7 +84,7 @@ def test_an_unknown_authority_is_refused(crawl):
     assert origin.requests == []
 
 
-def test_nobody_at_the_port_is_a_failure_in_time(crawl):
+def test_nobody_at_the_port_is_a_failure_in_time(crawl: Callable[..., Crawled]) -> None:
     with Http3Origin() as origin:
         port = origin.port
     crawled = crawl(

@@ -49,7 +49,7 @@ def inside(code: str, **environment: str) -> str:
     return run.stdout.strip()
 
 
-def test_no_file_of_the_project_or_of_the_user_is_read(tmp_path):
+def test_no_file_of_the_project_or_of_the_user_is_read(tmp_path: Path) -> None:
     secret = tmp_path / "settings.py"
     secret.write_text("PASSWORD = 'hunter2'")
     for path in (secret, ROOT / "pyproject.toml", Path("/etc/passwd"), Path("/proc/1/environ")):
@@ -58,7 +58,7 @@ def test_no_file_of_the_project_or_of_the_user_is_read(tmp_path):
     assert inside("print(tried(lambda: os.listdir('/')))") == "denied"
 
 
-def test_libraries_and_authorities_are_read():
+def test_libraries_and_authorities_are_read() -> None:
     read = f"""
 import encodings.idna, importlib
 importlib.import_module("curl_cffi.requests.websockets")
@@ -83,14 +83,14 @@ print(len(os.listdir("/proc/self/fd")) > 2, socket.gethostbyname("localhost"))
         "os.execv('/bin/sh', ['sh', '-c', 'echo ran'])",
     ],
 )
-def test_nothing_is_written_and_nothing_is_run(tmp_path, action):
+def test_nothing_is_written_and_nothing_is_run(tmp_path: Path, action: str) -> None:
     (tmp_path / "old").write_text("")
     action = action.format(path=str(tmp_path))
     assert inside(f"print(tried(lambda: {action}))") in ("denied", "IsADirectoryError")
     assert os.listdir(tmp_path) == ["old"]
 
 
-def test_only_the_key_log_that_was_asked_for_is_written(tmp_path):
+def test_only_the_key_log_that_was_asked_for_is_written(tmp_path: Path) -> None:
     log, other = tmp_path / "keys.log", tmp_path / "other.log"
     code = f"""
 print(tried(lambda: open({str(log)!r}, 'a')), tried(lambda: open({str(other)!r}, 'a')))
@@ -98,14 +98,14 @@ print(tried(lambda: open({str(log)!r}, 'a')), tried(lambda: open({str(other)!r},
     assert inside(code, SSLKEYLOGFILE=str(log)) == "done denied"
 
 
-def test_nobody_else_is_signalled():
+def test_nobody_else_is_signalled() -> None:
     code = f"print(tried(lambda: os.kill({os.getpid()}, 0)))"
     if landlock_version() < 6:
         pytest.skip("the kernel's Landlock knows no scopes")
     assert inside(code) == "denied"
 
 
-def test_sockets_are_as_they_were():
+def test_sockets_are_as_they_were() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         code = f"print(tried(lambda: socket.create_connection(('127.0.0.1', {port}))))"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import select
@@ -70,9 +71,14 @@ def test_memory_that_cannot_be_sealed_is_not_shared(
     without: Callable[[Any, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     created: list[int] = []
-    real = os.memfd_create
-    monkeypatch.setattr(os, "memfd_create", lambda *a: created.append(real(*a)) or created[-1])
-    without(memory.fcntl, "fcntl")
+    create = os.memfd_create
+
+    def note(*arguments: Any) -> int:
+        created.append(create(*arguments))
+        return created[-1]
+
+    monkeypatch.setattr(os, "memfd_create", note)
+    without(fcntl, "fcntl")
     assert memory.create_shared_memory(SIZE_BYTES) is None
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(created[0])

@@ -6,12 +6,15 @@ import asyncio
 import os
 import re
 import resource
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from scrapy_curl_safe._ipc.messages import Completed, Hello
+from scrapy_curl_safe._ipc.messages import Completed, Heartbeat, Hello
 from scrapy_curl_safe._pool.worker_client import WorkerClient
+from testkit.crawling import Crawl
 from testkit.origins.raw import RawOrigin
 from testkit.origins.streams import TlsStream
 from testkit.origins.tls import TlsOrigin
@@ -25,7 +28,8 @@ pytestmark = pytest.mark.processes
 class NeverCloses(TlsOrigin):
     """Answers once, and never answers close_notify, nor anything else, after that."""
 
-    async def serve(self, sock, number):
+    async def serve(self, sock: socket.socket, number: int) -> None:
+        assert self._context is not None
         stream = TlsStream(sock, self._context, await self.read_hello(sock))
         await stream.handshake()
         while b"\r\n\r\n" not in await stream.read():
@@ -36,7 +40,7 @@ class NeverCloses(TlsOrigin):
 
 
 @pytest.fixture
-def many_descriptors():
+def many_descriptors() -> Iterator[None]:
     """For the origin, which is in this process."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     if before[1] < 5000:
@@ -53,7 +57,9 @@ def descriptors(pid: int) -> int:
         return 0
 
 
-def test_sockets_that_never_close_are_bounded(start_crawl, many_descriptors):
+def test_sockets_that_never_close_are_bounded(
+    start_crawl: Callable[..., Crawl], many_descriptors: None
+) -> None:
     """libcurl resolves names under "localhost" by itself: each is a host of its own."""
     with NeverCloses() as origin:
         crawl = start_crawl(
@@ -66,7 +72,7 @@ def test_sockets_that_never_close_are_bounded(start_crawl, many_descriptors):
         )
         most = 0
 
-        def ended():
+        def ended() -> bool:
             nonlocal most
             most = max([most, *map(descriptors, crawl.workers())])
             return crawl.process.poll() is not None or "Spider closed" in crawl.log
@@ -81,7 +87,9 @@ def test_sockets_that_never_close_are_bounded(start_crawl, many_descriptors):
     assert 64 < most < 160 + 2 * 32
 
 
-def test_a_worker_with_too_many_descriptors_is_replaced(start_crawl, tmp_path):
+def test_a_worker_with_too_many_descriptors_is_replaced(
+    start_crawl: Callable[..., Crawl], tmp_path: Path
+) -> None:
     """Whoever has them: here sessions of many proxies that nobody uses again."""
     with TlsOrigin(delay=0.01) as origin:
         requests = [
@@ -105,7 +113,7 @@ def test_a_worker_with_too_many_descriptors_is_replaced(start_crawl, tmp_path):
     assert crawled.stat("worker/crash_count") == 0
 
 
-def test_where_no_session_can_be_made_nothing_is_lost(start_crawl):
+def test_where_no_session_can_be_made_nothing_is_lost(start_crawl: Callable[..., Crawl]) -> None:
     """So many in so short a time that no worker is replaced before it is too late."""
     with TlsOrigin() as origin:
         crawl = start_crawl(
@@ -124,13 +132,13 @@ def test_where_no_session_can_be_made_nothing_is_lost(start_crawl):
 
 
 @in_event_loop
-async def test_memory_is_returned_before_a_worker_is_replaced_for_it():
+async def test_memory_is_returned_before_a_worker_is_replaced_for_it() -> None:
     """The same load on two workers: the one that is above its bound holds less afterwards."""
     lines = b"".join(b"X-%d: %s\r\n" % (n, b"v" * 60) for n in range(3000))
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n" + lines + b"\r\n" + bytes(100_000)
     memory = []
     for bound in (0, 1):
-        heartbeats = []
+        heartbeats: list[Heartbeat] = []
         hello = Hello(
             profiles=[("default", PLAIN)],
             heartbeat_interval_seconds=0.1 if bound else 1.0,
@@ -160,7 +168,9 @@ def resident(pid: int) -> int:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_successor_is_up_before_a_worker_drains(start_crawl, way):
+def test_a_successor_is_up_before_a_worker_drains(
+    start_crawl: Callable[..., Crawl], way: str
+) -> None:
     """So no request waits for a worker to start: there is always one that takes it."""
     with TlsOrigin(delay=0.02) as origin:
         crawl = start_crawl(

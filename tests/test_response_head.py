@@ -21,8 +21,11 @@ protocols = st.sampled_from(["HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/3"])
 bodies = st.sampled_from([b"", b"x", b"\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"<p>\n  a: b\n\n"])
 
 
+Head = tuple[bytes, str, int, list[tuple[bytes, bytes]]]
+
+
 @st.composite
-def heads(draw: st.DrawFn, statuses: st.SearchStrategy[int]) -> tuple[bytes, str, int, list]:
+def heads(draw: st.DrawFn, statuses: st.SearchStrategy[int]) -> Head:
     """A head, and the protocol, status and headers in it."""
     protocol, status = draw(protocols), draw(statuses)
     end = draw(line_ends)
@@ -43,7 +46,9 @@ interim_statuses = st.integers(100, 199).filter(lambda status: status != 101)
 
 
 @given(st.lists(heads(interim_statuses), max_size=2), heads(final_statuses), bodies)
-def test_the_final_head_is_parsed_however_it_is_written(interim, final, body):
+def test_the_final_head_is_parsed_however_it_is_written(
+    interim: list[Head], final: Head, body: bytes
+) -> None:
     head, protocol, status, headers = final
     before = b"".join(data for data, *_ in interim)
     for response in (before + head + body, bytearray(before + head + body)):
@@ -56,7 +61,9 @@ def test_the_final_head_is_parsed_however_it_is_written(interim, final, body):
 
 
 @given(st.lists(heads(interim_statuses), max_size=2), heads(final_statuses), bodies, st.data())
-def test_a_head_is_parsed_once_it_is_complete(interim, final, body, data):
+def test_a_head_is_parsed_once_it_is_complete(
+    interim: list[Head], final: Head, body: bytes, data: st.DataObject
+) -> None:
     """However the response was split."""
     whole = b"".join(each for each, *_ in [*interim, final])
     response = whole + body
@@ -66,7 +73,7 @@ def test_a_head_is_parsed_once_it_is_complete(interim, final, body, data):
 
 
 @given(st.binary(max_size=200) | st.text("HTP/1. 20\r\n :\t", max_size=60).map(str.encode))
-def test_no_bytes_are_an_error(data):
+def test_no_bytes_are_an_error(data: bytes) -> None:
     parsed = parse_head(data)
     if parsed is not None:
         assert 0 < parsed.end <= len(data)
@@ -87,23 +94,25 @@ def test_no_bytes_are_an_error(data):
         ("٣".encode(), 0),
     ],
 )
-def test_content_length(value, length):
+def test_content_length(value: bytes, length: int) -> None:
     parsed = parse_head(b"HTTP/1.1 200 OK\r\nCONTENT-length: " + value + b"\r\n\r\n")
+    assert parsed is not None
     assert parsed.content_length == length
 
 
-def test_whitespace_before_the_first_header_is_no_header():
+def test_whitespace_before_the_first_header_is_no_header() -> None:
     """RFC 9112, section 2.2."""
     parsed = parse_head(b"HTTP/1.1 200 OK\r\n a: b\r\nc: d\r\n\r\n")
+    assert parsed is not None
     assert parsed.headers == [(b"c", b"d")]
 
 
 @pytest.mark.parametrize("status", [b"", b"99", b"abc", b"2x0"])
-def test_a_head_without_a_final_status_is_none(status):
+def test_a_head_without_a_final_status_is_none(status: bytes) -> None:
     assert parse_head(b"HTTP/1.1 " + status + b" OK\r\na: b\r\n\r\n") is None
 
 
-def test_what_libcurl_passes_on_is_what_the_origin_sent():
+def test_what_libcurl_passes_on_is_what_the_origin_sent() -> None:
     """Folded lines, too, which some versions join and others do not."""
     head = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n"
     head += b"A: one\r\n two: three\r\n\tfour\r\nContent-Length: 2\r\nA: \r\n\r\n"
@@ -115,6 +124,7 @@ def test_what_libcurl_passes_on_is_what_the_origin_sent():
         response = bytes(easy.response())
         easy.close()
     parsed = parse_head(response)
+    assert parsed is not None
     assert parsed.headers == [
         (b"A", b"one two: three four"),
         (b"Content-Length", b"2"),

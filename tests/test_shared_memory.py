@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import given, settings
@@ -36,7 +37,10 @@ def create_memory() -> int:
     return fd
 
 
-def both_sides() -> tuple[StreamPool, SharedMemoryReader]:
+BothSides = tuple[StreamPool, SharedMemoryReader]
+
+
+def both_sides() -> BothSides:
     fd = create_memory()
     reader, streams = SharedMemoryReader(fd), StreamPool()
     streams.use_shared_memory(fd)
@@ -44,12 +48,12 @@ def both_sides() -> tuple[StreamPool, SharedMemoryReader]:
 
 
 @pytest.fixture
-def memory() -> tuple[StreamPool, SharedMemoryReader]:
+def memory() -> BothSides:
     return both_sides()
 
 
 @needs_slots
-def test_what_one_side_writes_the_other_reads(memory):
+def test_what_one_side_writes_the_other_reads(memory: BothSides) -> None:
     streams, reader = memory
     stream = streams.acquire()
     stream.write(b"head")
@@ -57,19 +61,21 @@ def test_what_one_side_writes_the_other_reads(memory):
     stream.write(b"tail")
     assert bytes(stream.getbuffer()) == b"head" + b"b" * LARGE + b"tail"
     shared = streams.share(stream, 4, LARGE)
+    assert shared is not None
     assert shared.size == LARGE
     assert reader.read(shared) == b"b" * LARGE
 
 
 @needs_slots
-def test_what_is_shared_stays_until_it_is_released(memory):
+def test_what_is_shared_stays_until_it_is_released(memory: BothSides) -> None:
     streams, reader = memory
     slices = []
     for n in range(SLOT_COUNT):
         stream = streams.acquire()
         stream.write(bytes([n]) * LARGE)
-        slices.append(streams.share(stream, 0, LARGE))
-    assert None not in slices
+        shared = streams.share(stream, 0, LARGE)
+        assert shared is not None
+        slices.append(shared)
     own = streams.acquire()
     own.write(b"x" * LARGE)
     assert isinstance(own, MemoryStream)
@@ -79,14 +85,16 @@ def test_what_is_shared_stays_until_it_is_released(memory):
         streams.release_shared()
         again = streams.acquire()
         again.write(b"y" * LARGE)
-        assert streams.share(again, 0, LARGE).offset == shared.offset
+        shared_again = streams.share(again, 0, LARGE)
+        assert shared_again is not None
+        assert shared_again.offset == shared.offset
     assert isinstance(streams.acquire(), MemoryStream)
 
 
 @needs_slots
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 2 * SLOT_SIZE_BYTES), min_size=1, max_size=6))
-def test_a_response_is_whole_whatever_its_size(sizes):
+def test_a_response_is_whole_whatever_its_size(sizes: list[int]) -> None:
     streams, reader = both_sides()
     for number, size in enumerate(sizes):
         stream = streams.acquire()
@@ -104,7 +112,7 @@ def test_a_response_is_whole_whatever_its_size(sizes):
             streams.release_shared()
 
 
-def test_few_bytes_are_not_shared(memory):
+def test_few_bytes_are_not_shared(memory: BothSides) -> None:
     streams, _ = memory
     stream = streams.acquire()
     stream.write(b"a" * 1000)
@@ -113,7 +121,7 @@ def test_few_bytes_are_not_shared(memory):
     assert streams.share(None, 0, LARGE) is None
 
 
-def test_what_was_not_shared_cannot_be_released(memory):
+def test_what_was_not_shared_cannot_be_released(memory: BothSides) -> None:
     with pytest.raises(ProtocolError):
         memory[0].release_shared()
 
@@ -128,11 +136,12 @@ def resident_kilobytes(reader: SharedMemoryReader) -> int:
 
 
 @needs_slots
-def test_idle_memory_is_bounded(memory):
+def test_idle_memory_is_bounded(memory: BothSides) -> None:
     streams, reader = memory
     size = SLOT_SIZE_BYTES - 100
     used = [streams.acquire() for _ in range(12)]
     for stream in used:
+        assert isinstance(stream, SharedSlot)
         stream.write(b"x" * size)
         reader.read(SharedSlice(stream.offset, size))
     before = resident_kilobytes(reader)
@@ -156,18 +165,18 @@ def test_idle_memory_is_bounded(memory):
         SharedSlice(2**70, 1),
     ],
 )
-def test_a_slice_outside_is_refused(memory, shared):
+def test_a_slice_outside_is_refused(memory: BothSides, shared: SharedSlice) -> None:
     with pytest.raises(ProtocolError):
         memory[1].read(shared)
 
 
-def test_the_crawler_cannot_write(memory):
+def test_the_crawler_cannot_write(memory: BothSides) -> None:
     _, reader = memory
     with pytest.raises(TypeError):
         reader._memory[0:1] = b"x"
 
 
-def test_no_worker_can_take_the_memory_away():
+def test_no_worker_can_take_the_memory_away() -> None:
     """A crawler that read behind its end would be killed (SIGBUS)."""
     fd = create_memory()
     with pytest.raises(PermissionError):
@@ -178,19 +187,19 @@ def test_no_worker_can_take_the_memory_away():
 
 
 @needs_slots
-def test_no_memory_is_a_short_write():
+def test_no_memory_is_a_short_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be kept makes fwrite() fail, and so libcurl."""
     streams, _ = both_sides()
     stream = streams.acquire()
     stream.write(b"x" * (SLOT_SIZE_BYTES - 1))
 
-    def overflow(data):
+    def overflow(slot: SharedSlot, data: bytes) -> NoReturn:
         raise MemoryError
 
-    stream.overflow = overflow
+    assert isinstance(stream, SharedSlot)
+    monkeypatch.setattr(SharedSlot, "overflow", overflow)
     with pytest.raises(MemoryError):
         stream.write(b"y" * SLOT_SIZE_BYTES)
-    assert isinstance(stream, SharedSlot)
 
 
 FAULTS = """
@@ -215,7 +224,7 @@ print(faults_of(10))
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's malloc")
 @pytest.mark.processes
-def test_the_memory_of_large_bodies_is_used_again():
+def test_the_memory_of_large_bodies_is_used_again() -> None:
     """Of these 200 bodies, whose 4-kB pages would be 48,000."""
     ran = subprocess.run(
         [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, timeout=60

@@ -5,31 +5,37 @@ from __future__ import annotations
 import hashlib
 import re
 import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from testkit.crawling import Crawled
 from testkit.origins.certs import certs
 from testkit.origins.hello import parse_client_hello
 from testkit.origins.holding import SlowOnce
-from testkit.origins.tls import TlsOrigin
+from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 
 pytestmark = pytest.mark.processes
 
 
-def fingerprint_of(origin):
+def fingerprint_of(origin: TlsOrigin) -> str:
     pem = ssl.get_server_certificate(("127.0.0.1", origin.port))
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
 
 
-def certificate_of(response):
+def certificate_of(response: dict[str, Any]) -> str | None:
     """Its fingerprint."""
     der = response["certificate"]
-    return der and hashlib.sha256(bytes.fromhex(der)).hexdigest()
+    return der if der is None else hashlib.sha256(bytes.fromhex(der)).hexdigest()
 
 
 @pytest.mark.parametrize("browser", ["chrome", None])
 @pytest.mark.parametrize("alpn", ["http/1.1", "h2"])
-def test_every_tls_response_has_its_origins_certificate(crawl, browser, alpn):
+def test_every_tls_response_has_its_origins_certificate(
+    crawl: Callable[..., Crawled], browser: str | None, alpn: str
+) -> None:
     """On fresh and warm connections, after full handshakes and resumed ones."""
     another = certs().server_context(alpn=(alpn,), host="other.test")
     with (
@@ -53,7 +59,7 @@ def test_every_tls_response_has_its_origins_certificate(crawl, browser, alpn):
 
 
 class ResetsAtFirst(TlsOrigin):
-    async def _answer(self, request):
+    async def _answer(self, request: SeenRequest) -> Reply:
         first = not self.requests
         reply = await super()._answer(request)
         if first:
@@ -61,7 +67,9 @@ class ResetsAtFirst(TlsOrigin):
         return reply
 
 
-def test_so_has_one_that_overtakes_the_first_of_its_connection(crawl):
+def test_so_has_one_that_overtakes_the_first_of_its_connection(
+    crawl: Callable[..., Crawled],
+) -> None:
     with SlowOnce(alpn=("h2",)) as origin:
         crawled = crawl(
             *(f"{origin.url}/{n}" for n in range(12)), CURL_SAFE_WORKERS=1, CONCURRENT_REQUESTS=3
@@ -70,7 +78,7 @@ def test_so_has_one_that_overtakes_the_first_of_its_connection(crawl):
     assert [certificate_of(r) for r in crawled.responses] == [expected] * 12
 
 
-def test_so_has_one_whose_session_a_failed_transfer_began(crawl):
+def test_so_has_one_whose_session_a_failed_transfer_began(crawl: Callable[..., Crawled]) -> None:
     with ResetsAtFirst() as origin:
         crawled = crawl(origin.url, CURL_SAFE_WORKERS=1)
         resumed = origin.resumed
@@ -80,13 +88,13 @@ def test_so_has_one_whose_session_a_failed_transfer_began(crawl):
     assert [certificate_of(r) for r in crawled.responses] == [expected]
 
 
-def test_a_plain_response_has_no_certificate(crawl):
+def test_a_plain_response_has_no_certificate(crawl: Callable[..., Crawled]) -> None:
     with TlsOrigin(tls=False) as origin:
         crawled = crawl(origin.url)
     assert crawled.responses[0]["certificate"] is None
 
 
-def test_verbose_logging_names_protocol_and_cipher(crawl):
+def test_verbose_logging_names_protocol_and_cipher(crawl: Callable[..., Crawled]) -> None:
     with TlsOrigin() as origin:
         crawled = crawl(origin.url, DOWNLOADER_CLIENT_TLS_VERBOSE_LOGGING=True)
         silent = crawl(origin.url)
@@ -107,7 +115,9 @@ def test_verbose_logging_names_protocol_and_cipher(crawl):
         ({"DOWNLOAD_TLS_MAX_VERSION": "TLSv1.2", "CURL_SAFE_IMPERSONATE": None}, {0x0303}),
     ],
 )
-def test_tls_versions_are_bounded_by_the_settings(crawl, settings, offered):
+def test_tls_versions_are_bounded_by_the_settings(
+    crawl: Callable[..., Crawled], settings: dict[str, Any], offered: set[int]
+) -> None:
     with TlsOrigin() as origin:
         crawled = crawl(origin.url, **settings)
         hello = parse_client_hello(origin.hellos[0])
@@ -116,7 +126,7 @@ def test_tls_versions_are_bounded_by_the_settings(crawl, settings, offered):
     assert (set(hello.supported_versions) & known or {hello.legacy_version}) == offered
 
 
-def test_an_origin_below_the_minimum_is_refused(crawl):
+def test_an_origin_below_the_minimum_is_refused(crawl: Callable[..., Crawled]) -> None:
     context = certs().server_context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with TlsOrigin(context=context) as origin:
@@ -124,7 +134,9 @@ def test_an_origin_below_the_minimum_is_refused(crawl):
     assert crawled.errors[0]["type"] == "HandshakeError"
 
 
-def test_keys_are_logged_where_sslkeylogfile_says(crawl, tmp_path):
+def test_keys_are_logged_where_sslkeylogfile_says(
+    crawl: Callable[..., Crawled], tmp_path: Path
+) -> None:
     keys = tmp_path / "keys.log"
     with TlsOrigin() as origin:
         crawl(origin.url, env={"SSLKEYLOGFILE": str(keys)})

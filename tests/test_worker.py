@@ -23,6 +23,7 @@ from scrapy_curl_safe._ipc.messages import (
     Completed,
     Failed,
     Fetch,
+    Heartbeat,
     Hello,
     Outcome,
     Profile,
@@ -73,7 +74,7 @@ def start_by(*command: str, **options: Any) -> WorkerProcess:
 
 
 @in_event_loop
-async def test_it_says_when_it_is_ready():
+async def test_it_says_when_it_is_ready() -> None:
     with WorkerClient(HELLO) as worker:
         ready = await worker.ready()
     assert ready.problem is None
@@ -81,23 +82,24 @@ async def test_it_says_when_it_is_ready():
 
 
 @in_event_loop
-async def test_it_also_starts_as_a_module():
+async def test_it_also_starts_as_a_module() -> None:
     with WorkerClient(HELLO, start_by("-m", "scrapy_curl_safe._worker")) as worker:
         assert (await worker.ready()).problem is None
 
 
 @in_event_loop
-async def test_it_downloads():
+async def test_it_downloads() -> None:
     with TlsOrigin() as origin, WorkerClient(HELLO) as worker:
         fetch = make_fetch(f"{origin.url}/page")
         completed, body = await worker.fetch(fetch)
     assert isinstance(completed, Completed)
     assert completed.id == fetch.id > 0
+    assert completed.head is not None
     assert completed.head.status == 200
     assert b"/page" in body
 
 
-def test_it_loads_neither_scrapy_nor_twisted():
+def test_it_loads_neither_scrapy_nor_twisted() -> None:
     code = "import sys; sys.path.append(sys.argv[1]); import scrapy_curl_safe._worker.server; "
     code += "print(*sys.modules)"
     loaded = subprocess.run(
@@ -110,7 +112,7 @@ def test_it_loads_neither_scrapy_nor_twisted():
 
 
 @in_event_loop
-async def test_a_running_one_has_mapped_nothing_of_them():
+async def test_a_running_one_has_mapped_nothing_of_them() -> None:
     with WorkerClient(HELLO) as worker:
         await worker.ready()
         mapped = Path(f"/proc/{worker.process.pid}/maps").read_text()
@@ -154,7 +156,7 @@ except WorkerFailedError as error:
 """
 
 
-def test_files_named_like_modules_do_not_shadow_them(tmp_path):
+def test_files_named_like_modules_do_not_shadow_them(tmp_path: Path) -> None:
     for name in SHADOWS:
         (tmp_path / f"{name}.py").write_text("raise ImportError('shadowed')")
     # The crawler itself imports from elsewhere first, as `scrapy crawl` does.
@@ -162,7 +164,7 @@ def test_files_named_like_modules_do_not_shadow_them(tmp_path):
     assert crawl_in(tmp_path, code + START) == "ready\n"
 
 
-def test_the_package_may_be_reachable_only_through_the_crawlers_own_path(tmp_path):
+def test_the_package_may_be_reachable_only_through_the_crawlers_own_path(tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
     shutil.copytree(ROOT / "scrapy_curl_safe", hidden / "scrapy_curl_safe")
     site = [entry for entry in sys.path if entry.endswith("site-packages")]
@@ -173,7 +175,7 @@ def test_the_package_may_be_reachable_only_through_the_crawlers_own_path(tmp_pat
     assert said == f"{hidden}/scrapy_curl_safe/__init__.py\nready\n"
 
 
-def test_a_worker_is_of_the_same_package_as_its_crawler(tmp_path):
+def test_a_worker_is_of_the_same_package_as_its_crawler(tmp_path: Path) -> None:
     """Even if another copy can be imported, here the installed one."""
     hidden = tmp_path / "hidden"
     shutil.copytree(ROOT / "scrapy_curl_safe", hidden / "scrapy_curl_safe")
@@ -190,7 +192,7 @@ def test_a_worker_is_of_the_same_package_as_its_crawler(tmp_path):
 
 
 @in_event_loop
-async def test_its_environment_is_a_short_list(monkeypatch):
+async def test_its_environment_is_a_short_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted")
     monkeypatch.setenv("https_proxy", "http://user:planted@127.0.0.1:1")
     monkeypatch.setenv("TZ", "UTC")
@@ -202,7 +204,7 @@ async def test_its_environment_is_a_short_list(monkeypatch):
 
 
 @in_event_loop
-async def test_a_proxy_in_the_environment_is_ignored():
+async def test_a_proxy_in_the_environment_is_ignored() -> None:
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "ALL_PROXY"), "http://127.0.0.1:1")
     process = start_by("-m", "scrapy_curl_safe._worker", env={**os.environ, **proxies})
     with TlsOrigin() as origin, WorkerClient(HELLO, process) as worker:
@@ -211,7 +213,7 @@ async def test_a_proxy_in_the_environment_is_ignored():
 
 
 @in_event_loop
-async def test_ctrl_c_does_not_end_it():
+async def test_ctrl_c_does_not_end_it() -> None:
     with TlsOrigin() as origin, WorkerClient(HELLO) as worker:
         await worker.ready()
         os.kill(worker.process.pid, signal.SIGINT)
@@ -220,13 +222,13 @@ async def test_ctrl_c_does_not_end_it():
 
 
 @in_event_loop
-async def test_it_is_in_a_session_of_its_own():
+async def test_it_is_in_a_session_of_its_own() -> None:
     with WorkerClient(HELLO) as worker:
         assert os.getsid(worker.process.pid) == worker.process.pid
 
 
 @in_event_loop
-async def test_it_ends_when_its_socket_closes():
+async def test_it_ends_when_its_socket_closes() -> None:
     with RawOrigin(lambda head: [HOLD]) as origin, WorkerClient(HELLO) as worker:
         unfinished = asyncio.ensure_future(download(worker, origin.url))
         await until(lambda: origin.heads)
@@ -236,7 +238,7 @@ async def test_it_ends_when_its_socket_closes():
 
 
 @pytest.mark.parametrize("garbage", [b"\0\0\0\1\0\0\0\0\xc1", b"\xff" * 100, b"GET / HTTP/1.1\r\n"])
-def test_wrong_bytes_end_it(garbage):
+def test_wrong_bytes_end_it(garbage: bytes) -> None:
     process = WorkerLauncher.capture().start()
     try:
         process.take_socket().sendall(garbage)
@@ -247,17 +249,17 @@ def test_wrong_bytes_end_it(garbage):
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/x", "dict://127.0.0.1:1/"])
 @in_event_loop
-async def test_it_speaks_nothing_but_http(url):
+async def test_it_speaks_nothing_but_http(url: str) -> None:
     with WorkerClient(HELLO) as worker:
         failed, body = await download(worker, url)
     assert isinstance(failed, Failed)
-    assert failed.code == CurlCode.UNSUPPORTED_PROTOCOL == 1
+    assert failed.code == CurlCode.UNSUPPORTED_PROTOCOL
     assert failed.kind is FailureKind.UNSUPPORTED_SCHEME
     assert body == b""
 
 
 @in_event_loop
-async def test_a_cancel_stops_the_transfer_and_nothing_else():
+async def test_a_cancel_stops_the_transfer_and_nothing_else() -> None:
     held = RawOrigin(lambda head: [HOLD])
     with held, TlsOrigin() as origin, WorkerClient(HELLO) as worker:
         first, second = make_fetch(held.url), make_fetch(origin.url)
@@ -273,8 +275,8 @@ async def test_a_cancel_stops_the_transfer_and_nothing_else():
 
 
 @in_event_loop
-async def test_heartbeats_come_unasked():
-    heartbeats = []
+async def test_heartbeats_come_unasked() -> None:
+    heartbeats: list[Heartbeat] = []
     hello = Hello(profiles=HELLO.profiles, heartbeat_interval_seconds=0.1, max_memory_mb=1)
     with WorkerClient(hello, on_heartbeat=heartbeats.append):
         await until(lambda: len(heartbeats) >= 3)
@@ -283,7 +285,7 @@ async def test_heartbeats_come_unasked():
 
 
 @in_event_loop
-async def test_idle_sessions_are_closed_when_there_are_too_many():
+async def test_idle_sessions_are_closed_when_there_are_too_many() -> None:
     """Each session holds a connection to the origin: the origin sees them go."""
     with TlsOrigin() as origin, WorkerClient(HELLO) as worker:
         for number in range(12):
@@ -299,12 +301,12 @@ def large_body(size: int) -> bytes:
 
 
 @pytest.fixture
-def shared(monkeypatch):
+def shared(monkeypatch: pytest.MonkeyPatch) -> list[SharedSlice]:
     """The slices of shared memory that bodies came in."""
     slices: list[SharedSlice] = []
     copy = WorkerConnection._copy
 
-    def note(connection, shared):
+    def note(connection: WorkerConnection, shared: SharedSlice) -> bytes:
         slices.append(shared)
         return copy(connection, shared)
 
@@ -313,11 +315,15 @@ def shared(monkeypatch):
 
 
 @in_event_loop
-async def test_large_bodies_come_through_the_shared_memory_while_slots_are_free(monkeypatch):
-    size, slices = 200_000, []
+async def test_large_bodies_come_through_the_shared_memory_while_slots_are_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    size = 200_000
+    slices: list[SharedSlice] = []
 
-    def copy_without_release(connection, shared):
+    def copy_without_release(connection: WorkerConnection, shared: SharedSlice) -> bytes:
         slices.append(shared)
+        assert connection._memory is not None
         return connection._memory.read(shared)
 
     monkeypatch.setattr(WorkerConnection, "_copy", copy_without_release)
@@ -333,7 +339,7 @@ async def test_large_bodies_come_through_the_shared_memory_while_slots_are_free(
 
 
 @in_event_loop
-async def test_a_body_that_fits_no_slot_takes_the_socket(shared):
+async def test_a_body_that_fits_no_slot_takes_the_socket(shared: list[SharedSlice]) -> None:
     size = 2 * SLOT_SIZE_BYTES + 12_345
     body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     response = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + body
@@ -344,8 +350,9 @@ async def test_a_body_that_fits_no_slot_takes_the_socket(shared):
 
 
 @in_event_loop
-async def test_small_and_streamed_bodies_take_the_socket(shared):
-    size, pieces = 1_000_000, []
+async def test_small_and_streamed_bodies_take_the_socket(shared: list[SharedSlice]) -> None:
+    size = 1_000_000
+    pieces: list[int] = []
     with RawOrigin(large_body(size)) as large, TlsOrigin() as small, WorkerClient(HELLO) as worker:
         outcome, _ = await worker.fetch(
             make_fetch(large.url, stream=True),
@@ -358,7 +365,7 @@ async def test_small_and_streamed_bodies_take_the_socket(shared):
 
 
 @in_event_loop
-async def test_a_release_of_what_was_not_shared_ends_the_worker():
+async def test_a_release_of_what_was_not_shared_ends_the_worker() -> None:
     with WorkerClient(HELLO) as worker:
         await worker.ready()
         worker.connection._channel.send(SliceReleased())

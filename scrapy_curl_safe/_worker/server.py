@@ -69,9 +69,9 @@ def serve(sock: int, memory: int | None = None) -> None:
     try:
         loop.run()
     finally:
-        # Nothing is prepared for an exception that gets here, a lack of memory above all. Whoever
-        # waits for a download would wait for ever. The crawler notices a worker that exits, and
-        # another one does its requests. Nothing is logged: that takes memory, too.
+        # Nothing is prepared for an exception that gets here, a lack of memory above all. Without
+        # this loop the requests in flight would wait for ever. The crawler notices a worker that
+        # exits, and gives its requests to another one. Nothing is logged: that takes memory, too.
         os._exit(EX_SOFTWARE)
 
 

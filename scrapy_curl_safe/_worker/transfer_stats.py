@@ -1,4 +1,4 @@
-"""Reads the network statistics of a transfer (curl_easy_getinfo(3))."""
+"""Reads the stats of a transfer (curl_easy_getinfo(3))."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MICROSECONDS = 1e6
 
 
 def read_stats(easy: EasyHandle, *, resumed: bool) -> TransferStats:
-    """Read the statistics of a transfer, so far or at its end.
+    """Read the stats of a transfer, so far or at its end.
 
     Args:
         resumed: whether the transfer resumed a TLS session, which libcurl does not tell.
