@@ -225,12 +225,10 @@ class Pool:
         requests = [r for r in worker.connection.abandon() if isinstance(r, PoolRequest)]
         lost = [request for request in requests if not request.future.done()]
         self._events.requests_lost(len(lost))
-        hung = worker.cause is Cause.HUNG
+        hung, alone = worker.cause is Cause.HUNG, worker.in_quarantine
         for request in requests:
-            alone = request.in_quarantine
-            self._fail(
-                request, WorkerLostError(worker.slot, exit_status, hung=hung, was_alone=alone)
-            )
+            error = WorkerLostError(worker.slot, exit_status, hung=hung, was_alone=alone)
+            self._fail(request, error)
         for request in requests:
             self._release_permit(request)
         self._dispatch_all(self._scheduler.take_quarantined())
