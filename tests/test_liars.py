@@ -19,7 +19,7 @@ def liar(tmp_path: Path, kind: str) -> Scenario:
     """Return the scenario of a crawl whose first worker lies in this way."""
     mark = tmp_path / "lied"
     command = shlex.join([sys.executable, str(ROOT / "tests/liar.py"), kind, str(mark)])
-    interpreter = tmp_path / "interpreter"
+    interpreter = tmp_path / "python"
     interpreter.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {command} "$@"\n')
     interpreter.chmod(0o755)
     return Scenario(interpreter=str(interpreter))

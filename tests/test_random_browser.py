@@ -170,7 +170,7 @@ def test_a_browser_that_curl_cffi_does_not_know_stops_the_crawl(crawl: RunCrawl)
         crawled = crawl(origin.url, CURL_SAFE_BROWSERS=["chrome", "netscape4"], **ON)
         assert origin.accepted == 0
     assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
-    assert "No worker can be had (CURL_SAFE_BROWSERS has 'netscape4': " in crawled.log
+    assert "no worker can be had: CURL_SAFE_BROWSERS has 'netscape4': " in crawled.log
 
 
 def test_a_crawl_that_fails_while_it_starts_is_closed_all_the_same(crawl: RunCrawl) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +31,7 @@ DEFAULTS = {
     "CURL_SAFE_FAILURE_RATE_WARNING": 0.05,
     "CURL_SAFE_FAILURE_RATE_CLOSE": 0,
     "CURL_SAFE_PROMETHEUS_PORT": None,
+    "CURL_SAFE_PYTHON": None,
     "CURL_SAFE_COMPAT": False,
 }
 
@@ -51,6 +54,9 @@ GOOD = [
     ("CURL_SAFE_FAILURE_RATE_WARNING", 1, 1.0),
     ("CURL_SAFE_PROMETHEUS_PORT", "9100", 9100),
     ("CURL_SAFE_PROMETHEUS_PORT", "None", None),
+    ("CURL_SAFE_PYTHON", "/usr/bin/python3", "/usr/bin/python3"),
+    ("CURL_SAFE_PYTHON", Path("/usr/bin/python3"), "/usr/bin/python3"),
+    ("CURL_SAFE_PYTHON", "", None),
     ("CURL_SAFE_COMPAT", "True", True),
     ("DOWNLOAD_BIND_ADDRESS", "127.0.0.2", ("127.0.0.2", 0)),
     ("DOWNLOAD_BIND_ADDRESS", ("::1", 0), ("::1", 0)),
@@ -89,11 +95,17 @@ BAD = [
     ("CURL_SAFE_FAILURE_RATE_WARNING", 1.5, "a number from 0 to 1"),
     ("CURL_SAFE_FAILURE_RATE_CLOSE", "5%", "a number from 0 to 1"),
     ("CURL_SAFE_PROMETHEUS_PORT", 70000, "a port from 1 to 65535, or None"),
+    ("CURL_SAFE_PYTHON", 3, "the path of a Python interpreter, or None"),
     ("CURL_SAFE_COMPAT", "scrapy-curl", "True or False"),
     ("DOWNLOAD_BIND_ADDRESS", "eth0", "an IP address, or a tuple"),
     ("DOWNLOAD_BIND_ADDRESS", ("127.0.0.1",), "an IP address, or a tuple"),
     ("DOWNLOAD_TLS_MAX_VERSION", "1.2", "one of TLSv1.0, TLSv1.1, TLSv1.2, TLSv1.3, or None"),
 ]
+
+
+def test_every_setting_is_tried() -> None:
+    documented = re.findall(r"^        (\w+): ", Settings.__doc__ or "", re.MULTILINE)
+    assert [f"CURL_SAFE_{name.upper()}" for name in documented] == list(DEFAULTS)
 
 
 def test_defaults() -> None:
@@ -173,7 +185,7 @@ def test_the_handler_alone_closes_the_spider(crawl: RunCrawl) -> None:
         crawled = crawl(origin.url, ADDONS={}, CURL_SAFE_WORKERS=0, DOWNLOAD_HANDLERS=HANDLERS)
         assert origin.accepted == 0
     assert crawled.stats["finish_reason"] == "curl_safe_bad_setting"
-    assert "A setting is wrong: CURL_SAFE_WORKERS is 0: it takes a whole number" in crawled.log
+    assert "a setting is wrong: CURL_SAFE_WORKERS is 0: it takes a whole number" in crawled.log
 
 
 @pytest.mark.parametrize("value", ["netscape4", {"no_such_field": 1}], ids=["name", "dict"])
@@ -185,4 +197,4 @@ def test_a_browser_that_curl_cffi_does_not_know_stops_the_crawl(
         crawled = crawl(origin.url, CURL_SAFE_IMPERSONATE=value)
         assert origin.accepted == 0
     assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
-    assert f"No worker can be had (CURL_SAFE_IMPERSONATE is {value!r}: " in crawled.log
+    assert f"no worker can be had: CURL_SAFE_IMPERSONATE is {value!r}: " in crawled.log

@@ -15,6 +15,7 @@ import pytest
 
 from scrapy_curl_safe._ipc.messages import Hello, Profile, encode_profile
 from scrapy_curl_safe._pool.batching import ResponseBatcher
+from scrapy_curl_safe._pool.launcher import WorkerLauncher
 from scrapy_curl_safe._pool.supervisor import Supervisor, WorkerLimits
 from scrapy_curl_safe._pool.worker import Worker
 from testkit.crawling import Crawl, assert_all_pages, urls
@@ -112,21 +113,25 @@ def test_ctrl_c_lets_what_is_in_flight_finish(start_crawl: StartCrawl) -> None:
 
 
 @pytest.mark.parametrize(
-    ("interpreter", "why", "starts"),
+    ("is_there", "why", "starts"),
     [
-        ("/nowhere/python", "cannot start a worker: [Errno 2]", 0),
-        ("/bin/false", "a new worker ended with exit status 1", 9),
+        (False, "cannot start a worker: [Errno 2]", 0),
+        (True, "a new worker ended with exit status 1", 9),
     ],
     ids=["missing", "broken"],
 )
 def test_workers_that_cannot_start_close_the_crawl(
-    crawl: RunCrawl, interpreter: str, why: str, starts: int
+    crawl: RunCrawl, tmp_path: Path, is_there: bool, why: str, starts: int
 ) -> None:
+    interpreter = tmp_path / "python"
+    if is_there:
+        interpreter.write_text("#!/bin/sh\nexit 1\n")
+        interpreter.chmod(0o755)
     with TlsOrigin() as origin:
-        crawled = crawl(origin.url, scenario=Scenario(interpreter=interpreter))
+        crawled = crawl(origin.url, scenario=Scenario(interpreter=str(interpreter)))
         assert origin.accepted == 0
     assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
-    assert f"No worker can be had ({why}" in crawled.log
+    assert f"no worker can be had: {why}" in crawled.log
     assert crawled.responses == []
     # Both slots try, with growing waits, until eight starts in a row have failed.
     assert starts - 1 <= crawled.stat("worker/start_count") <= starts
@@ -178,6 +183,7 @@ def test_one_that_was_released_and_is_slow_to_exit_holds_up_nobody(
         loop = asyncio.get_running_loop()
         supervisor = Supervisor(
             loop,
+            WorkerLauncher.capture(),
             WorkerLimits(
                 count=2,
                 hang_timeout_seconds=30.0,
