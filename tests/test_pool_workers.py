@@ -615,6 +615,16 @@ async def test_closed_before_it_started() -> None:
 
 
 @in_virtual_time
+async def test_a_request_that_comes_after_the_end_starts_no_worker() -> None:
+    async with FakePool(starts=False) as fake:
+        await fake.pool.close()
+        fake.fetch()
+        await passed(60.0)
+        assert fake.workers == []
+        assert fake.events.counts["worker_started"] == 0
+
+
+@in_virtual_time
 async def test_closed_while_its_workers_start() -> None:
     async with FakePool(workers=3, starts=False, comes_up=False) as fake:
         fake.pool.start()

@@ -160,8 +160,8 @@ class Supervisor:
             self._prewarmed = self._launcher.start()
 
     def start(self) -> None:
-        """Start the workers, unless that was done before."""
-        if self._tick_timer is not None:
+        """Start the workers, unless that was done before, or `close` was called."""
+        if self._tick_timer is not None or self._closed is not None:
             return
         self._first_starts = set(range(self._limits.count))
         for slot in range(self._limits.count):
