@@ -22,9 +22,9 @@ in_each_way = pytest.mark.parametrize("way", WAYS)
 
 def assert_clean_end(crawled: Crawled) -> None:
     """Assert that nothing went wrong. (That no worker is left `Crawl.finish` asserts itself.)"""
-    assert crawled.exit_code == 0
-    assert crawled.stat("worker/crash_count") == 0
-    assert crawled.stat("worker/hang_count") == 0
+    assert crawled.exit_code == 0, crawled.log
+    assert crawled.stat("worker/crash_count") == 0, crawled.log
+    assert crawled.stat("worker/hang_count") == 0, crawled.log
     assert "Unhandled error" not in crawled.log
     assert "was never retrieved" not in crawled.log
 
