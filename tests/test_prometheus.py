@@ -158,6 +158,7 @@ def test_the_dashboard_shows_every_metric(start_crawl: StartCrawl, port: int) ->
 
 @pytest.mark.processes
 @needs_promtool
+@pytest.mark.processes
 def test_the_queries_of_the_dashboard_can_be_read(tmp_path: Path) -> None:
     rules = [
         {"record": f"query:{number}", "expr": query.replace("$__rate_interval", "5m")}
