@@ -10,8 +10,9 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -41,7 +42,7 @@ class Block(NamedTuple):
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
-def blocks_of(page):
+def blocks_of(page: Path) -> Iterator[Any]:
     lines = iter(enumerate(page.read_text().splitlines(), 1))
     for number, line in lines:
         opening = re.fullmatch(r"( *)```(.*)", line)
@@ -65,7 +66,7 @@ COMMANDS = [
 ]
 
 
-def code(*, settings):
+def code(*, settings: Any) -> Any:
     """Blocks that hold settings and nothing else, or the others."""
     return [
         pytest.param(block.text, id=str(block))
@@ -74,14 +75,14 @@ def code(*, settings):
     ]
 
 
-def are_settings(text):
+def are_settings(text: str) -> Any:
     return all(
         isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "").isupper()
         for node in ast.parse(text).body
     )
 
 
-def test_every_block_is_of_a_kind_that_is_run_or_is_output():
+def test_every_block_is_of_a_kind_that_is_run_or_is_output() -> None:
     languages = {block.language for block in BLOCKS}
     assert languages <= {
         "console",
@@ -102,7 +103,7 @@ def test_every_block_is_of_a_kind_that_is_run_or_is_output():
 
 
 @pytest.mark.parametrize("text", code(settings=True))
-def test_settings_are_taken(crawl, text):
+def test_settings_are_taken(crawl: Callable[..., Any], text: str) -> None:
     settings: dict[str, object] = {}
     exec(text, {}, settings)
     with TlsOrigin() as origin:
@@ -112,7 +113,7 @@ def test_settings_are_taken(crawl, text):
 
 
 @pytest.mark.parametrize("text", code(settings=False))
-def test_code_runs(text):
+def test_code_runs(text: str) -> None:
     exec(text, {"__name__": "docs"})
 
 
@@ -147,7 +148,7 @@ SLOW = {
 }
 
 
-def run(command, *, cwd, path, marker):
+def run(command: Any, *, cwd: Path, path: Path | str, marker: Path) -> Any:
     env = {**os.environ, "TMPDIR": str(marker), "PATH": f"{path}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
         command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=3000
@@ -158,7 +159,7 @@ def run(command, *, cwd, path, marker):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_is_run(command):
+def test_each_command_is_run(command: Any) -> None:
     """By `test_commands`, or by the test that is named for it."""
     if command in BY_TEST:
         name, _, function = BY_TEST[command].partition("::")
@@ -167,13 +168,13 @@ def test_each_command_is_run(command):
         assert command in ENOUGH or command in SLOW
 
 
-def distinct(commands):
+def distinct(commands: Any) -> Any:
     return list(dict.fromkeys(param.values[0] for param in commands))
 
 
 @pytest.mark.parametrize("command", [c for c in distinct(COMMANDS) if c in ENOUGH])
 @pytest.mark.processes
-def test_make(tmp_path, command):
+def test_make(tmp_path: Path, command: Any) -> None:
     # With what runs this test, as if make had set it up.
     ours = [f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.installed"]
     run([*shlex.split(command), *ours, *ENOUGH[command]], cwd=ROOT, path="/", marker=tmp_path)
@@ -182,14 +183,14 @@ def test_make(tmp_path, command):
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("command", [c for c in distinct(COMMANDS) if c in SLOW])
-def test_slow_commands(tmp_path, command):
+def test_slow_commands(tmp_path: Path, command: Any) -> None:
     # "python" is the one that runs this test.
     path = Path(sys.executable).parent
     run([*shlex.split(command), *SLOW[command]], cwd=ROOT, path=path, marker=tmp_path)
 
 
 @pytest.mark.processes
-def test_what_make_demos_run(monkeypatch):
+def test_what_make_demos_run(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # of the make that runs the tests
         monkeypatch.delenv(name, raising=False)
     for target in ("demo", "demo-distributed", "demo-scrapyd"):
@@ -203,7 +204,7 @@ def test_what_make_demos_run(monkeypatch):
 
 @pytest.mark.parametrize("command", [c for c in distinct(COMMANDS) if c.startswith("scrapy ")])
 @pytest.mark.processes
-def test_commands_of_scrapy(tmp_path, command):
+def test_commands_of_scrapy(tmp_path: Path, command: Any) -> None:
     """With an origin and a proxy of this machine in place of the examples'."""
     (tmp_path / "titles.py").write_text(spider_for(command))
     with TlsOrigin(lambda request: Reply(body=TITLE)) as origin, Proxy("user", "password") as proxy:
@@ -223,7 +224,7 @@ def test_commands_of_scrapy(tmp_path, command):
         assert "0 problems" in out or "healthy" in out
 
 
-def spider_for(command):
+def spider_for(command: Any) -> Any:
     """The spider that the same page has before the command."""
     for page in PAGES:
         spider = ""
@@ -241,7 +242,7 @@ HAS_INDEX = os.environ.get("PIP_NO_INDEX") is None
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory):
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """An empty environment with the package's wheel in it."""
     directory = tmp_path_factory.mktemp("fresh")
     source = directory / "clone"
@@ -263,7 +264,7 @@ def fresh(tmp_path_factory):
 @pytest.mark.skipif(not HAS_INDEX, reason="pip has no index")
 @pytest.mark.xdist_group("fresh")
 @pytest.mark.processes
-def test_the_first_example_of_the_readme(fresh, tmp_path):
+def test_the_first_example_of_the_readme(fresh: Any, tmp_path: Path) -> None:
     spider, command = (
         next(b for b in BLOCKS if b.page.name == "README.md" and mark in b.text)
         for mark in ("(scrapy.Spider)", "runspider")
@@ -280,7 +281,7 @@ def test_the_first_example_of_the_readme(fresh, tmp_path):
 @pytest.mark.skipif(not HAS_INDEX, reason="pip has no index")
 @pytest.mark.xdist_group("fresh")
 @pytest.mark.processes
-def test_the_first_page(fresh, tmp_path):
+def test_the_first_page(fresh: Any, tmp_path: Path) -> None:
     """Its commands in their order, in as many steps as it says."""
     page = ROOT / "docs/index.md"
     commands = [b.text.removeprefix("$ ") for b in blocks_of(page) if b.language == "console"]
@@ -295,7 +296,7 @@ def test_the_first_page(fresh, tmp_path):
 
 
 @pytest.mark.processes
-def test_the_reference_is_that_of_the_code():
+def test_the_reference_is_that_of_the_code() -> None:
     run_generator = [sys.executable, "-c", "import reference; print(reference.reference(), end='')"]
     written = subprocess.run(
         run_generator, cwd=ROOT / "docs", capture_output=True, text=True, check=True
@@ -304,7 +305,7 @@ def test_the_reference_is_that_of_the_code():
 
 
 @pytest.mark.processes
-def test_the_picture_of_the_modules_is_that_of_the_code():
+def test_the_picture_of_the_modules_is_that_of_the_code() -> None:
     draw = [sys.executable, "-c", "import architecture; print(architecture.drawing(), end='')"]
     drawn = subprocess.run(
         draw, cwd=ROOT / "docs", capture_output=True, text=True, check=True
@@ -316,7 +317,7 @@ def test_the_picture_of_the_modules_is_that_of_the_code():
     assert {title.replace("&#45;&gt;", " -> ") for title in titles} >= set(edges), "make reference"
 
 
-def rows_of_the_reference(title):
+def rows_of_the_reference(title: str) -> Any:
     section = (ROOT / "docs/reference.md").read_text().partition(f"## {title}\n")[2]
     names = re.findall(r"^\| `([^`]+)`", section.partition("\n## ")[0], re.MULTILINE)
     assert len(names) > 5
@@ -324,7 +325,7 @@ def rows_of_the_reference(title):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_setting_and_stat_that_a_page_names_exists(page):
+def test_every_setting_and_stat_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text()
     settings = set(re.findall(r"\bCURL_SAFE_[A-Z_]+\b", text))
     assert settings - set(rows_of_the_reference("Settings")) == set()
@@ -334,7 +335,7 @@ def test_every_setting_and_stat_that_a_page_names_exists(page):
     assert [name for name in named if not known.fullmatch(name)] == []
 
 
-def test_the_metrics_of_the_guide_are_those_of_the_dashboard():
+def test_the_metrics_of_the_guide_are_those_of_the_dashboard() -> None:
     """And those are what a crawl serves: see `test_prometheus.py`."""
     guide = (ROOT / "docs/monitoring.md").read_text()
     documented = re.findall(r"^\| `(curl_safe_\w+)` \|", guide, re.MULTILINE)
@@ -343,18 +344,18 @@ def test_the_metrics_of_the_guide_are_those_of_the_dashboard():
     assert len(documented) == len(set(documented))
 
 
-def test_the_glossary_is_sorted_and_defines_each_term_once():
+def test_the_glossary_is_sorted_and_defines_each_term_once() -> None:
     terms = re.findall(r"^## (.+)", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)
     assert terms == sorted(set(terms), key=str.lower)
 
 
-def test_every_verdict_of_the_probe_is_explained():
+def test_every_verdict_of_the_probe_is_explained() -> None:
     page = (ROOT / "docs/diagnose.md").read_text()
     named = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
     assert {verdict.value for verdict in Verdict} == set(named)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
+def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text())
     assert [target for target in targets if not (page.parent / target).exists()] == []

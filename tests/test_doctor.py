@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,11 +25,13 @@ SCRAPY = "from scrapy.cmdline import execute; execute()"
 
 
 @pytest.fixture
-def doctor(tmp_path, processes):
+def doctor(tmp_path: Path, processes: Any) -> Any:
     """Run the doctor in a project with these settings; return its exit code and its findings by
     check."""
 
-    def run(settings=ADDON, *, around=(), code=SCRAPY, options=()):
+    def run(
+        settings: Any = ADDON, *, around: Any = (), code: str = SCRAPY, options: Any = ()
+    ) -> Any:
         (tmp_path / "scrapy.cfg").write_text("[settings]\ndefault = doctors_settings\n")
         (tmp_path / "doctors_settings.py").write_text(settings)
         done = subprocess.run(
@@ -45,7 +49,7 @@ def doctor(tmp_path, processes):
     return run
 
 
-def test_a_healthy_project(doctor):
+def test_a_healthy_project(doctor: Callable[..., Any]) -> None:
     code, found = doctor()
     problems = [finding for finding in found.values() if finding["status"] == "problem"]
     assert (code, problems) == (0, [])
@@ -55,7 +59,7 @@ def test_a_healthy_project(doctor):
 
 
 @pytest.mark.processes
-def test_the_example_project_has_no_problem():
+def test_the_example_project_has_no_problem() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "scrapy", "curlsafe", "doctor"],
         cwd=EXAMPLE,
@@ -88,7 +92,9 @@ def test_the_example_project_has_no_problem():
         ),
     ],
 )  # fmt: skip
-def test_what_a_project_has_wrong(doctor, settings, check, status, value, fix):
+def test_what_a_project_has_wrong(
+    doctor: Callable[..., Any], settings: Any, check: str, status: Any, value: str, fix: str
+) -> None:
     code, found = doctor(f"{ADDON}{settings}\n")
     finding = found[check]
     assert finding["status"] == status
@@ -97,7 +103,7 @@ def test_what_a_project_has_wrong(doctor, settings, check, status, value, fix):
     assert code == (1 if "problem" in {f["status"] for f in found.values()} else 0)
 
 
-def test_a_worker_that_cannot_start(doctor):
+def test_a_worker_that_cannot_start(doctor: Callable[..., Any]) -> None:
     broken = "import sys; sys.executable = '/nonexistent'; " + SCRAPY
     code, found = doctor(code=broken)
     assert (code, found["worker"]["status"]) == (1, "problem")
@@ -105,13 +111,15 @@ def test_a_worker_that_cannot_start(doctor):
     assert "local handshake" not in found
 
 
-def test_a_worker_that_ends_at_once(doctor):
+def test_a_worker_that_ends_at_once(doctor: Callable[..., Any]) -> None:
     code, found = doctor(code="import sys; sys.executable = '/bin/false'; " + SCRAPY)
     assert (code, found["worker"]["status"]) == (1, "problem")
     assert "exit status 1" in found["worker"]["value"]
 
 
-def test_a_worker_that_loses_its_socket_before_it_ends(doctor, tmp_path):
+def test_a_worker_that_loses_its_socket_before_it_ends(
+    doctor: Callable[..., Any], tmp_path: Path
+) -> None:
     slow = tmp_path / "slow"
     slow.write_text(
         f"#!{sys.executable}\nimport os, time\n"
@@ -124,7 +132,7 @@ def test_a_worker_that_loses_its_socket_before_it_ends(doctor, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="needs util-linux")
-def test_too_few_open_files(doctor):
+def test_too_few_open_files(doctor: Callable[..., Any]) -> None:
     settings = ADDON + "CONCURRENT_REQUESTS = 1000\n"
     code, found = doctor(settings, around=["prlimit", "--nofile=512:512"])
     assert (code, found["open files"]["status"]) == (1, "problem")
@@ -133,7 +141,7 @@ def test_too_few_open_files(doctor):
 
 
 @pytest.mark.skipif(shutil.which("taskset") is None, reason="needs util-linux")
-def test_more_workers_than_cpus(doctor):
+def test_more_workers_than_cpus(doctor: Callable[..., Any]) -> None:
     cpu = str(min(os.sched_getaffinity(0)))
     code, found = doctor(f"{ADDON}CURL_SAFE_WORKERS = 3\n", around=["taskset", "-c", cpu])
     assert (code, found["workers"]["status"]) == (0, "warning")
@@ -141,7 +149,7 @@ def test_more_workers_than_cpus(doctor):
 
 
 @needs_namespaces
-def test_a_loopback_that_is_down(doctor):
+def test_a_loopback_that_is_down(doctor: Callable[..., Any]) -> None:
     code, found = doctor(around=["unshare", "-Urn"])
     assert (code, found["local handshake"]["status"]) == (1, "problem")
     assert found["worker"]["status"] == "ok"
@@ -156,7 +164,9 @@ def test_a_loopback_that_is_down(doctor):
         ("ipv4/tcp_fin_timeout", "300", "tcp_fin_timeout", "warning", "tcp_fin_timeout=30"),
     ],
 )
-def test_kernel_settings(doctor, path, text, check, status, fix):
+def test_kernel_settings(
+    doctor: Callable[..., Any], path: str, text: str, check: str, status: Any, fix: str
+) -> None:
     change = f'echo "{text}" > /proc/sys/net/{path} && exec "$@"'
     around = ["unshare", "-Urn", "sh", "-c", change, "sh"]
     _, found = doctor(f"{ADDON}CONCURRENT_REQUESTS = 1000\n", around=around)
@@ -167,7 +177,7 @@ def test_kernel_settings(doctor, path, text, check, status, fix):
 # What no test can make: a table of the whole machine, and versions that are not installed.
 
 
-def status_of(check, **facts):
+def status_of(check: str, **facts: Any) -> Any:
     return next(f.status for f in run_checks(Facts(**facts)) if f.check == check)
 
 
@@ -179,7 +189,7 @@ def status_of(check, **facts):
         ((65_536, 65_536), CheckStatus.PROBLEM),
     ],
 )
-def test_a_connection_table_that_fills_up(table, status):
+def test_a_connection_table_that_fills_up(table: Any, status: Any) -> None:
     assert status_of("conntrack", conntrack=table) is status
 
 
@@ -187,11 +197,11 @@ def test_a_connection_table_that_fills_up(table, status):
     ("version", "status"),
     [("2.15.0", CheckStatus.OK), ("2.14.2", CheckStatus.PROBLEM), ("3.0.0rc1", CheckStatus.OK)],
 )
-def test_versions(version, status):
+def test_versions(version: str, status: Any) -> None:
     assert status_of("Scrapy", versions={"Scrapy": version}) is status
 
 
-def test_every_check_says_why_and_every_fault_what_to_do():
+def test_every_check_says_why_and_every_fault_what_to_do() -> None:
     healthy = run_checks(Facts(versions={"Scrapy": "2.19.0"}))
     for finding in healthy:
         assert finding.why
@@ -199,7 +209,7 @@ def test_every_check_says_why_and_every_fault_what_to_do():
 
 
 @pytest.mark.processes
-def test_other_commands_do_not_wait_for_its_imports():
+def test_other_commands_do_not_wait_for_its_imports() -> None:
     """Scrapy imports the commands of every package whichever it runs, a crawl above all."""
     load = "import sys, scrapy_curl_safe.commands.curlsafe; print(*sys.modules)"
     loaded = subprocess.run(

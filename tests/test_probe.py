@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -11,7 +12,9 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +34,7 @@ pytestmark = pytest.mark.processes
 
 
 @pytest.fixture
-def environment(tmp_path):
+def environment(tmp_path: Path) -> Iterator[Any]:
     """Mark the workers of a test by the TMPDIR that they inherit; none is left at the end."""
     yield {
         **os.environ,
@@ -43,8 +46,8 @@ def environment(tmp_path):
 
 
 @pytest.fixture
-def run(environment, tmp_path):
-    def run(*arguments, around=(), **options):
+def run(environment: dict[str, str], tmp_path: Path) -> Any:
+    def run(*arguments: Any, around: Any = (), **options: Any) -> Any:
         return subprocess.run(
             [*around, *SCRAPY, *arguments],
             cwd=tmp_path,
@@ -59,10 +62,10 @@ def run(environment, tmp_path):
 
 
 @pytest.fixture
-def start(environment, tmp_path):
+def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Any]:
     with contextlib.ExitStack() as started:
 
-        def start(*arguments):
+        def start(*arguments: Any) -> Any:
             process = started.enter_context(
                 subprocess.Popen(
                     [*SCRAPY, *arguments],
@@ -80,10 +83,10 @@ def start(environment, tmp_path):
 
 
 @pytest.fixture
-def probe(run):
+def probe(run: Callable[..., Any]) -> Any:
     """Return the object that `--json` prints. Its verdict and the exit code agree."""
 
-    def probe(url, *arguments, around=()):
+    def probe(url: str, *arguments: Any, around: Any = ()) -> Any:
         done = run(url, "--json", *arguments, around=around)
         assert done.stdout, done.stderr
         assert done.stderr == ""
@@ -94,7 +97,7 @@ def probe(run):
     return probe
 
 
-def steps(found, variant="as given"):
+def steps(found: dict[str, Any], variant: str = "as given") -> Any:
     return [step for step in found["steps"] if step["route"] == variant]
 
 
@@ -103,7 +106,7 @@ class DropsLargeHellos(TlsOrigin):
 
     silent = False
 
-    async def read_hello(self, sock):
+    async def read_hello(self, sock: Any) -> Any:
         hello = await super().read_hello(sock)
         if len(hello) <= 1400:
             return hello
@@ -121,12 +124,12 @@ class DropsLargeHellosSilently(DropsLargeHellos):
 class KnowsOneBrowser(TlsOrigin):
     """Refuses all browsers but one: with an alert, or without a word."""
 
-    def __init__(self, *, ciphers: int, alert: bool):
+    def __init__(self, *, ciphers: int, alert: bool) -> None:
         super().__init__()
         self._ciphers = ciphers
         self._alert = alert
 
-    async def read_hello(self, sock):
+    async def read_hello(self, sock: Any) -> Any:
         hello = await super().read_hello(sock)
         if len(parse_client_hello(hello).ciphers) == self._ciphers:
             return hello
@@ -138,14 +141,14 @@ class KnowsOneBrowser(TlsOrigin):
 class Turns(TlsOrigin):
     """Shuts a client out after so many connections."""
 
-    def __init__(self, after: int):
+    def __init__(self, after: int) -> None:
         super().__init__(drop=lambda number: number >= after)
 
 
 # Origins
 
 
-def test_healthy(probe):
+def test_healthy(probe: Callable[..., Any]) -> None:
     with TlsOrigin(alpn=("h2",)) as origin:
         found = probe(origin.url, "-n", "120", "-c", "25")
         assert origin.resumed == 0
@@ -163,24 +166,24 @@ def test_healthy(probe):
     assert sizes["chrome"] > 1400 > sizes["chrome120"]
 
 
-def test_each_step_holds_its_concurrency(probe):
+def test_each_step_holds_its_concurrency(probe: Callable[..., Any]) -> None:
     """Each connection stays until as many are there as are asked for."""
     with TlsOrigin(delay=0.2) as origin:
         most = 0
         serve = origin.serve
 
-        async def counted(sock, number):
+        async def counted(sock: Any, number: int) -> None:
             nonlocal most
             most = max(most, origin.open_connections)
             await serve(sock, number)
 
-        origin.serve = counted
+        origin.serve = counted  # type: ignore[method-assign]
         assert probe(origin.url, "-n", "36", "-c", "12")["verdict"] == "healthy"
         assert most >= 12
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-def test_network_loss(probe, how):
+def test_network_loss(probe: Callable[..., Any], how: Any) -> None:
     with TlsOrigin(drop=0.3, how=how, seed=1) as origin:
         found = probe(origin.url)
         assert origin.accepted == found["handshakes"] <= 200
@@ -190,7 +193,7 @@ def test_network_loss(probe, how):
 
 
 @pytest.mark.parametrize("at_once", [1, 8])
-def test_origin_limit(probe, at_once):
+def test_origin_limit(probe: Callable[..., Any], at_once: int) -> None:
     with LimitedOrigin(at_once) as origin:
         found = probe(origin.url)
     assert found["verdict"] == "origin_limit"
@@ -198,14 +201,14 @@ def test_origin_limit(probe, at_once):
     assert found["settings"]["CONCURRENT_REQUESTS_PER_DOMAIN"] == found["concurrency"]
 
 
-def test_an_origin_that_shuts_out_who_comes_too_often(probe):
+def test_an_origin_that_shuts_out_who_comes_too_often(probe: Callable[..., Any]) -> None:
     with Turns(after=60) as origin:
         found = probe(origin.url)
     assert found["verdict"] == "origin_limit"
     assert "DOWNLOAD_DELAY" in found["advice"]
 
 
-def test_every_fingerprint_refused(probe):
+def test_every_fingerprint_refused(probe: Callable[..., Any]) -> None:
     with faults.sends_alert() as origin:
         found = probe(origin.url)
         assert origin.accepted == found["handshakes"] < 50
@@ -214,7 +217,7 @@ def test_every_fingerprint_refused(probe):
 
 
 @pytest.mark.parametrize("alert", [True, False])
-def test_one_fingerprint_refused(probe, alert):
+def test_one_fingerprint_refused(probe: Callable[..., Any], alert: bool) -> None:
     with TlsOrigin() as origin:
         probe(origin.url, "-n", "3", "-c", "1", "--impersonate", "firefox")
         ciphers = len(parse_client_hello(origin.hellos[0]).ciphers)
@@ -225,7 +228,7 @@ def test_one_fingerprint_refused(probe, alert):
 
 
 @pytest.mark.parametrize("kind", [DropsLargeHellos, DropsLargeHellosSilently])
-def test_large_hello(probe, kind):
+def test_large_hello(probe: Callable[..., Any], kind: type[TlsOrigin]) -> None:
     with kind() as origin:
         found = probe(origin.url, "--timeout", "1")
         assert probe(origin.url, "--impersonate", "chrome120")["verdict"] == "healthy"
@@ -233,7 +236,7 @@ def test_large_hello(probe, kind):
     assert found["settings"] == {"CURL_SAFE_IMPERSONATE": "chrome120"}
 
 
-def test_not_tls(probe):
+def test_not_tls(probe: Callable[..., Any]) -> None:
     with faults.speaks_plain_http() as origin:
         found = probe(f"https://127.0.0.1:{origin.port}/")
     assert found["verdict"] == "not_tls"
@@ -241,7 +244,7 @@ def test_not_tls(probe):
 
 
 @pytest.mark.parametrize("how", [{}, {"expired": True}, {"host": "other.test"}])
-def test_certificate(probe, how):
+def test_certificate(probe: Callable[..., Any], how: Any) -> None:
     verifying = ("-s", "DOWNLOAD_VERIFY_CERTIFICATES=True")
     with faults.refused_certificate(**how) as origin, TlsOrigin() as good:
         found = probe(origin.url, *verifying)
@@ -251,7 +254,7 @@ def test_certificate(probe, how):
         assert probe(good.url, "-n", "9", "-c", "3", *verifying)["verdict"] == "healthy"
 
 
-def test_unreachable(probe):
+def test_unreachable(probe: Callable[..., Any]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     assert probe(f"https://127.0.0.1:{port}/")["verdict"] == "unreachable"
@@ -260,7 +263,7 @@ def test_unreachable(probe):
 
 
 @pytest.mark.parametrize("make", [faults.stalls_on_connect, faults.silent_after_hello])
-def test_unreachable_without_an_answer(probe, make):
+def test_unreachable_without_an_answer(probe: Callable[..., Any], make: Callable[..., Any]) -> None:
     with make() as origin:
         found = probe(origin.url, "--timeout", "0.3")
         assert origin.accepted < 50
@@ -280,7 +283,9 @@ def test_unreachable_without_an_answer(probe, make):
     ],
     ids=["HTTP, password", "SOCKS, password", "stalls", "not there"],
 )
-def test_a_proxy_at_fault(probe, make, arguments):
+def test_a_proxy_at_fault(
+    probe: Callable[..., Any], make: Callable[..., Any], arguments: Any
+) -> None:
     with make() as proxy, TlsOrigin() as origin:
         url = arguments.format(port=proxy.port if proxy else 0)
         found = probe(origin.url, "--proxy", url, "--timeout", "1")
@@ -294,7 +299,7 @@ def test_a_proxy_at_fault(probe, make, arguments):
 class LosesSome(Proxy):
     """Cuts every other connection as soon as there is something to pass on."""
 
-    async def _serve(self, reader, writer):
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._count = getattr(self, "_count", 0) + 1
         if self._count % 2:
             await reader.read(1)
@@ -303,13 +308,13 @@ class LosesSome(Proxy):
             await super()._serve(reader, writer)
 
 
-def test_a_proxy_that_loses_some(probe):
+def test_a_proxy_that_loses_some(probe: Callable[..., Any]) -> None:
     with LosesSome() as proxy, TlsOrigin() as origin:
         found = probe(origin.url, "--proxy", f"http://127.0.0.1:{proxy.port}")
     assert found["verdict"] == "proxy"
 
 
-def test_a_good_proxy(probe):
+def test_a_good_proxy(probe: Callable[..., Any]) -> None:
     with Proxy() as proxy, TlsOrigin() as origin:
         url = f"http://127.0.0.1:{proxy.port}"
         found = probe(origin.url, "--proxy", url, "-n", "30", "-c", "5")
@@ -317,7 +322,7 @@ def test_a_good_proxy(probe):
     assert found["verdict"] == "healthy"
 
 
-def test_neither_with_the_proxy_nor_without(probe):
+def test_neither_with_the_proxy_nor_without(probe: Callable[..., Any]) -> None:
     with Proxy() as proxy, faults.speaks_plain_http() as origin:
         url = f"https://127.0.0.1:{origin.port}"
         found = probe(url, "--proxy", f"http://127.0.0.1:{proxy.port}")
@@ -328,7 +333,7 @@ def test_neither_with_the_proxy_nor_without(probe):
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="needs util-linux")
-def test_local_limits(probe):
+def test_local_limits(probe: Callable[..., Any]) -> None:
     with TlsOrigin(delay=0.3) as origin:
         around = ["prlimit", "--nofile=45:45"]
         found = probe(origin.url, "-n", "300", "-c", "100", around=around)
@@ -337,7 +342,7 @@ def test_local_limits(probe):
     assert 0 < found["concurrency"] < 100
 
 
-def test_no_worker_can_start(run):
+def test_no_worker_can_start(run: Callable[..., Any]) -> None:
     broken = "import sys; sys.executable = '/bin/false'; from scrapy.cmdline import execute"
     code = f"{broken}; execute()"
     with TlsOrigin() as origin:
@@ -353,7 +358,7 @@ def test_no_worker_can_start(run):
     assert done.returncode == 1
 
 
-def test_a_worker_that_dies(start, tmp_path):
+def test_a_worker_that_dies(start: Callable[..., Any], tmp_path: Path) -> None:
     """The origin is not at fault."""
     with TlsOrigin(delay=60) as origin:
         process = start(origin.url, "--json", "-n", "9", "-c", "3")
@@ -384,21 +389,21 @@ def test_a_worker_that_dies(start, tmp_path):
         (["https://127.0.0.1/", "-c", "251"], "--yes"),
     ],
 )
-def test_usage_errors(run, arguments, says):
+def test_usage_errors(run: Callable[..., Any], arguments: Any, says: str) -> None:
     done = run(*arguments)
     assert done.returncode == 2
     assert says in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_yes_is_enough_for_more_than_a_thousand(probe):
+def test_yes_is_enough_for_more_than_a_thousand(probe: Callable[..., Any]) -> None:
     with faults.close_after_hello() as origin:
         found = probe(origin.url, "-n", "1001", "--yes")
         assert origin.accepted == found["handshakes"] < 50
     assert found["verdict"] == "unreachable"
 
 
-def test_plain_without_a_terminal(run):
+def test_plain_without_a_terminal(run: Callable[..., Any]) -> None:
     with TlsOrigin(drop=0.3, seed=1) as origin:
         done = run(origin.url, "-n", "90", "-c", "10")
     assert done.stderr == ""
@@ -409,7 +414,7 @@ def test_plain_without_a_terminal(run):
     assert "CONCURRENT_REQUESTS_PER_DOMAIN = 10\n" in done.stdout
 
 
-def test_on_a_terminal(environment, tmp_path):
+def test_on_a_terminal(environment: dict[str, str], tmp_path: Path) -> None:
     """On a terminal there is a progress bar, and a question before a thousand handshakes."""
     outer, inner = pty.openpty()
     with TlsOrigin() as origin:
@@ -445,7 +450,7 @@ def read(terminal: int) -> bytes:
 
 
 @pytest.fixture
-def hears_interrupts():
+def hears_interrupts() -> Iterator[Any]:
     """Handle SIGINT, so that processes of the test do not inherit that it is ignored, as it is in
     tests that a shell started in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -454,7 +459,7 @@ def hears_interrupts():
 
 
 @pytest.mark.usefixtures("hears_interrupts")
-def test_interrupted(start):
+def test_interrupted(start: Callable[..., Any]) -> None:
     with TlsOrigin(delay=60) as origin:
         process = start(origin.url, "--json")
         wait_until(lambda: origin.requests)
@@ -463,7 +468,7 @@ def test_interrupted(start):
     assert (process.returncode, output) == (130, ("", ""))
 
 
-def test_the_hello_is_that_of_a_crawl(probe, crawl):
+def test_the_hello_is_that_of_a_crawl(probe: Callable[..., Any], crawl: Callable[..., Any]) -> None:
     """The options that keep TLS sessions from being resumed change nothing that an origin sees."""
     with TlsOrigin() as origin:
         probe(origin.url, "-n", "3", "-c", "1", "--impersonate", "firefox")

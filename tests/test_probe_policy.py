@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from scrapy_curl_safe.commands.probe.plan import Bounds, plan_levels, plan_steps
 from scrapy_curl_safe.commands.probe.steps import (
+    PlannedStep,
     ProbeVariant,
     Step,
     bracket,
@@ -21,12 +24,15 @@ from scrapy_curl_safe.commands.probe.steps import (
 )
 from scrapy_curl_safe.commands.probe.verdict import ProbeBrowsers, Verdict, judge
 
+# How a handshake of this step fails; None if it does not.
+Network = Callable[[PlannedStep, random.Random], "str | None"]
+
 BROWSERS = ProbeBrowsers("chrome", "chrome120", "firefox")
 MANY = Bounds(200, 50)
 BY_PROXY = Bounds(200, 50, has_proxy=True)
 
 
-def made(network, bounds, chance):
+def made(network: Network, bounds: Bounds, chance: random.Random) -> list[Step]:
     """Return the steps of a probe of a network: a function of the planned step and of chance that
     returns how a handshake fails, or None."""
     steps = []
@@ -35,16 +41,16 @@ def made(network, bounds, chance):
         planned = next(plan)
         while True:
             assert 1 <= planned.concurrency <= min(planned.count, bounds.concurrency)
-            failures = Counter()
+            failures: Counter[str] = Counter()
             done = 0
             while done + failures.total() < planned.count:
                 if not done and 0 < planned.give_up_after <= failures.total():
                     break
                 kind = network(planned, chance)
-                failures[kind] += kind is not None
+                if kind is not None:
+                    failures[kind] += 1
                 done += kind is None
-            failures = {kind: count for kind, count in failures.items() if count}
-            step = Step(planned.variant, planned.concurrency, done, failures, (0.1,) * done)
+            step = Step(planned.variant, planned.concurrency, done, dict(failures), (0.1,) * done)
             steps.append(step)
             planned = plan.send(step)
     except StopIteration:
@@ -52,21 +58,21 @@ def made(network, bounds, chance):
         return steps
 
 
-def verdicts(network, bounds=MANY, times=50):
+def verdicts(network: Network, bounds: Bounds = MANY, times: int = 50) -> Counter[Verdict]:
     return Counter(
         judge(made(network, bounds, random.Random(seed)), BROWSERS).verdict for seed in range(times)
     )
 
 
-def fails(share, *, but=None, kind="syscall"):
-    def network(planned, chance):
+def fails(share: float, *, but: ProbeVariant | None = None, kind: str = "syscall") -> Network:
+    def network(planned: PlannedStep, chance: random.Random) -> str | None:
         return kind if planned.variant is not but and chance.random() < share else None
 
     return network
 
 
-def takes(at_once, loss=0.0):
-    def network(planned, chance):
+def takes(at_once: int, loss: float = 0.0) -> Network:
+    def network(planned: PlannedStep, chance: random.Random) -> str | None:
         surplus = max(0, planned.concurrency - at_once) / planned.concurrency
         return "syscall" if chance.random() < max(loss, surplus) else None
 
@@ -77,12 +83,12 @@ def takes(at_once, loss=0.0):
 
 
 @pytest.mark.parametrize("share", [0, 0.003])
-def test_healthy(share):
+def test_healthy(share: float) -> None:
     assert verdicts(fails(share))[Verdict.HEALTHY] >= 49
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
-def test_loss(share):
+def test_loss(share: float) -> None:
     assert verdicts(fails(share))[Verdict.NETWORK_LOSS] >= 49
 
 
@@ -91,13 +97,14 @@ def test_loss(share):
     # With both, a limit of 30 is too near to the 50 that are tried to tell from the loss.
     [*((n, 0) for n in (1, 2, 3, 5, 10, 20, 30)), *((n, 0.05) for n in (1, 2, 3, 5, 10, 20))],
 )
-def test_limit(at_once, loss):
+def test_limit(at_once: int, loss: float) -> None:
     found = []
     for seed in range(20):
         steps = made(takes(at_once, loss), MANY, random.Random(seed))
         judgement = judge(steps, BROWSERS)
         assert judgement.verdict is Verdict.ORIGIN_LIMIT
         assert sum(step.count for step in steps) <= 200
+        assert judgement.concurrency is not None
         found.append(judgement.concurrency)
     # One too many is hardly told from loss.
     assert at_once * 0.7 <= sorted(found)[10] <= at_once * 1.4 + 1
@@ -105,7 +112,7 @@ def test_limit(at_once, loss):
 
 @pytest.mark.parametrize("share", [0.5, 1])
 @pytest.mark.parametrize("kind", ["syscall", "timeout"])
-def test_large_hello(share, kind):
+def test_large_hello(share: float, kind: str) -> None:
     network = fails(share, but=ProbeVariant.SMALL_HELLO, kind=kind)
     assert verdicts(network)[Verdict.LARGE_HELLO] >= 48
     # Nothing is smaller than a small one.
@@ -115,13 +122,13 @@ def test_large_hello(share, kind):
 
 @pytest.mark.parametrize("share", [0.5, 1])
 @pytest.mark.parametrize("kind", ["syscall", "refused", "proxy", "certificate", "alert"])
-def test_proxy(share, kind):
+def test_proxy(share: float, kind: str) -> None:
     network = fails(share, but=ProbeVariant.DIRECT, kind=kind)
     assert verdicts(network, BY_PROXY)[Verdict.PROXY] >= 48
 
 
-def test_a_limit_of_the_proxy():
-    def network(planned, chance):
+def test_a_limit_of_the_proxy() -> None:
+    def network(planned: PlannedStep, chance: random.Random) -> str | None:
         return None if planned.variant is ProbeVariant.DIRECT else takes(10)(planned, chance)
 
     assert verdicts(network, BY_PROXY)[Verdict.PROXY] >= 48
@@ -133,8 +140,8 @@ def test_a_limit_of_the_proxy():
     "accepted",
     [{ProbeVariant.OTHER_BROWSER}, {ProbeVariant.OTHER_BROWSER, ProbeVariant.SMALL_HELLO}],
 )
-def test_refused(kind, accepted):
-    def network(planned, chance):
+def test_refused(kind: str, accepted: Any) -> None:
+    def network(planned: PlannedStep, chance: random.Random) -> str | None:
         return None if planned.variant in accepted else kind
 
     steps = made(network, MANY, random.Random(1))
@@ -160,7 +167,7 @@ def test_refused(kind, accepted):
     ],
 )
 @pytest.mark.parametrize("bounds", [MANY, BY_PROXY, Bounds(3, 1)])
-def test_where_all_fail(kind, verdict, variants, bounds):
+def test_where_all_fail(kind: str, verdict: Verdict, variants: Any, bounds: Bounds) -> None:
     steps = made(fails(1, kind=kind), bounds, random.Random(1))
     judgement = judge(steps, BROWSERS)
     assert judgement.verdict is verdict
@@ -173,8 +180,8 @@ def test_where_all_fail(kind, verdict, variants, bounds):
 
 
 @pytest.mark.parametrize("kind", ["local", "crashed"])
-def test_local_limits(kind):
-    def network(planned, chance):
+def test_local_limits(kind: str) -> None:
+    def network(planned: PlannedStep, chance: random.Random) -> str | None:
         return kind if planned.concurrency > 20 and chance.random() < 0.3 else None
 
     steps = made(network, MANY, random.Random(1))
@@ -193,14 +200,14 @@ def test_local_limits(kind):
         ("unconnected", Verdict.NETWORK_LOSS),
     ],
 )
-def test_where_some_fail_however_many_at_once(kind, verdict):
+def test_where_some_fail_however_many_at_once(kind: str, verdict: Verdict) -> None:
     assert verdicts(fails(0.3, kind=kind), times=20)[verdict] >= 19
 
 
-def test_an_origin_that_turns():
+def test_an_origin_that_turns() -> None:
     count = 0
 
-    def network(planned, chance):
+    def network(planned: PlannedStep, chance: random.Random) -> str | None:
         nonlocal count
         count += 1
         return "syscall" if count > 60 else None
@@ -210,7 +217,7 @@ def test_an_origin_that_turns():
     assert "DOWNLOAD_DELAY" in judgement.advice
 
 
-def test_hardly_any_is_completed():
+def test_hardly_any_is_completed() -> None:
     """All as given failed by chance, and one of another browser did not."""
     few = {"timeout": 7}
     steps = [
@@ -221,7 +228,7 @@ def test_hardly_any_is_completed():
     assert judge(steps, BROWSERS).verdict is Verdict.NETWORK_LOSS
 
 
-def test_there_was_no_time():
+def test_there_was_no_time() -> None:
     assert judge([], BROWSERS).verdict is Verdict.UNREACHABLE
     plan = plan_steps(MANY)
     planned = next(plan)
@@ -245,14 +252,14 @@ KINDS = [None, "syscall", "timeout", "alert", "protocol", "certificate", "local"
 )
 @settings(deadline=None, max_examples=200)
 def test_it_ends_within_its_bounds_and_knows_a_verdict(
-    concurrency, surplus, has_proxy, hello, kinds, seed
-):
+    concurrency: int, surplus: int, has_proxy: Any, hello: Any, kinds: Any, seed: Any
+) -> None:
     bounds = Bounds(3 * concurrency + surplus, concurrency, has_proxy, hello)
     chance = random.Random(seed)
     fault = {(variant, n): kind for n, kind in enumerate(kinds) for variant in ProbeVariant}
     flaky = {key: chance.choice([0, 0.1, 0.5, 1]) for key in fault}
 
-    def network(planned, chance):
+    def network(planned: PlannedStep, chance: random.Random) -> str | None:
         key = planned.variant, planned.concurrency % len(kinds)
         return fault[key] if chance.random() < flaky[key] else None
 
@@ -271,7 +278,7 @@ def test_it_ends_within_its_bounds_and_knows_a_verdict(
 
 
 @given(st.integers(1, 5000), st.integers(0, 5000))
-def test_levels_rise_to_what_was_asked_for(concurrency, surplus):
+def test_levels_rise_to_what_was_asked_for(concurrency: int, surplus: int) -> None:
     bounds = Bounds(3 * concurrency + surplus, concurrency)
     levels = list(plan_levels(bounds).items())
     assert levels[0][0] == 1
@@ -284,7 +291,9 @@ def test_levels_rise_to_what_was_asked_for(concurrency, surplus):
 # Statistics
 
 
-def step(concurrency, done, failed, variant=ProbeVariant.GIVEN):
+def step(
+    concurrency: int, done: int, failed: int, variant: ProbeVariant = ProbeVariant.GIVEN
+) -> Step:
     return Step(variant, concurrency, done, {"syscall": failed} if failed else {})
 
 
@@ -300,11 +309,11 @@ def step(concurrency, done, failed, variant=ProbeVariant.GIVEN):
         ((0, 10), (0, 0), False),
     ],
 )
-def test_worse_than_chance(one, other, worse):
+def test_worse_than_chance(one: tuple[int, int], other: tuple[int, int], worse: bool) -> None:
     assert is_worse(step(3, *one), step(3, *other)) is worse
 
 
-def test_the_turning_point():
+def test_the_turning_point() -> None:
     levels = [step(1, 10, 0), step(3, 10, 1), step(7, 4, 8), step(13, 2, 18)]
     assert turning_point(levels) == 7
     assert bracket(levels, 7) == (3, 7)
@@ -312,13 +321,13 @@ def test_the_turning_point():
     assert turning_point([]) is None
 
 
-def test_percentiles():
+def test_percentiles() -> None:
     times = Step(ProbeVariant.GIVEN, 1, 4, {}, (4.0, 1.0, 3.0, 2.0))
     assert [times.time_at(share) for share in (0.5, 0.95, 1.0)] == [2.0, 4.0, 4.0]
     assert step(1, 0, 4).time_at(0.5) is None
 
 
-def test_merged():
+def test_merged() -> None:
     given = [step(3, 1, 2), step(1, 5, 0), step(3, 4, 0), step(3, 1, 0, ProbeVariant.SMALL_HELLO)]
     levels = by_concurrency(given)
     assert [(s.concurrency, s.done, s.failed) for s in levels] == [(1, 5, 0), (3, 5, 2)]

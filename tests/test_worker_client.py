@@ -14,6 +14,7 @@ from scrapy_curl_safe._ipc.messages import (
     Chunk,
     Completed,
     Fetch,
+    Heartbeat,
     Hello,
     Profile,
     ResponseHead,
@@ -41,9 +42,10 @@ def start(code: str) -> WorkerProcess:
     return WorkerProcess(process, ours, None)
 
 
-def test_a_streamed_download():
-    async def run():
-        heartbeats, messages = [], []
+def test_a_streamed_download() -> None:
+    async def run() -> None:
+        heartbeats: list[Heartbeat] = []
+        messages: list[object] = []
         with WorkerClient(HELLO, on_heartbeat=heartbeats.append) as worker:
             assert (await worker.ready()).problem is None
             await until(lambda: heartbeats)
@@ -59,8 +61,8 @@ def test_a_streamed_download():
     asyncio.run(run())
 
 
-def test_a_process_that_cannot_be_started(monkeypatch):
-    async def run():
+def test_a_process_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
         with pytest.raises(WorkerFailedError, match="No such file"):
             WorkerClient(HELLO)
 
@@ -68,8 +70,8 @@ def test_a_process_that_cannot_be_started(monkeypatch):
     asyncio.run(run())
 
 
-def test_a_worker_that_exits_at_its_start():
-    async def run():
+def test_a_worker_that_exits_at_its_start() -> None:
+    async def run() -> None:
         with WorkerClient(HELLO, start("sys.exit(3)")) as worker:
             for _ in range(2):
                 with pytest.raises(WorkerFailedError, match=r"exited \(exit status 3\)"):
@@ -78,8 +80,8 @@ def test_a_worker_that_exits_at_its_start():
     asyncio.run(run())
 
 
-def test_a_worker_that_exits_with_a_request():
-    async def run():
+def test_a_worker_that_exits_with_a_request() -> None:
+    async def run() -> None:
         with WorkerClient(HELLO) as worker, RawOrigin(lambda head: [HOLD]) as origin:
             await worker.ready()
             fetch = asyncio.create_task(worker.fetch(Fetch(url=origin.url, profile=PROFILE)))
@@ -93,8 +95,8 @@ def test_a_worker_that_exits_with_a_request():
     asyncio.run(run())
 
 
-def test_a_worker_that_breaks_the_protocol():
-    async def run():
+def test_a_worker_that_breaks_the_protocol() -> None:
+    async def run() -> None:
         with WorkerClient(HELLO, start("sock.sendall(b'x' * 100); time.sleep(300)")) as worker:
             with pytest.raises(WorkerFailedError, match="broke the protocol"):
                 await worker.ready()
@@ -103,8 +105,8 @@ def test_a_worker_that_breaks_the_protocol():
     asyncio.run(run())
 
 
-def test_a_worker_that_does_not_answer(monkeypatch):
-    async def run():
+def test_a_worker_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
         with WorkerClient(HELLO, start("time.sleep(300)")) as worker:
             with pytest.raises(WorkerFailedError, match=r"did not answer within 0\.1 seconds"):
                 await worker.ready()
