@@ -37,7 +37,7 @@ help:
 	@echo "make format  let ruff format the code"
 	@echo "make clean   remove everything that the other targets made"
 
-$(INSTALLED): pyproject.toml scrapy_curl_safe/__init__.py
+$(INSTALLED): pyproject.toml scrapy_curl_safe/_version.py
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade '$(PIP)'
 	$(VENV)/bin/python -m pip install --quiet --group test --group lint --editable .
@@ -59,7 +59,7 @@ test-fast: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -n $(JOBS) -m "not slow and not processes" $(PYTEST_ARGS)
 
 # A virtual environment of its own: each worker that it starts measures itself.
-$(COVERAGE_VENV)/.installed: pyproject.toml scrapy_curl_safe/__init__.py tests/worker_coverage.py
+$(COVERAGE_VENV)/.installed: pyproject.toml scrapy_curl_safe/_version.py tests/worker_coverage.py
 	$(PYTHON) -m venv $(COVERAGE_VENV)
 	$(COVERAGE_VENV)/bin/python -m pip install --quiet --upgrade '$(PIP)'
 	$(COVERAGE_VENV)/bin/python -m pip install --quiet --group test --editable .
@@ -77,7 +77,7 @@ coverage: $(COVERAGE_VENV)/.installed
 	exit $$status
 
 # Without their own dependencies: some ask for a curl_cffi newer than others take.
-$(CONFORMANCE_VENV)/.installed: pyproject.toml scrapy_curl_safe/__init__.py
+$(CONFORMANCE_VENV)/.installed: pyproject.toml scrapy_curl_safe/_version.py
 	$(PYTHON) -m venv $(CONFORMANCE_VENV)
 	$(CONFORMANCE_VENV)/bin/python -m pip install --quiet --upgrade '$(PIP)'
 	$(CONFORMANCE_VENV)/bin/python -m pip install --quiet --group test --group bench --editable . \

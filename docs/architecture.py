@@ -13,6 +13,7 @@ PACKAGE = HERE.parent / "scrapy_curl_safe"
 
 # Used by most others, which would hide the other arrows.
 _TABLES = {
+    "_version",
     "settings",
     "exceptions",
     "_crawl.meta",

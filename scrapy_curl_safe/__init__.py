@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .addon import Addon
     from .exceptions import (
@@ -33,8 +35,6 @@ __all__ = [
     "RandomBrowserMiddleware",
     "WorkerCrashedError",
 ]
-
-__version__ = "0.1.0"
 
 _MODULES = {
     "Addon": "addon",

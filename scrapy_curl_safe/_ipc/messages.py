@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from .. import __version__
+from .._version import __version__
 from .failures import FailureKind
 
 HeaderPairs = list[tuple[bytes, "bytes | None"]]

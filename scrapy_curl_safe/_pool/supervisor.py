@@ -16,10 +16,10 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from .. import __version__
 from .._ipc.channel import FlowControl
 from .._ipc.messages import Heartbeat, Hello, ProtocolError, Ready, version_problem
 from .._platform.affinity import WorkerAffinity
+from .._version import __version__
 from .event_loop import EventLoop, Future, TimerHandle
 from .events import PoolEvents
 from .restart_policy import RestartPolicy

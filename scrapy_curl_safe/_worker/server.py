@@ -9,7 +9,6 @@ import socket
 
 from curl_cffi import Curl
 
-from .. import __version__
 from .._ipc.channel import Channel
 from .._ipc.failures import FailureKind
 from .._ipc.framing import to_worker_decoder
@@ -33,6 +32,7 @@ from .._platform.limits import forbid_core_dumps, open_descriptors, raise_descri
 from .._platform.memory import resident_megabytes, trim_memory
 from .._platform.process import die_with_parent, use_batch_scheduling
 from .._platform.resolver import resolver_state
+from .._version import __version__
 from . import EX_SOFTWARE
 from .browser import ProfileError, create_easy_handle
 from .download import Download
