@@ -853,6 +853,34 @@ async def test_a_trial_that_was_cancelled_leaves_the_next_one_to_try() -> None:
 
 
 @in_virtual_time
+async def test_the_timer_of_a_breaker_does_not_hold_up_those_that_wait_for_the_limit() -> None:
+    async with FakePool(most=2, floor=2) as fake:
+        await open_breaker(fake, answers_first=True)
+        (worker,) = fake.workers
+        for seconds in (1.0, 2.0, 4.0):  # trials that fail
+            fake.fetch()
+            await passed(seconds)
+            worker.fail_all()
+            await settle()
+        first = fake.fetch("/first")
+        alone = fake.fetch("/alone", in_quarantine=True)
+        await settle()
+        assert states([first, alone]) == [WAITING_FOR_ORIGIN, SENT]
+        fake.workers[1].complete_all(headers=[(b"Connection", b"close")])
+        await settle()
+        assert not fake.origin().breaker.is_open
+        fails, waits = fake.fetch("/fails"), fake.fetch("/waits")
+        await settle()
+        assert states([first, fails, waits]) == [SENT, SENT, WAITING_FOR_ORIGIN]
+        worker.fail(next(f for f in worker.fetches.values() if f.url.endswith("/fails")))
+        await settle()
+        assert waits.state is WAITING_FOR_ORIGIN
+        # Before the breaker would have been half-open.
+        await passed(1.1)
+        assert states([first, waits]) == [SENT, SENT]
+
+
+@in_virtual_time
 async def test_those_that_wait_are_rejected_once_the_origin_may_be_dead() -> None:
     async with FakePool() as fake:
         await open_breaker(fake, answers_first=True)
