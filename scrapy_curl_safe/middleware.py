@@ -69,9 +69,9 @@ class HandshakeRetryMiddleware:
 
     def process_response(self, request: Request, response: Response) -> Response:
         reset_if_given_up(request.meta)
-        if "cached" not in response.flags:
-            if "curl_safe_info" not in request.meta:  # else the handler has learned from it
-                self._origins.response_received(self._route(request))
+        # The handler has learned from its own responses, whatever the order of the middlewares.
+        if "curl_safe_info" not in request.meta and "cached" not in response.flags:
+            self._origins.response_received(self._route(request))
             if request.meta.pop(RETRIES, 0):
                 self._stats.inc_value("curl_safe/handshake/recovered_count")
         return response

@@ -14,6 +14,7 @@ from testkit.fixtures import RunCrawl
 from testkit.origins import faults
 from testkit.origins.certs import certs
 from testkit.origins.loop import Origin
+from testkit.origins.messages import SeenRequest
 from testkit.origins.tls import Reply, TlsOrigin
 
 TRIES_OF_A_DEAD_ORIGIN = 3  # RETRY_TIMES is 2
@@ -246,3 +247,41 @@ def test_certificates_are_verified_by_setting_and_by_request(crawl: RunCrawl) ->
         (2, "certificate"),
         (3, "certificate"),
     ]
+
+
+def redirects(request: SeenRequest) -> Reply:
+    """Redirect each page twice, and then answer."""
+    page, _, step = request.path.partition("/step")
+    if step == "2":
+        return Reply(200, body=page.encode())
+    location = f"{page}/step{int(step or 0) + 1}"
+    return Reply(302, headers=[(b"Location", location.encode())])
+
+
+def test_an_origin_whose_answers_are_redirects_counts_as_proven(crawl: RunCrawl) -> None:
+    """With only RETRY_TIMES, 0, none of the retries that an origin which answers gets would be
+    left for the second page."""
+    dropped = [False, True, True, True]
+    with TlsOrigin(redirects, drop=dropped, requests_per_connection=1) as origin:
+        crawled = crawl(
+            f"{origin.url}/0",
+            RETRY_TIMES=0,
+            CURL_SAFE_HANDSHAKE_BACKOFF=0,
+            CURL_SAFE_HANDSHAKE_BACKOFF_MAX=0.1,
+        )
+    assert [response["status"] for response in crawled.responses] == [200]
+    assert crawled.stat("handshake/recovered_count") == 1
+
+
+def test_each_url_of_a_chain_of_redirects_has_its_own_retries(crawl: RunCrawl) -> None:
+    dropped = [False, True, True, False, True, True]
+    with TlsOrigin(redirects, drop=dropped, requests_per_connection=1) as origin:
+        crawled = crawl(
+            f"{origin.url}/0",
+            CURL_SAFE_HANDSHAKE_RETRY_TIMES=2,
+            CURL_SAFE_HANDSHAKE_BACKOFF=0,
+            CURL_SAFE_HANDSHAKE_BACKOFF_MAX=0.1,
+        )
+    assert [response["status"] for response in crawled.responses] == [200]
+    assert crawled.stat("handshake/retry_count") == 4
+    assert crawled.stat("handshake/recovered_count") == 2

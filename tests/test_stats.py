@@ -43,6 +43,7 @@ COUNTED: dict[str, Callable[[CrawlStats], None]] = {
     "response": lambda stats: stats.response(REUSED),
     "transferred": lambda stats: stats.transferred(DONE),
     "request_quarantined": lambda stats: stats.request_quarantined(),
+    "request_recovered": lambda stats: stats.request_recovered(),
     "handshakes": handshakes_of_each_kind,
     "in_flight": lambda stats: stats.in_flight(1),
     "limit_decreased": lambda stats: stats.limit_decreased(),

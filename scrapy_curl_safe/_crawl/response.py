@@ -137,7 +137,11 @@ class ResponseAssembler:
         request.meta.pop(CRASHES, None)
         self._count(transfer)
         self._context.stats.response(transfer)
-        attempt = 1 + request.meta.get("retry_times", 0) + request.meta.get(RETRIES, 0)
+        # Taken out: a redirect copies the meta, and its URL has retries of its own.
+        retries = request.meta.pop(RETRIES, 0)
+        if retries:
+            self._context.stats.request_recovered()
+        attempt = 1 + request.meta.get("retry_times", 0) + retries
         request.meta["curl_safe_info"] = info_of(transfer, result.slot, attempt)
         if outcome is None and self._stop is not None and self._stop.fail:
             raise self._stop

@@ -178,6 +178,9 @@ class CrawlStats:
         self._add("wire_bytes_sent", transfer.bytes_sent)
         self._add("wire_bytes_received", transfer.bytes_received)
 
+    def request_recovered(self) -> None:
+        self._add("handshake/recovered_count")
+
     def request_quarantined(self) -> None:
         self._add("worker/quarantine_count")
 
