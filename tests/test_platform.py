@@ -10,11 +10,12 @@ import select
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
-from scrapy_curl_safe._platform import affinity, c_library, landlock, limits, memory, poller
+from scrapy_curl_safe._platform import affinity, c_library, landlock, limits, memory, poller, sysctl
 from scrapy_curl_safe._platform import process as process_module
 
 SIZE_BYTES = 1 << 20
@@ -109,7 +110,7 @@ def test_limits_that_are_refused_stay(
 def test_without_the_resource_module_there_are_no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "resource", None)
     limits.forbid_core_dumps()
-    assert limits.raise_descriptor_limit() == sys.maxsize
+    assert limits.raise_descriptor_limit() == limits.max_descriptors() == sys.maxsize
 
 
 def run_limited(code: str, *prefix: str, **limit: int) -> str:
@@ -129,8 +130,9 @@ def run_limited(code: str, *prefix: str, **limit: int) -> str:
 @pytest.mark.processes
 def test_the_descriptor_limit_is_raised_as_far_as_it_goes() -> None:
     code = "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 128)); "
-    code += "print(limits.raise_descriptor_limit(), resource.getrlimit(resource.RLIMIT_NOFILE))"
-    assert run_limited(code) == "128 (128, 128)"
+    code += "print(limits.max_descriptors(), limits.raise_descriptor_limit(), "
+    code += "resource.getrlimit(resource.RLIMIT_NOFILE))"
+    assert run_limited(code) == "128 128 (128, 128)"
 
 
 @pytest.mark.processes
@@ -147,8 +149,26 @@ def test_a_hard_core_limit_of_zero_is_no_error() -> None:
 def test_without_proc_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.open", refuse(OSError))
     monkeypatch.setattr(os, "listdir", refuse(OSError))
+    monkeypatch.setattr(Path, "read_text", refuse(OSError))
     assert memory.resident_megabytes() == 0
+    assert memory.available_megabytes() is None
     assert limits.open_descriptors() == 0
+    assert sysctl.read_sysctl("net.ipv4.ip_local_port_range") is None
+
+
+def test_the_kernels_parameters() -> None:
+    ports = sysctl.read_sysctl("net.ipv4.ip_local_port_range")
+    assert ports is not None
+    assert 0 < ports[0] < ports[1] < 65536
+    assert sysctl.read_sysctl("kernel.ostype") is None  # no number
+    assert sysctl.read_sysctl("net.no_such_thing") is None
+
+
+def test_available_memory_is_less_than_all_of_it() -> None:
+    available = memory.available_megabytes()
+    assert available is not None
+    pages = os.sysconf("SC_PHYS_PAGES")
+    assert 0 < available <= pages * os.sysconf("SC_PAGE_SIZE") // 2**20
 
 
 def test_a_function_that_the_c_library_lacks_fails() -> None:

@@ -4,10 +4,11 @@
     c_library       functions of the C library
     landlock        which files a process may open
     limits          core dumps, descriptors, threads
-    memory          resident memory, and memory that two processes share
+    memory          how much there is, and memory that two processes share
     poller          which descriptors are ready
     process         the end of a parent process, and precedence over other processes
     resolver        how names are looked up
+    sysctl          parameters of the kernel
 
 Every facility is optional. If the system lacks it or refuses it, the module says so by its result
 and a crawl goes on without it. Nothing here imports Scrapy, Twisted or curl_cffi.

@@ -27,6 +27,14 @@ def forbid_core_dumps() -> None:
             resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
 
 
+def max_descriptors() -> int:
+    """Return how far `raise_descriptor_limit` can raise the limit; `sys.maxsize` if without end."""
+    if resource is None:
+        return sys.maxsize
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
+
+
 def raise_descriptor_limit() -> int:
     """Raise the soft limit of open descriptors, often 1,024, to the hard limit.
 

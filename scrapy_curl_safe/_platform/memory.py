@@ -1,4 +1,4 @@
-"""Resident memory, and memory that two processes share."""
+"""How much memory there is, and memory that two processes share."""
 
 from __future__ import annotations
 
@@ -22,6 +22,20 @@ def resident_megabytes() -> int:
     except OSError:
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+
+def available_megabytes() -> int | None:
+    """Return the memory that new processes can use (proc_meminfo(5), MemAvailable).
+
+    Returns:
+        None if the system does not tell.
+    """
+    try:
+        with open("/proc/meminfo") as meminfo:
+            lines = dict(line.split(":", 1) for line in meminfo)
+        return int(lines["MemAvailable"].split()[0]) // 1024
+    except (KeyError, OSError):
+        return None
 
 
 def trim_memory() -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import resource
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from scrapy import Spider
@@ -16,13 +13,16 @@ from scrapy.settings import Settings as ScrapySettings
 from scrapy.utils.misc import load_object
 
 from ..._crawl.scrapy_api import load_addons
+from ..._platform.affinity import usable_cpus
+from ..._platform.limits import max_descriptors
+from ..._platform.memory import available_megabytes
+from ..._platform.sysctl import read_sysctl
 from ...handler import CurlSafeDownloadHandler
 from ...settings import Settings
 from .checks import OUR_HANDLER
 from .facts import Facts
 from .worker_trial import WorkerTrial, try_worker
 
-_PROC = Path("/proc/sys/net")
 _NO_LIMIT = 2**31
 
 
@@ -50,13 +50,13 @@ def collect_facts(project: ScrapySettings) -> Facts:
         autothrottle=loaded.getbool("AUTOTHROTTLE_ENABLED"),
         adaptive=adaptive,
         settings_error=error,
-        open_files=_open_files(),
-        ports=_numbers("ipv4/ip_local_port_range", 2),
-        tw_reuse=_number("ipv4/tcp_tw_reuse"),
-        fin_timeout=_number("ipv4/tcp_fin_timeout"),
+        open_files=min(max_descriptors(), _NO_LIMIT),
+        ports=_ports(),
+        tw_reuse=_number("net.ipv4.tcp_tw_reuse"),
+        fin_timeout=_number("net.ipv4.tcp_fin_timeout"),
         conntrack=_conntrack(),
-        memory=_memory_mb(),
-        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        memory=available_megabytes(),
+        cpus=usable_cpus(),
         versions=_versions(trial.libcurl),
         handlers=_handlers(loaded),
         middlewares=_components(loaded, "DOWNLOADER_MIDDLEWARES"),
@@ -112,36 +112,17 @@ def _versions(libcurl: str | None) -> dict[str, str]:
 # The machine
 
 
-def _open_files() -> int:
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return _NO_LIMIT if hard == resource.RLIM_INFINITY else hard
+def _ports() -> tuple[int, int] | None:
+    numbers = read_sysctl("net.ipv4.ip_local_port_range")
+    return (numbers[0], numbers[1]) if numbers is not None and len(numbers) == 2 else None
 
 
-def _numbers(path: str, count: int) -> Any:
-    """Read a file of so many numbers; return None if there is no such file."""
-    try:
-        numbers = tuple(map(int, (_PROC / path).read_text().split()))
-    except (OSError, ValueError):
-        return None
-    return numbers if len(numbers) == count else None
-
-
-def _number(path: str) -> int | None:
-    numbers = _numbers(path, 1)
-    return None if numbers is None else int(numbers[0])
+def _number(name: str) -> int | None:
+    numbers = read_sysctl(name)
+    return numbers[0] if numbers is not None and len(numbers) == 1 else None
 
 
 def _conntrack() -> tuple[int, int] | None:
-    count = _number("netfilter/nf_conntrack_count")
-    most = _number("netfilter/nf_conntrack_max")
+    count = _number("net.netfilter.nf_conntrack_count")
+    most = _number("net.netfilter.nf_conntrack_max")
     return None if count is None or most is None else (count, most)
-
-
-def _memory_mb() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    values = {name: text for name, _, text in (line.partition(":") for line in lines)}
-    kilobytes = values.get("MemAvailable", "").split()
-    return int(kilobytes[0]) // 1024 if kilobytes else None
