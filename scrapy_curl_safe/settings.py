@@ -12,6 +12,8 @@ from typing import Any
 
 from scrapy.settings import BaseSettings
 
+from ._platform.affinity import usable_cpus
+
 HTTP_VERSIONS = ("v1", "v2", "v2tls", "v2_prior_knowledge", "v3", "v3only")
 # Aliases: each stands for the newest browser of its kind that the installed curl_cffi has.
 _BROWSERS = ("chrome", "firefox", "safari")
@@ -20,11 +22,7 @@ _TLS_VERSIONS = ("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
 def default_workers() -> int:
     """Return min(4, max(2, CPUs)), where CPUs are those that this process may use."""
-    try:
-        cpus = len(os.sched_getaffinity(0))
-    except AttributeError:  # no such call on macOS
-        cpus = os.cpu_count() or 1
-    return min(4, max(2, cpus))
+    return min(4, max(2, usable_cpus()))
 
 
 @dataclass(frozen=True)
