@@ -50,8 +50,9 @@ def describe_failure(
         system_error = _system_error(code, easy)
         in_handshake = _is_in_handshake(easy, profile, stats)
         kind = classify(code, detail, in_handshake=in_handshake, system_error=system_error)
-        if system_error:
-            detail += f": {os.strerror(system_error)}"
+        reason = os.strerror(system_error) if system_error else ""
+        if reason not in detail:
+            detail += f": {reason}"
     return Failed(id=fetch.id, stats=stats, kind=kind, code=code, detail=detail)
 
 
