@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import selectors
 import signal
 import socket
@@ -65,14 +66,24 @@ HELLO = Hello(profiles=[("default", b"")])
 
 
 class _VirtualSelector(selectors.SelectSelector):
-    """Passes the time until the next timer at once where nothing is to be read or written."""
+    """Passes the time until the next timer at once where nothing is to be read or written.
+
+    What is ready comes in the order in which it was registered, whatever the numbers of the files.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 1000.0
+        self._order: dict[int, int] = {}
+        self._registered = itertools.count()
+
+    def register(self, *args: Any, **kwargs: Any) -> selectors.SelectorKey:
+        key = super().register(*args, **kwargs)
+        self._order[key.fd] = next(self._registered)
+        return key
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        events = super().select(0)
+        events = sorted(super().select(0), key=lambda event: self._order[event[0].fd])
         if not events and timeout != 0:
             assert timeout is not None, "the test waits for what never comes"
             self.now += timeout

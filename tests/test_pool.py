@@ -526,18 +526,24 @@ async def test_quarantined_requests_take_turns_in_two_workers() -> None:
 @in_virtual_time
 async def test_a_request_that_ends_a_worker_of_its_own_was_alone() -> None:
     async with FakePool() as fake:
-        fetchings = [fake.fetch(f"/{n}", in_quarantine=True) for n in range(4)]
+        fetchings = {
+            f"https://origin.example/{n}": fake.fetch(f"/{n}", in_quarantine=True) for n in range(4)
+        }
         await settle()
-        _, first, second = fake.workers
-        first.exit(-11)
+        assert states([*fetchings.values()]) == [SENT, SENT, QUARANTINED, QUARANTINED]
+        _, dying, healthy = fake.workers
+        ((dying_url,), (healthy_url,)) = dying.urls, healthy.urls
+        dying.exit(-11)
         await passed(0.1)
-        assert isinstance(fetchings[0].error, WorkerLostError)
-        assert fetchings[0].error.was_alone
-        # Those that waited for it get another one.
-        assert states(fetchings) == [DONE, SENT, SENT, QUARANTINED]
-        second.complete_all()
+        error = fetchings.pop(dying_url).error
+        assert isinstance(error, WorkerLostError)
+        assert error.was_alone
+        # One of those that waited gets another worker.
+        assert states([*fetchings.values()]) == [SENT, SENT, QUARANTINED]
+        healthy.complete_all()
         await settle()
-        assert states(fetchings) == [DONE, DONE, SENT, SENT]
+        assert fetchings.pop(healthy_url).is_done
+        assert states([*fetchings.values()]) == [SENT, SENT]
 
 
 @in_virtual_time
