@@ -24,6 +24,7 @@ help:
 	@echo "make test-fast  the tests that start no crawl and no worker"
 	@echo "make coverage  the test suite with branch coverage of all processes"
 	@echo "make conformance  the table in docs/conformance.md: every handler, the same probes"
+	@echo "make scrapy-suite  the Scrapy team's tests of download handlers, on this one"
 	@echo "make bench   how fast every handler is (BENCH_ARGS=--quick; needs nginx)"
 	@echo "make matrix  each Python, Scrapy and curl_cffi with each other (half an hour)"
 	@echo "make docs    build the documentation in docs/_build; warnings are errors"
@@ -90,6 +91,17 @@ $(CONFORMANCE_VENV)/.installed: pyproject.toml scrapy_curl_safe/_version.py
 conformance: $(CONFORMANCE_VENV)/.installed
 	$(CONFORMANCE_VENV)/bin/python -m conformance $(CONFORMANCE_ARGS)
 
+SUITE_VENV := .venv-scrapy-suite
+SUITE_ARGS ?=
+
+$(SUITE_VENV)/.installed: pyproject.toml scrapy_curl_safe/__init__.py scrapy_suite/install.sh
+	PYTHON=$(PYTHON) scrapy_suite/install.sh $(SUITE_VENV)
+	touch $@
+
+.PHONY: scrapy-suite
+scrapy-suite: $(SUITE_VENV)/.installed
+	$(SUITE_VENV)/bin/python -m scrapy_suite $(SUITE_ARGS)
+
 bench: $(CONFORMANCE_VENV)/.installed
 	$(CONFORMANCE_VENV)/bin/python -m benchmarks.speed $(BENCH_ARGS)
 
@@ -137,4 +149,5 @@ format: $(INSTALLED)
 	$(VENV)/bin/ruff format .
 
 clean:
+	rm -rf $(SUITE_VENV)
 	rm -rf $(VENV) $(CONFORMANCE_VENV) $(COVERAGE_VENV) .coverage* dist docs/_build .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis
