@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from scrapy import Request, signals
-from scrapy.crawler import Crawler
+from scrapy import Request
 from tests.mockserver.http import MockServer
 from tests.test_handlers_base import (
     TestHttpBase,
@@ -34,20 +33,10 @@ from tests.utils.decorators import coroutine_test
 from scrapy_curl_safe import CurlSafeDownloadHandler
 
 
-# To be removed once the pool starts when it is needed: the suite builds a handler alone, where
-# nobody sends this signal.
-class StartedHandler(CurlSafeDownloadHandler):
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> StartedHandler:
-        handler = cls(crawler)
-        crawler.signals.send_catch_log(signals.spider_opened, spider=crawler.spider)
-        return handler
-
-
 class Handler:
     @property
     def download_handler_cls(self) -> type[CurlSafeDownloadHandler]:
-        return StartedHandler
+        return CurlSafeDownloadHandler
 
     @property
     def settings_dict(self) -> dict[str, Any]:
