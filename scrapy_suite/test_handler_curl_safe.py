@@ -1,11 +1,10 @@
 """The Scrapy team's tests of download handlers, on this package's handler.
 
-Run by `python -m scrapy_suite`, which puts their `tests` package on the path. Two flags say that
-the suite expects something else than of Scrapy's own handler, as the suite itself says it of
-libcurl: names that IDNA rejects are resolved in the workers, where its fixture does not reach, and
-libcurl refuses a response with a header line without a colon. Without a browser to impersonate the
-handler adds no headers, which the suite checks; classes that take no settings, and crawls, run
-with the default one.
+`install.sh` links this module into the `tests` package of the suite. Two flags differ from those of
+Scrapy's own handler; the suite sets them for libcurl, too: names that IDNA rejects are resolved in
+the workers, where the suite's fixture does not reach, and libcurl refuses a response with a header
+line without a colon. Where the suite checks that a handler adds no headers, no browser is
+impersonated; crawls and all classes without settings of their own run with the default one.
 """
 
 from __future__ import annotations
@@ -117,4 +116,4 @@ class TestHttpsProxy(TestHttpProxy):
 
 
 class TestMitmProxy(Handler, TestMitmProxyBase):
-    handler_supports_socks = True
+    handler_supports_socks = True  # which adds tests
