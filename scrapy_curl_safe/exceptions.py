@@ -46,7 +46,12 @@ class OriginUnavailableError(HandshakeError):
 
 
 class ConnectionDiedError(DownloadFailedError):
-    """The origin closed reused connections as the request went out, again and again."""
+    """The origin closed a connection before it answered, and whether to send the request again is
+    for Scrapy's retry policy to say.
+
+    The request may have reached the origin: once, or twice if its method is idempotent (RFC 9110,
+    section 9.2.2).
+    """
 
 
 class WorkerCrashedError(DownloadFailedError):

@@ -60,7 +60,7 @@ class CurlSafeDownloadHandler:
             ValueError: the request cannot be sent as it is.
             HandshakeError: no TLS connection to the origin came up.
             OriginUnavailableError: none was tried, since the origin's circuit breaker is open.
-            ConnectionDiedError: the origin closed idle connections as the request went out.
+            ConnectionDiedError: the origin closed a reused connection before it answered.
             WorkerCrashedError: the worker exited with the request in flight.
             CannotResolveHostError, DownloadConnectionRefusedError, DownloadTimeoutError,
             DownloadCancelledError, ResponseDataLossError, UnsupportedURLSchemeError,

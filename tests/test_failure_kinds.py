@@ -67,6 +67,7 @@ ORIGIN = "https://a:443"
         (35, "error:0e000041:common libcrypto routines:OPENSSL_internal:malloc failure", True,
          "local"),
         (55, "Send failure: Too many open files", True, "local"),
+        (55, "Connection died, tried 5 times before giving up", False, "connection_died"),
         (56, "Connection died, tried 5 times before giving up", False, "connection_died"),
         (18, "transfer closed with 91 bytes remaining to read", False, "dataloss"),
         (100, "", False, "headers_too_large"),

@@ -117,19 +117,22 @@ def test_what_http2_allows_is_taken(crawl: RunCrawl, answer: Answer) -> None:
 
 
 def test_a_refused_stream_is_tried_again(crawl: RunCrawl) -> None:
-    """The origin did nothing with the request (RFC 9113 section 8.7), so libcurl repeats it by
-    itself."""
+    """The origin did nothing with the request (RFC 9113 section 8.7). By libcurl, if its method is
+    idempotent, else by Scrapy."""
 
     def script(stream: int, request: int) -> Iterable[Piece]:
         return [rst(stream, ErrorCodes.REFUSED_STREAM)] if request == 2 else good(stream)
 
-    with ScriptedHttp2(script) as origin:
-        crawled = crawl(
-            *({"url": url, "method": "POST"} for url in urls(origin, 4)),
-            CONCURRENT_REQUESTS=1,
-        )
-        assert origin.seen == 5
-    assert [r["body"] for r in crawled.responses] == ["ok"] * 4
+    for method, retries in (("GET", 0), ("POST", 1)):
+        with ScriptedHttp2(script) as origin:
+            crawled = crawl(
+                *({"url": url, "method": method} for url in urls(origin, 4)),
+                CONCURRENT_REQUESTS=1,
+            )
+            assert origin.seen == 5
+        assert [r["body"] for r in crawled.responses] == ["ok"] * 4
+        assert crawled.stats.get("retry/reason_count/connection_died", 0) == retries
+        assert crawled.stat("connection/resent_count") == 1 - retries
 
 
 def test_a_hundred_streams_on_one_connection(crawl: RunCrawl) -> None:

@@ -27,7 +27,13 @@ from scrapy_curl_safe._pool.events import PoolEvents
 PACKAGE = Path(scrapy_curl_safe.__file__).parent
 
 DONE = TransferStats(
-    connects=1, connected_at=0.1, handshake_at=0.3, bytes_sent=5, bytes_received=9, resumed=True
+    connects=1,
+    connected_at=0.1,
+    handshake_at=0.3,
+    bytes_sent=5,
+    bytes_received=9,
+    resumed=True,
+    resends=1,
 )
 REUSED = TransferStats()
 

@@ -54,6 +54,10 @@ STATS = (
         label="received",
     ),
     Stat("connection/reused_count", "responses on a reused connection"),
+    Stat(
+        "connection/resent_count",
+        "requests that libcurl sent once more, as their connection died before the answer began",
+    ),
     Stat("handshake/count", "TLS handshakes tried"),
     Stat("handshake/success_count", "those that succeeded"),
     Stat("handshake/failure_count", "those that failed"),
@@ -177,6 +181,7 @@ class CrawlStats:
     def transferred(self, transfer: TransferStats) -> None:
         self._add("wire_bytes_sent", transfer.bytes_sent)
         self._add("wire_bytes_received", transfer.bytes_received)
+        self._add("connection/resent_count", transfer.resends)
 
     def request_recovered(self) -> None:
         self._add("handshake/recovered_count")

@@ -52,7 +52,7 @@ class FailureKind(str, enum.Enum):
     #: This machine has no descriptor, port, thread or memory left.
     LOCAL = "local"
 
-    #: The origin closed reused connections as the request went out.
+    #: The connection died before the answer began, and the request may not be sent again.
     CONNECTION_DIED = "connection_died"
     UNSUPPORTED_SCHEME = "unsupported_scheme"
     UNRESOLVED = "unresolved"
@@ -127,7 +127,11 @@ _RULES = (
         "|no buffer space available|cannot allocate memory|malloc failure",
         errnos=(errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM),
     ),
-    _rule(FailureKind.CONNECTION_DIED, {CurlCode.RECV_ERROR}, "connection died"),
+    _rule(
+        FailureKind.CONNECTION_DIED,
+        {CurlCode.SEND_ERROR, CurlCode.RECV_ERROR},
+        "connection died",
+    ),
     _rule(FailureKind.CERTIFICATE, {CurlCode.PEER_FAILED_VERIFICATION}),
     # BoringSSL has no name for some alerts: its reason is then 1000 + the alert's number.
     _rule(FailureKind.ALERT, {CurlCode.SSL_CONNECT_ERROR}, r"alert|reason\(1\d{3}\)"),

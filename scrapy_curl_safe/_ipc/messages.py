@@ -70,6 +70,8 @@ class TransferStats(msgspec.Struct, array_like=True, kw_only=True):
     bytes_received: int = 0
     #: Whether the TLS handshake resumed a session.
     resumed: bool = False
+    #: How often libcurl sent the request again, since a connection died before the answer began.
+    resends: int = 0
 
     @property
     def handshake_time(self) -> float | None:

@@ -14,12 +14,19 @@ from .stream_pool import streams
 
 # As plain numbers: members of curl_cffi's enumerations take longer to look up.
 _HTTPHEADER = int(CurlOpt.HTTPHEADER)
+_HTTPGET = int(CurlOpt.HTTPGET)
+_NOBODY = int(CurlOpt.NOBODY)
+_POSTFIELDS = int(CurlOpt.POSTFIELDS)
+_POSTFIELDSIZE = int(CurlOpt.POSTFIELDSIZE_LARGE)
 _CUSTOMREQUEST = int(CurlOpt.CUSTOMREQUEST)
 _WRITEDATA = int(CurlOpt.WRITEDATA)
 _WRITEFUNCTION = int(CurlOpt.WRITEFUNCTION)
 _HEADERDATA = int(CurlOpt.HEADERDATA)
 _HEADERFUNCTION = int(CurlOpt.HEADERFUNCTION)
+_PREREQFUNCTION = int(CurlOpt.PREREQFUNCTION)
+_PREREQDATA = int(CurlOpt.PREREQDATA)
 _CONN_ID = int(CurlInfo.CONN_ID)
+_REQUEST_SIZE = int(CurlInfo.REQUEST_SIZE)
 #: Tells, by `get_number`, how many connections a transfer has opened.
 NUM_CONNECTS = int(CurlInfo.NUM_CONNECTS)
 
@@ -34,6 +41,12 @@ _offset_out = ffi.new("int64_t *")
 _string_out = ffi.new("char **")
 
 
+@ffi.callback("int(void *, void *, void *, int, int)", error=1)  # type: ignore[untyped-decorator]
+def _on_send(easy: Any, *_: object) -> int:
+    """https://curl.se/libcurl/c/CURLOPT_PREREQFUNCTION.html"""
+    return int(ffi.from_handle(easy)._refuses_send())  # CURL_PREREQFUNC_ABORT is 1
+
+
 class EasyHandle(Curl):
     """An easy handle whose options stay set from request to request, until they change.
 
@@ -41,6 +54,8 @@ class EasyHandle(Curl):
 
     Attributes:
         url: what it downloads; libcurl may have been given it in another form.
+        max_sends: how often the request may leave this machine.
+        was_send_refused: whether the transfer failed since it would have left once more.
     """
 
     # Until curl_cffi 0.16 every handle would allocate 128 kB, which only WebSockets use.
@@ -54,6 +69,14 @@ class EasyHandle(Curl):
         self._is_get = False
         self._stream: MemoryStream | SharedSlot | None = None
         self._connection_id = -1
+        self.max_sends = 1
+        self.was_send_refused = False
+        self._sends = 0
+        self._sent_bytes = 0
+        self._is_sending = False
+        self._self = ffi.new_handle(self)
+        self._set(_PREREQFUNCTION, _on_send)
+        self._set(_PREREQDATA, self._self)
         self.setopt(CurlOpt.HEADERFUNCTION, self._on_first_line)
         self._first_line_data = self._header_handle
 
@@ -66,9 +89,7 @@ class EasyHandle(Curl):
             CurlError: libcurl does not take it; so do the other setters.
         """
         if self._values.get(option) != value:
-            pointer = _long_out if option < _END_OF_LONG_OPTIONS else _offset_out
-            pointer[0] = value
-            self._set(option, pointer)
+            self._set_number(option, value)
             self._values[option] = value
 
     def set_text(self, option: int, value: bytes | None) -> None:
@@ -89,14 +110,34 @@ class EasyHandle(Curl):
             return
         self._is_get = is_get
         # First: it undoes what a HEAD or a body left behind.
-        self.setopt(CurlOpt.HTTPGET, 1)
+        self._set_number(_HTTPGET, 1)
         if method == "HEAD":
-            self.setopt(CurlOpt.NOBODY, 1)
+            self._set_number(_NOBODY, 1)
         elif body or method in ("POST", "PUT", "PATCH"):
-            self.setopt(CurlOpt.POSTFIELDSIZE_LARGE, len(body))
-            self.setopt(CurlOpt.POSTFIELDS, body)
+            self._set_number(_POSTFIELDSIZE, len(body))
+            self._set(_POSTFIELDS, body)
+            self._body_handle = body  # libcurl reads it from here
         is_custom = body or method not in ("GET", "HEAD")
         self.set_text(_CUSTOMREQUEST, method.encode() if is_custom else None)
+
+    def limit_sends(self, most: int) -> None:
+        """Bound how often the next request may leave this machine.
+
+        libcurl tries up to six connections, if each dies before the answer begins.
+        """
+        self.max_sends = most
+        self.was_send_refused = self._is_sending = False
+        self._sends = self._sent_bytes = 0
+
+    def _refuses_send(self) -> bool:
+        """Answer libcurl, which has a connection and is about to send the request."""
+        # libcurl may have found the connection before dead as it began to send.
+        if self._is_sending and self.was_sent:
+            self._sends += 1
+            self._sent_bytes = self.get_number(_REQUEST_SIZE)
+            self.was_send_refused = self._sends >= self.max_sends
+        self._is_sending = True
+        return self.was_send_refused
 
     # Where the response goes
 
@@ -146,6 +187,16 @@ class EasyHandle(Curl):
         """
         return self._connection_id if self._connection_id >= 0 else self.get_number(_CONN_ID)
 
+    @property
+    def was_sent(self) -> bool:
+        """Whether a part of the request has left on the last connection that was there for it."""
+        return self.get_number(_REQUEST_SIZE) > self._sent_bytes
+
+    @property
+    def resends(self) -> int:
+        """How often the request has left once more, each time on another connection."""
+        return self._sends - self.was_send_refused
+
     def get_number(self, info: int) -> int:
         pointer = _long_out if info & _INFO_TYPE_MASK == _INFO_LONG else _offset_out
         easy_getinfo(self._curl, info, pointer)
@@ -170,6 +221,12 @@ class EasyHandle(Curl):
         self.reuse()
         self._header_list = None
         self._first_line_data = None
+        self._self = None
+
+    def _set_number(self, option: int, value: int) -> None:
+        pointer = _long_out if option < _END_OF_LONG_OPTIONS else _offset_out
+        pointer[0] = value
+        self._set(option, pointer)
 
     def _set(self, option: int, value: Any) -> None:
         code = easy_setopt(self._curl, option, value)

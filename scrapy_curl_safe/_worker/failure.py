@@ -16,9 +16,6 @@ from .._ipc.messages import Failed, Fetch, Profile, TransferStats
 from .._platform.limits import can_open_descriptor, can_start_thread
 from .easy import EasyHandle
 
-# BoringSSL's connection ended without a close_notify.
-_CLOSED_ABRUPTLY = "Connection closed abruptly"
-
 
 def describe_failure(
     fetch: Fetch, error: CurlError, easy: EasyHandle, profile: Profile, stats: TransferStats
@@ -33,23 +30,24 @@ def describe_failure(
         stats: of the transfer.
     """
     code, detail = int(error.code), error_text(error)
-    if code == CurlCode.WRITE_ERROR:
+    if easy.was_send_refused:
+        times = "once" if easy.max_sends == 1 else "twice"
+        kind, code = FailureKind.CONNECTION_DIED, 0
+        detail = (
+            f"Connection died before the answer began; a {fetch.method} is sent {times} at most"
+        )
+    elif code == CurlCode.WRITE_ERROR:
         kind, detail = FailureKind.LOCAL, "no memory for the response"
     elif code == CurlCode.OPERATION_TIMEDOUT and not stats.connects and not can_start_thread():
         # libcurl 8.21 waits for its name lookup, and does not notice that it never began.
         kind, detail = FailureKind.LOCAL, "a thread failed to start"
-    elif (
-        code == CurlCode.RECV_ERROR
-        and _CLOSED_ABRUPTLY in detail
-        and not stats.connects
-        and not stats.bytes_received
-    ):
-        # libcurl 8.23 tried five idle connections, and reports the first one alone.
-        kind = FailureKind.CONNECTION_DIED
     else:
         system_error = _system_error(code, easy)
         in_handshake = _is_in_handshake(easy, profile, stats)
         kind = classify(code, detail, in_handshake=in_handshake, system_error=system_error)
+        if kind.is_handshake and easy.max_sends == 1 and easy.was_sent:
+            # An idle connection died with the request, and there was no other one to replace it.
+            kind = FailureKind.CONNECTION_DIED
         reason = os.strerror(system_error) if system_error else ""
         if reason not in detail:
             detail += f": {reason}"

@@ -21,6 +21,9 @@ _FORBID_REUSE = int(CurlOpt.FORBID_REUSE)
 _VERBOSE = int(CurlOpt.VERBOSE)
 _MAXFILESIZE = int(CurlOpt.MAXFILESIZE_LARGE)
 
+# RFC 9110, section 9.2.2.
+_IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
 
 def set_request_options(easy: EasyHandle, fetch: Fetch, body: bytes, session: Session) -> None:
     """Set what a request asks for on a handle of its session.
@@ -43,6 +46,8 @@ def set_request_options(easy: EasyHandle, fetch: Fetch, body: bytes, session: Se
     easy.set_text(_URL, url.encode())
     easy.set_text(_REQUEST_TARGET, target)
     easy.set_method(fetch.method, body)
+    # What may reach the origin twice is for Scrapy's retry policy to say.
+    easy.limit_sends(2 if fetch.method in _IDEMPOTENT_METHODS else 1)
     easy.set_header_list(session.header_lists.get(headers))
     timeout_ms = _to_milliseconds(fetch.timeout_seconds)
     easy.set_number(_TIMEOUT_MS, timeout_ms)

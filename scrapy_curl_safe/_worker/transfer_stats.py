@@ -39,4 +39,5 @@ def read_stats(easy: EasyHandle, *, resumed: bool) -> TransferStats:
         bytes_sent=number(_REQUEST_SIZE) + number(_SIZE_UPLOAD),
         bytes_received=number(_HEADER_SIZE) + number(SIZE_DOWNLOAD),
         resumed=resumed,
+        resends=easy.resends,
     )

@@ -139,8 +139,8 @@ class _H2Dies(TlsOrigin):
 def h2_dies_with_request(how: str = "goaway", *, connections: int | None = None) -> _H2Dies:
     """Ends the first `connections` connections (None: all) when the request is there.
 
-    A GOAWAY that counts no stream as seen makes curl try again on a new connection, six
-    times in all; after that it says "Connection died". A reset it reports at once.
+    A GOAWAY that counts no stream as seen makes libcurl try again on a new connection, six times in
+    all if it may. A reset it reports at once.
     """
     return _H2Dies(how, connections)
 
