@@ -6,7 +6,7 @@
     limits          core dumps, descriptors, threads
     memory          how much there is, and memory that two processes share
     poller          which descriptors are ready
-    process         the end of a parent process, and precedence over other processes
+    process         the end of a parent process, signals, and precedence over other processes
     resolver        how names are looked up
     sysctl          parameters of the kernel
 

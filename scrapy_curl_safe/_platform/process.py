@@ -1,14 +1,46 @@
-"""A process's ties to its parent, and its precedence over other processes."""
+"""A process's ties to its parent, signals, and precedence over other processes."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+from collections.abc import Iterator
 
 from .c_library import call
 
 _PR_SET_PDEATHSIG = 1
+# What ends a whole service or a whole terminal: systemd, `docker stop` and Ctrl-C send it to all
+# processes. Windows has no SIGHUP.
+_FOR_THE_PARENT = {
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)
+}
+
+
+@contextlib.contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Hold back the signals of `leave_signals_to_parent` from this thread and from the processes
+    that it starts. A new process has no other protection until it runs its own code.
+
+    A signal that arrives meanwhile is delivered at the end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_PARENT)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_signals_to_parent() -> None:
+    """Ignore the signals that end a whole service or terminal: the parent decides when this process
+    ends. Those that were held back since the process was started are dropped."""
+    for number in _FOR_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_THE_PARENT)
 
 
 def die_with_parent() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from .. import _worker
 from .._ipc.shared_memory import SHARED_MEMORY_BYTES, SharedMemoryReader
 from .._platform.memory import create_shared_memory
+from .._platform.process import signals_held_back
 from .worker_process import WorkerProcess
 
 # Set in a worker's environment: a program that is no Python interpreter would otherwise start its
@@ -106,15 +107,16 @@ class WorkerLauncher:
         try:
             memory = create_shared_memory(SHARED_MEMORY_BYTES)
             inherited = [theirs.fileno()] + ([memory] if memory is not None else [])
-            process = subprocess.Popen(
-                [*self.command, *map(str, inherited)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=inherited,
-                env=self.environment,
-                cwd=os.path.abspath(os.sep),
-                start_new_session=True,
-            )
+            with signals_held_back():
+                process = subprocess.Popen(
+                    [*self.command, *map(str, inherited)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=inherited,
+                    env=self.environment,
+                    cwd=os.path.abspath(os.sep),
+                    start_new_session=True,
+                )
             reader = SharedMemoryReader(memory) if memory is not None else None
             return WorkerProcess(process, ours, reader)
         except BaseException:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import socket
 
 from curl_cffi import Curl
@@ -30,7 +29,7 @@ from .._ipc.messages import (
 from .._platform.landlock import enter_sandbox
 from .._platform.limits import forbid_core_dumps, open_descriptors, raise_descriptor_limit
 from .._platform.memory import resident_megabytes, trim_memory
-from .._platform.process import die_with_parent, use_batch_scheduling
+from .._platform.process import die_with_parent, leave_signals_to_parent, use_batch_scheduling
 from .._platform.resolver import resolver_state
 from .._version import __version__
 from . import EX_SOFTWARE
@@ -53,8 +52,7 @@ def serve(sock: int, memory: int | None = None) -> None:
         sock: the socket's descriptor.
         memory: the descriptor of the shared memory, if there is any.
     """
-    # Ctrl-C reaches a whole terminal; the crawler decides when its workers end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_signals_to_parent()
     die_with_parent()
     forbid_core_dumps()
     use_batch_scheduling()
