@@ -24,6 +24,7 @@ from ._crawl.request import QUARANTINE_AFTER_CRASHES, build_request, options_of
 from ._crawl.response import ResponseAssembler
 from ._crawl.scrapy_api import close_crawl, default_handler_path
 from ._pool.errors import PoolError
+from ._pool.interpreter import InterpreterError
 from .exceptions import WorkerCrashedError
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,10 @@ class CurlSafeDownloadHandler:
         self._scrapy_handlers: dict[str, object] = {}
         try:
             self._context = CrawlContext.acquire(crawler)
+        except InterpreterError as error:
+            logger.error("The crawl is closed, since no worker can be started: %s", error)
+            close_crawl(crawler, "curl_safe_no_worker")
+            raise
         except ValueError as error:
             # Scrapy goes on without a handler that cannot be built: all requests would fail.
             logger.error("The crawl is closed, since a setting is wrong: %s", error)

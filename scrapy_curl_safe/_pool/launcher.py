@@ -8,7 +8,6 @@ its Ready which version of the package it runs.
 from __future__ import annotations
 
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -20,11 +19,8 @@ from .. import _worker
 from .._ipc.shared_memory import SHARED_MEMORY_BYTES, SharedMemoryReader
 from .._platform.memory import create_shared_memory
 from .._platform.process import signals_held_back
+from .interpreter import MARKER, find_interpreter, is_frozen
 from .worker_process import WorkerProcess
-
-# Set in a worker's environment: a program that is no Python interpreter would otherwise start its
-# crawl again in place of a worker.
-MARKER = "CURL_SAFE_WORKER"
 
 # What a worker gets of the crawler's environment: what finds the system's libraries and
 # certificate authorities, and what redirects sockets and name lookups. No proxies, no credentials.
@@ -61,9 +57,6 @@ _PATHS = frozenset(
         "SSL_CERT_DIR",
     }
 )
-_INTERPRETER_NAME = re.compile(r"(python|pypy)[\d.]*[a-z]?w?(\.exe)?", re.IGNORECASE)
-_ANSWER = "an interpreter"
-_ANSWER_TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -86,14 +79,21 @@ class WorkerLauncher:
             python: path of the interpreter (CURL_SAFE_PYTHON); None for `sys.executable`.
 
         Raises:
-            ValueError: no interpreter can be had. The message says why.
+            InterpreterError: none can be had.
         """
-        interpreter = _interpreter(python)
         main = Path(_worker.__file__).with_name("__main__.py")
-        # In a zip archive there is no file that an interpreter could run by its path.
-        program = (str(main),) if main.is_file() else ("-c", _source_of_main())
-        root = str(Path(_worker.__file__).parents[2])
-        return cls((interpreter, "-I", *program), _environment(root))
+        root: str | None = str(main.parents[2])
+        if main.is_file():
+            program = [str(main)]
+        elif source := _source_of_main():
+            # In a zip archive, where an interpreter finds no file by its path.
+            program = ["-c", source]
+        else:
+            # In a frozen program, which keeps no sources.
+            root, program = None, ["-m", _worker.__name__]
+        environment = _environment(root)
+        interpreter = find_interpreter(python, environment, needs_package=root is None)
+        return cls((interpreter, "-I", *program), environment)
 
     def start(self) -> WorkerProcess:
         """Start a worker: a fresh interpreter, not a fork, so that it inherits no thread, no
@@ -128,66 +128,36 @@ class WorkerLauncher:
                 os.close(memory)
 
 
-def _interpreter(python: str | None) -> str:
-    if os.environ.get(MARKER):
-        raise ValueError(
-            "this process was started as a worker, but it is no Python interpreter. Set "
-            "CURL_SAFE_PYTHON to the path of one"
-        )
-    if python is None:
-        if getattr(sys, "frozen", False):
-            raise ValueError(
-                "the program is frozen, so that sys.executable is no Python interpreter. Set "
-                "CURL_SAFE_PYTHON to the path of one that has this package's dependencies"
-            )
-        if not sys.executable:
-            raise ValueError("sys.executable is unknown. Set CURL_SAFE_PYTHON to a Python")
-        if _INTERPRETER_NAME.fullmatch(os.path.basename(sys.executable)):
-            return sys.executable
-    return _checked(python or sys.executable)
-
-
-def _checked(python: str) -> str:
-    """Run an interpreter once, to see that it is one."""
-    command = [python, "-I", "-c", f"print({_ANSWER!r})"]
-    environment = {**os.environ, MARKER: "1"}
-    try:
-        answer = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_ANSWER_TIMEOUT_SECONDS,
-            env=environment,
-            check=False,
-            text=True,
-        ).stdout
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise ValueError(f"{python!r} cannot be run as a Python interpreter: {error}") from None
-    if answer.strip() != _ANSWER:
-        raise ValueError(
-            f"{python!r} is no Python interpreter. Set CURL_SAFE_PYTHON to the path of one"
-        )
-    return python
-
-
-def _source_of_main() -> str:
+def _source_of_main() -> str | None:
     spec = find_spec(f"{_worker.__name__}.__main__")
     loader = spec.loader if spec is not None else None
-    source: str | None = loader.get_source(spec.name) if hasattr(loader, "get_source") else None  # type: ignore[union-attr]
-    if source is None:
-        raise ValueError("the source of the worker's program cannot be found")
+    get_source = getattr(loader, "get_source", None)
+    source: str | None = get_source(f"{_worker.__name__}.__main__") if get_source else None
     return source
 
 
-def _environment(root: str) -> dict[str, str]:
+def _environment(root: str | None) -> dict[str, str]:
+    """Return the environment of a worker.
+
+    Args:
+        root: where the package is; None if the worker's interpreter has its own.
+    """
     environment = {
         name: os.path.abspath(value) if name in _PATHS and value else value
         for name, value in os.environ.items()
         if name in _NAMES or name.startswith(_PREFIXES)
     }
     environment[MARKER] = "1"
-    environment["CURL_SAFE_ROOT"] = root
-    environment["CURL_SAFE_PATH"] = os.pathsep.join(_import_path())
+    if is_frozen():
+        # It points to the libraries inside the program; PyInstaller keeps what it was.
+        original = os.environ.get("LD_LIBRARY_PATH_ORIG")
+        environment.pop("LD_LIBRARY_PATH", None)
+        environment |= {"LD_LIBRARY_PATH": original} if original else {}
+    else:
+        # The modules inside a frozen program are of no use to another interpreter.
+        environment["CURL_SAFE_PATH"] = os.pathsep.join(_import_path())
+    if root is not None:
+        environment["CURL_SAFE_ROOT"] = root
     return environment
 
 

@@ -22,6 +22,7 @@ from .._ipc.messages import (
     ResponseHead,
     SizeWarning,
 )
+from .interpreter import InterpreterError
 from .launcher import WorkerLauncher
 from .worker_connection import WorkerConnection
 from .worker_process import WorkerProcess, describe_exit
@@ -43,8 +44,8 @@ class WorkerClient:
 
     Args:
         hello: the first message to the worker.
-        process: of the worker, which the client owns from here on; None to start one with the
-            interpreter of this process.
+        process: of the worker, which the client owns from here on; None to start one.
+        python: what runs that one (CURL_SAFE_PYTHON); None for the interpreter of this process.
         on_heartbeat: called with each heartbeat.
 
     Attributes:
@@ -60,6 +61,7 @@ class WorkerClient:
         hello: Hello,
         process: WorkerProcess | None = None,
         *,
+        python: str | None = None,
         on_heartbeat: Callable[[Heartbeat], None] = lambda heartbeat: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -67,8 +69,8 @@ class WorkerClient:
         self._ready: asyncio.Future[Ready | WorkerFailedError] = self._loop.create_future()
         self._error: WorkerFailedError | None = None
         try:
-            self.process = process or WorkerLauncher.capture().start()
-        except (OSError, ValueError) as error:
+            self.process = process or WorkerLauncher.capture(python).start()
+        except (OSError, InterpreterError) as error:
             raise WorkerFailedError(f"the worker cannot be started: {error}") from error
         self.connection = WorkerConnection(
             self._loop,

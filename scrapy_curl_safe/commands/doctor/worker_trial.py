@@ -36,12 +36,13 @@ class WorkerTrial:
 def try_worker(settings: Settings) -> WorkerTrial:
     """Start a worker with the browser of the settings, let it make one handshake, and stop it."""
     profile = make_profile(Request("data:,"), {"verify": False}, settings)
-    return asyncio.run(_try_worker(encode_profile(profile)))
+    return asyncio.run(_try_worker(encode_profile(profile), settings.python))
 
 
-async def _try_worker(profile: bytes) -> WorkerTrial:
+async def _try_worker(profile: bytes, python: str | None) -> WorkerTrial:
     try:
-        with WorkerClient(Hello(profiles=[("CURL_SAFE_IMPERSONATE", profile)])) as worker:
+        hello = Hello(profiles=[("CURL_SAFE_IMPERSONATE", profile)])
+        with WorkerClient(hello, python=python) as worker:
             ready = await worker.ready()
             if ready.problem is not None:
                 return WorkerTrial(ready.curl, target_error=ready.problem)

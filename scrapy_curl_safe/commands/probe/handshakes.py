@@ -58,7 +58,12 @@ class HandshakeResult:
 
 @contextlib.asynccontextmanager
 async def start_prober(
-    url: str, timeout_seconds: float, profile: Profile, concurrency: int
+    url: str,
+    timeout_seconds: float,
+    profile: Profile,
+    concurrency: int,
+    *,
+    python: str | None = None,
 ) -> AsyncIterator[Prober]:
     """Start workers for a prober, and stop them at the end of the context.
 
@@ -67,6 +72,7 @@ async def start_prober(
         timeout_seconds: for each handshake, including the response to its HEAD request.
         profile: what the workers must be able to impersonate.
         concurrency: the most handshakes that will be under way at once.
+        python: CURL_SAFE_PYTHON.
 
     Raises:
         ProbeRejectedError: the workers cannot impersonate that.
@@ -74,7 +80,9 @@ async def start_prober(
     """
     hello = Hello(profiles=[("the browser", encode_profile(profile))], max_connections=concurrency)
     with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(WorkerClient(hello)) for _ in range(_WORKER_COUNT)]
+        workers = [
+            stack.enter_context(WorkerClient(hello, python=python)) for _ in range(_WORKER_COUNT)
+        ]
         for worker in workers:
             ready = await worker.ready()
             if ready.problem is not None:

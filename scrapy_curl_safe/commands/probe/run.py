@@ -119,8 +119,9 @@ def probe_origin(
     """
     crawler = Crawler(Spider, project.copy())
     load_addons(crawler)
-    given = _profile(options, Settings.load(crawler.settings))
-    return asyncio.run(_probe(options, given, observer))
+    settings = Settings.load(crawler.settings)
+    given = _profile(options, settings)
+    return asyncio.run(_probe(options, given, settings.python, observer))
 
 
 def _profile(options: ProbeOptions, settings: Settings) -> Profile:
@@ -150,7 +151,9 @@ def _choose_browsers(given: Profile) -> ProbeBrowsers:
     )
 
 
-async def _probe(options: ProbeOptions, given: Profile, observer: ProbeObserver) -> ProbeReport:
+async def _probe(
+    options: ProbeOptions, given: Profile, python: str | None, observer: ProbeObserver
+) -> ProbeReport:
     browsers = _choose_browsers(given)
     profiles = {
         ProbeVariant.GIVEN: given,
@@ -160,7 +163,9 @@ async def _probe(options: ProbeOptions, given: Profile, observer: ProbeObserver)
     }
     hello_bytes: dict[ProbeVariant, int | None] = {}
     steps: list[Step] = []
-    start = start_prober(options.url, options.timeout_seconds, given, options.concurrency)
+    start = start_prober(
+        options.url, options.timeout_seconds, given, options.concurrency, python=python
+    )
     try:
         async with start as prober:
             for variant, profile in profiles.items():
