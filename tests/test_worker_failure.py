@@ -22,6 +22,9 @@ REUSED = TransferStats()
 class FakeHandle:
     """What libcurl knows of a transfer."""
 
+    max_sends = 2
+    was_sent = was_send_refused = False
+
     def __init__(self, url: str, numbers: Mapping[int, int]) -> None:
         self.url = url
         self._numbers = numbers
