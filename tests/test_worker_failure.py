@@ -90,7 +90,7 @@ def test_a_name_lookup_that_never_began(
 @pytest.mark.parametrize(
     ("code", "stats", "kind"),
     [
-        (CurlCode.RECV_ERROR, REUSED, FailureKind.CONNECTION_DIED),
+        (CurlCode.RECV_ERROR, REUSED, FailureKind.OTHER),
         # Something of the response came, or the connection was the transfer's own.
         (CurlCode.RECV_ERROR, TransferStats(bytes_received=1), FailureKind.OTHER),
         (CurlCode.RECV_ERROR, DONE_HANDSHAKE, FailureKind.OTHER),
@@ -102,6 +102,13 @@ def test_reused_connections_that_closed(
     code: CurlCode, stats: TransferStats, kind: FailureKind
 ) -> None:
     assert fail(code, "BoringSSL SSL_read: Connection closed abruptly", stats).kind is kind
+
+
+def test_a_send_that_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeHandle, "was_send_refused", True)
+    failed = fail(42, "aborted by the callback", REUSED)
+    assert (failed.kind, failed.code) == (FailureKind.CONNECTION_DIED, 0)
+    assert failed.detail.endswith("a GET is sent twice at most")
 
 
 @pytest.mark.parametrize(
