@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from testkit.crawling import Crawled, assert_all_pages, urls
-from testkit.fixtures import RunCrawl
+from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins import faults
 from testkit.origins.certs import certs
+from testkit.origins.holding import HoldingOrigin
 from testkit.origins.loop import Origin
 from testkit.origins.messages import SeenRequest
 from testkit.origins.tls import Reply, TlsOrigin
@@ -188,16 +189,20 @@ def test_http_2_that_dies_as_the_request_goes_out_is_no_failed_handshake(crawl: 
     assert origin.accepted == 9
 
 
-def test_no_descriptor_left_is_this_machines_fault(crawl: RunCrawl) -> None:
+def test_no_descriptor_left_is_this_machines_fault(start_crawl: StartCrawl) -> None:
     """No page is lost: the workers are replaced, and requests retried until they pass."""
-    with TlsOrigin(requests_per_connection=1, delay=0.3) as origin:
-        crawled = crawl(
-            *urls(origin, 80),
+    with HoldingOrigin(requests_per_connection=1) as origin:
+        crawl = start_crawl(
+            *(f"{origin.url}/held/{n}" for n in range(80)),
             limit=("nofile", "48:48"),
             CONCURRENT_REQUESTS=80,
             CONCURRENT_REQUESTS_PER_DOMAIN=80,
             CURL_SAFE_WORKERS=1,
         )
+        # No connection ends before, so they use all descriptors up.
+        crawl.wait_for(lambda: crawl.stat("worker/recycle_count"))
+        origin.release.set()
+        crawled = crawl.finish()
     assert_all_pages(crawled, 80)
     assert crawled.stat("handshake/failure_count/local") > 0
     assert crawled.stats["retry/reason_count/local_resources"] > 0

@@ -10,7 +10,7 @@ from .tls import TlsOrigin
 
 
 class HoldingOrigin(TlsOrigin):
-    """Answers /held once `release` is set, everything else at once."""
+    """Answers /held and what is below it once `release` is set, everything else at once."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -18,7 +18,7 @@ class HoldingOrigin(TlsOrigin):
 
     async def _answer(self, request: SeenRequest) -> Reply:
         reply = await super()._answer(request)
-        if request.path == "/held":
+        if request.path == "/held" or request.path.startswith("/held/"):
             await until(self.release.is_set)
         return reply
 
