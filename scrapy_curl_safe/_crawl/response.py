@@ -8,6 +8,7 @@ import time
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urldefrag
 
 from scrapy import Request, signals
 from scrapy.exceptions import DownloadCancelledError, StopDownload
@@ -196,7 +197,7 @@ class ResponseAssembler:
 
     def _response(self, head: ResponseHead, body: bytes, flags: list[str] | None) -> Response:
         headers = self._headers if self._headers is not None else make_headers(head.headers)
-        url = self._request.url
+        url = urldefrag(self._request.url).url
         if head.tls is not None:
             version, _, cipher = head.tls.partition(" / ")
             logger.debug(

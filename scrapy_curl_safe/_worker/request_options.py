@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from curl_cffi import CurlOpt
 
 from .._ipc.framing import MAX_BODY_BYTES
+from .._ipc.http_syntax import HeadPart, check_head_part
 from .._ipc.messages import Fetch
 from .easy import EasyHandle
+from .request_target import request_target
 from .session import Session
 
 # As plain numbers: members of curl_cffi's enumerations take longer to look up.
@@ -30,20 +30,21 @@ def set_request_options(easy: EasyHandle, fetch: Fetch, body: bytes, session: Se
 
     Raises:
         CurlError: libcurl does not take an option.
-        InvalidHeaderError: one of the headers cannot be sent.
+        HttpSyntaxError: method, URL or a header cannot be sent.
         ValueError: the URL cannot be encoded or split.
     """
-    url, target, headers = fetch.url, None, fetch.headers
-    easy.url = url
-    if url.startswith("http://[") and (session.profile.proxy or "").startswith("http"):
+    headers = fetch.headers
+    easy.url = fetch.url
+    http_proxy = (session.profile.proxy or "").startswith("http")
+    server, target, authority, is_absolute = request_target(fetch.url, http_proxy=http_proxy)
+    if is_absolute and authority.startswith(b"["):
         # libcurl 8.21 loses the brackets of an IPv6 address and fails with code 27. The proxy is
         # given the URL as it is, and libcurl a host that it never looks up.
-        parts = urlsplit(url)
-        target = parts._replace(fragment="").geturl().encode()
-        url = parts._replace(netloc="ipv6-literal.invalid").geturl()
+        server = server.replace(authority, b"ipv6-literal.invalid")
         if all(name.lower() != b"host" for name, _ in headers):
-            headers = [*headers, (b"Host", parts.netloc.encode())]
-    easy.set_text(_URL, url.encode())
+            headers = [*headers, (b"Host", authority)]
+    check_head_part(HeadPart.METHOD, fetch.method.encode())
+    easy.set_text(_URL, server)
     easy.set_text(_REQUEST_TARGET, target)
     easy.set_method(fetch.method, body)
     # What may reach the origin twice is for Scrapy's retry policy to say.
