@@ -94,9 +94,9 @@ def test_what_is_for_the_proxy_alone() -> None:
         meta={"proxy": "http://p:1", "proxy_headers": {"X-Session": ["1", "2"]}},
     )
     assert profile(request).proxy_headers == [
-        b"X-Session: 1",
-        b"X-Session: 2",
-        b"Proxy-Authorization: Bearer token",
+        (b"X-Session", b"1"),
+        (b"X-Session", b"2"),
+        (b"Proxy-Authorization", b"Bearer token"),
     ]
     assert all(b"roxy" not in name for name, _ in headers(request))
 

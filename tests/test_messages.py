@@ -31,7 +31,7 @@ profiles = st.builds(
     proxy=st.none() | text,
     proxy_user=st.none() | raw,
     proxy_password=st.none() | raw,
-    proxy_headers=st.lists(raw, max_size=3),
+    proxy_headers=st.lists(st.tuples(raw, raw), max_size=3),
 )
 
 

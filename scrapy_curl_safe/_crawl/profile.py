@@ -89,7 +89,7 @@ def make_profile(request: Request, options: dict[str, Any], settings: Settings) 
 
 def _proxy(
     request: Request, options: dict[str, Any]
-) -> tuple[str | None, bytes | None, bytes | None, list[bytes]]:
+) -> tuple[str | None, bytes | None, bytes | None, list[tuple[bytes, bytes]]]:
     """Return the proxy's URL without credentials, its user, its password, and the headers for it
     alone."""
     url = request.meta.get("proxy")
@@ -100,8 +100,8 @@ def _proxy(
         url, headers, authorization = options["proxy"], None, None
     if not url:
         return None, None, None, []
-    lines = [
-        name + b": " + value for name, values in Headers(headers or {}).items() for value in values
+    for_proxy = [
+        (name, value) for name, values in Headers(headers or {}).items() for value in values
     ]
     parts = urlsplit(add_http_if_no_scheme(url))
     userinfo, at, location = parts.netloc.rpartition("@")
@@ -112,11 +112,11 @@ def _proxy(
     elif authorization is not None:
         credentials = _basic_credentials(authorization)
         if credentials is None:
-            lines.append(b"Proxy-Authorization: " + authorization)
+            for_proxy.append((b"Proxy-Authorization", authorization))
     user, password = None, None
     if credentials is not None:
         user, _, password = credentials.partition(b":")
-    return parts._replace(netloc=location).geturl(), user, password, lines
+    return parts._replace(netloc=location).geturl(), user, password, for_proxy
 
 
 def _basic_credentials(authorization: bytes) -> bytes | None:

@@ -47,7 +47,7 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     proxy: str | None = None
     proxy_user: bytes | None = None
     proxy_password: bytes | None = None
-    proxy_headers: list[bytes] = []
+    proxy_headers: list[tuple[bytes, bytes]] = []
     #: True closes a connection after one request, and resumes no TLS session.
     once: bool = False
 

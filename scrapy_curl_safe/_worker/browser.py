@@ -13,6 +13,7 @@ from curl_cffi import Curl, CurlOpt, CurlSslVersion
 from .._ipc.messages import Profile
 from .curl_api import DEFAULT_CACERT, BrowserTypeLiteral, ffi, set_curl_options
 from .easy import EasyHandle
+from .header_lists import header_line
 
 TARGETS: frozenset[str] = frozenset(get_args(BrowserTypeLiteral))
 # Read at import: a sandboxed worker cannot read it later.
@@ -36,6 +37,7 @@ def create_easy_handle(profile: Profile) -> EasyHandle:
     """Create an easy handle and set all options that requests of this profile share.
 
     Raises:
+        HttpSyntaxError: one of the headers for the proxy cannot be sent.
         ProfileError: curl_cffi does not know or take what the profile asks for.
     """
     if profile.impersonate is not None and profile.impersonate not in TARGETS:
@@ -131,7 +133,8 @@ def _set_route_options(easy: Curl, profile: Profile) -> None:
         easy.setopt(CurlOpt.PROXYUSERNAME, profile.proxy_user)
         easy.setopt(CurlOpt.PROXYPASSWORD, profile.proxy_password or b"")
     if profile.proxy_headers:
-        easy.setopt(CurlOpt.PROXYHEADER, profile.proxy_headers)
+        lines = [header_line(name, value) for name, value in profile.proxy_headers]
+        easy.setopt(CurlOpt.PROXYHEADER, lines)
     if profile.interface is not None:
         easy.setopt(CurlOpt.INTERFACE, _interface(profile.interface))
     if profile.local_port:

@@ -12,6 +12,7 @@ from curl_cffi import CurlError, CurlInfo, CurlOpt
 
 from .._ipc.failures import CurlCode, FailureKind
 from .._ipc.framing import MAX_BODY_BYTES
+from .._ipc.http_syntax import HttpSyntaxError
 from .._ipc.messages import (
     Cancelled,
     Completed,
@@ -26,7 +27,6 @@ from .._ipc.messages import (
     TransferStats,
 )
 from .failure import describe_failure, error_text
-from .header_lists import InvalidHeaderError
 from .request_options import set_request_options
 from .response_head import ParsedHead, parse_head
 from .session import Session
@@ -83,7 +83,7 @@ class Download:
                 self._easy.setopt(CurlOpt.DEBUGFUNCTION, self._on_debug)
             self._set_receiver()
             self._session.multi.add(self._easy, self._on_finished)
-        except InvalidHeaderError as error:
+        except HttpSyntaxError as error:
             self._end(InvalidRequest(id=self._fetch.id, detail=str(error)))
         except Exception as error:
             # Whatever it is (a URL that cannot be encoded, say), the crawler waits for an outcome.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
+from .._ipc.http_syntax import HeadPart, HttpSyntaxError, check_head_part
 from .._ipc.messages import HeaderPairs, Profile
 from .curl_api import ffi, lib
 
@@ -13,15 +13,8 @@ _SUPPRESSED = (b"Expect", b"Content-Type")
 # A browser brings its own Accept; without one libcurl would add "*/*".
 _SUPPRESSED_WITHOUT_BROWSER = (b"Accept",)
 
-# Would end a line, or the C string that holds it (RFC 9110, section 5.5).
-_FORBIDDEN = re.compile(rb"[\r\n\0]")
-
 # Most requests have the same headers as the one before.
 _MAX_LISTS = 16
-
-
-class InvalidHeaderError(Exception):
-    """Names a header that cannot be sent."""
 
 
 class HeaderLists:
@@ -31,7 +24,7 @@ class HeaderLists:
         profile: of all its requests.
 
     Raises:
-        InvalidHeaderError: the profile's fingerprint has a header that cannot be sent.
+        HttpSyntaxError: the profile's fingerprint has a header that cannot be sent.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -40,7 +33,7 @@ class HeaderLists:
             suppressed += _SUPPRESSED_WITHOUT_BROWSER
         # By name in lower case: the lines that a request has unless it brings its own.
         self._default_lines = [
-            (name.lower(), _line(name, value))
+            (name.lower(), header_line(name, value))
             for name, value in [
                 *_fingerprint_headers(profile),
                 *((name, None) for name in suppressed),
@@ -52,7 +45,7 @@ class HeaderLists:
         """Return a curl_slist, which exists as long as somebody refers to what this returns.
 
         Raises:
-            InvalidHeaderError: one of the headers cannot be sent.
+            HttpSyntaxError: one of the headers cannot be sent.
             MemoryError: no memory is left.
         """
         key = tuple(headers)
@@ -65,7 +58,7 @@ class HeaderLists:
 
     def _lines(self, headers: HeaderPairs) -> list[bytes]:
         given = {name.lower() for name, _ in headers}
-        lines = [_line(name, value) for name, value in headers]
+        lines = [header_line(name, value) for name, value in headers]
         return lines + [line for name, line in self._default_lines if name not in given]
 
 
@@ -77,23 +70,23 @@ def _fingerprint_headers(profile: Profile) -> list[tuple[bytes, bytes]]:
     try:
         return [(name.encode(), value.encode()) for name, value in headers.items()]
     except AttributeError as error:
-        raise InvalidHeaderError(f"the fingerprint's headers are not text: {error}") from error
+        raise HttpSyntaxError(f"the fingerprint's headers are not text: {error}") from error
 
 
-def _line(name: bytes, value: bytes | None) -> bytes:
-    """Return the line that CURLOPT_HTTPHEADER takes for a header.
+def header_line(name: bytes, value: bytes | None) -> bytes:
+    """Return the line that CURLOPT_HTTPHEADER and CURLOPT_PROXYHEADER take for a header.
 
     "Name:" keeps libcurl from sending the header, "Name;" sends it with an empty value. libcurl
     takes a blank value for a missing one.
+
+    Raises:
+        HttpSyntaxError: the header cannot be sent.
     """
-    blank = value is not None and not value.strip()
-    if not name or b":" in name or _FORBIDDEN.search(name + (value or b"")):
-        raise InvalidHeaderError(f"header {name!r} has an invalid name or value: {value!r}")
-    if blank and b";" in name:
-        raise InvalidHeaderError(f"header {name!r} cannot be sent with an empty value")
+    check_head_part(HeadPart.FIELD_NAME, name, of=f"header {name!r}")
     if value is None:
         return name + b":"
-    return name + b";" if blank else name + b": " + value
+    check_head_part(HeadPart.FIELD_VALUE, value, of=f"header {name!r}")
+    return name + b": " + value if value.strip() else name + b";"
 
 
 def _slist(lines: list[bytes]) -> Any:

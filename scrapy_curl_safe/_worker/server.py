@@ -11,6 +11,7 @@ from curl_cffi import Curl
 from .._ipc.channel import Channel
 from .._ipc.failures import FailureKind
 from .._ipc.framing import to_worker_decoder
+from .._ipc.http_syntax import HttpSyntaxError
 from .._ipc.messages import (
     Cancel,
     Failed,
@@ -35,7 +36,7 @@ from .._version import __version__
 from . import EX_SOFTWARE
 from .browser import ProfileError, create_easy_handle
 from .download import Download
-from .header_lists import HeaderLists, InvalidHeaderError
+from .header_lists import HeaderLists
 from .loop import Loop, LoopTimer
 from .session import OutOfResourcesError, SessionCache
 from .stream_pool import streams
@@ -148,7 +149,7 @@ class _Server:
         send, on_end = self._channel.send, self._on_end
         try:
             session = self._sessions.get(fetch.profile)
-        except (InvalidHeaderError, ProfileError, ProtocolError) as error:
+        except (HttpSyntaxError, ProfileError, ProtocolError) as error:
             send(InvalidRequest(id=fetch.id, detail=str(error)))
             return
         except OutOfResourcesError as error:
@@ -187,6 +188,6 @@ def _problem(profiles: list[tuple[str, bytes]]) -> str | None:
         try:
             create_easy_handle(profile).close()
             HeaderLists(profile)
-        except (InvalidHeaderError, ProfileError) as error:
+        except (HttpSyntaxError, ProfileError) as error:
             return f"{setting}: {error}"
     return None

@@ -47,7 +47,7 @@ class Session:
         in_flight: how many handles are in use.
 
     Raises:
-        InvalidHeaderError: see `HeaderLists`.
+        HttpSyntaxError: see `HeaderLists`.
         OutOfResourcesError: no session can be made now.
         ProfileError: see `create_easy_handle`.
     """
@@ -113,7 +113,7 @@ class SessionCache:
         """Return the session of a profile, which is made if there is none.
 
         Raises:
-            InvalidHeaderError, OutOfResourcesError, ProfileError: see `Session`.
+            HttpSyntaxError, OutOfResourcesError, ProfileError: see `Session`.
             ProtocolError: the bytes are no profile.
         """
         session = self._sessions.get(profile)
