@@ -55,7 +55,7 @@ from scrapy_curl_safe._pool.worker_process import WorkerProcess
 
 # More turns of the loop than anything takes that waits for no timer.
 _MANY_TURNS = 200
-# So many a whole test may take. (pytest-timeout cannot end a loop that goes on and on, since asyncio
+# Turns that a whole test may take. (pytest-timeout cannot end a loop that goes on and on: asyncio
 # catches what is raised in a callback.)
 _MOST_TURNS = 500_000
 # No process has such a number (proc_sys_kernel(5), pid_max), so nobody is meant by mistake.
