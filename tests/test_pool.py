@@ -524,6 +524,20 @@ async def test_quarantined_requests_take_turns_in_two_workers() -> None:
 
 
 @in_virtual_time
+async def test_no_more_workers_are_started_than_requests_wait_in_quarantine() -> None:
+    async with FakePool(workers=2) as fake:
+        fake.fleet.comes_up = False
+        fetching = fake.fetch(in_quarantine=True)
+        await settle()
+        assert len(fake.workers) == 3
+        # Quarantined requests are dispatched again, and one worker starts for this one already.
+        fake.workers[0].exit(1)
+        await settle()
+        assert fetching.state is QUARANTINED
+        assert len(fake.workers) == 3
+
+
+@in_virtual_time
 async def test_a_request_that_ends_a_worker_of_its_own_was_alone() -> None:
     async with FakePool() as fake:
         fetchings = {
