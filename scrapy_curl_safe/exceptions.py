@@ -55,7 +55,8 @@ class ConnectionDiedError(DownloadFailedError):
 
 
 class WorkerCrashedError(DownloadFailedError):
-    """The worker process that had the request exited before the response was complete.
+    """The worker process that had the request exited before the response was complete, or no worker
+    could be had.
 
     Attributes:
         worker: its slot number; None if no worker could be had at all.
@@ -80,3 +81,8 @@ class WorkerCrashedError(DownloadFailedError):
         self.exit_status = exit_status
         self.hung = hung
         self.alone = alone
+
+
+# Scrapy's stats and logs name an exception by its module: the public one, which stays.
+for _exception in (HandshakeError, OriginUnavailableError, ConnectionDiedError, WorkerCrashedError):
+    _exception.__module__ = __package__

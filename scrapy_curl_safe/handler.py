@@ -1,8 +1,8 @@
 """Scrapy's Request in, Scrapy's Response out.
 
-The way of a request: `build_request` makes of it what the pool sends (`_crawl.request`),
-`Pool.fetch` has a worker download it (`_pool.pool`), `_worker.server` and `_worker.download` do
-that there, and `ResponseAssembler` makes the response (`_crawl.response`).
+The way of a request: `build_request` turns it into a `PoolRequest` (`_crawl.request`), `Pool.fetch`
+has a worker download it (`_pool.pool`; in the worker: `_worker.server`, `_worker.download`), and
+`ResponseAssembler` builds the response (`_crawl.response`).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class CurlSafeDownloadHandler:
             HandshakeError: no TLS connection to the origin came up.
             OriginUnavailableError: none was tried, since the origin's circuit breaker is open.
             ConnectionDiedError: the origin closed a reused connection before it answered.
-            WorkerCrashedError: the worker exited with the request in flight.
+            WorkerCrashedError: the worker exited with the request in flight, or none can be had.
             CannotResolveHostError, DownloadConnectionRefusedError, DownloadTimeoutError,
             DownloadCancelledError, ResponseDataLossError, UnsupportedURLSchemeError,
             DownloadFailedError, StopDownload: as Scrapy's own handlers raise them.
@@ -76,9 +76,9 @@ class CurlSafeDownloadHandler:
         options = options_of(request, self._context)
         if options is False:
             return await self._download_by_scrapy(request)
-        self._context.stats.request()
         assembler = ResponseAssembler(request, self._context)
         pool_request = build_request(request, options, self._context, assembler)
+        self._context.stats.request()
         try:
             result = await self._context.pool.fetch(pool_request)
         except PoolError as error:

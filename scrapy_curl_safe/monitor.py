@@ -43,8 +43,8 @@ _ADVICE = {
     "URLs",
     FailureKind.CERTIFICATE: "the origin's certificate is not trusted here: see "
     "DOWNLOAD_VERIFY_CERTIFICATES",
-    FailureKind.LOCAL: "this machine has run out of descriptors, ports or threads: see ulimit -n, "
-    "or lower CONCURRENT_REQUESTS",
+    FailureKind.LOCAL: "this machine has run out of descriptors, ports, threads or memory: see "
+    "ulimit -n, or lower CONCURRENT_REQUESTS",
 }
 
 

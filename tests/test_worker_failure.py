@@ -65,7 +65,7 @@ def test_the_message_has_libcurls_own_code_and_text() -> None:
 
 def test_a_response_that_cannot_be_kept_is_a_lack_of_memory() -> None:
     failed = fail(CurlCode.WRITE_ERROR, "Failure writing output to destination")
-    assert (failed.kind, failed.code) == (FailureKind.LOCAL, 23)
+    assert (failed.kind, failed.code) == (FailureKind.NO_MEMORY, 23)
     assert failed.detail == "no memory for the response"
 
 

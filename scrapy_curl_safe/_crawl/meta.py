@@ -24,8 +24,8 @@ PICKED = "curl_safe_picked"
 
 
 def reset_if_given_up(meta: dict[str, Any]) -> None:
-    """Give a request all its retries again that was given up once and is sent all the same, by an
-    errback, say."""
+    """Restore all retries of a request that was given up and is sent again, by an errback for
+    example."""
     if meta.pop(GAVE_UP, False):
         meta.pop("dont_retry", None)
         meta.pop(RETRIES, None)

@@ -40,7 +40,8 @@ def build_request(
     context: CrawlContext,
     assembler: ResponseAssembler,
 ) -> PoolRequest:
-    """Build what the pool sends for a request.
+    """Build what the pool sends for a request. Takes the private keys of the last try out of its
+    meta.
 
     Args:
         options: as `options_of` returned them.

@@ -56,7 +56,7 @@ class RetryDecision(NamedTuple):
 def decide(exception: BaseException) -> RetryDecision | None:
     """Find the rule for an exception; None if the middleware leaves it to others.
 
-    Of other curl_cffi download handlers it knows what they raise, or raise from.
+    Exceptions of other curl_cffi handlers count, too, raised directly or as a cause.
     """
     if isinstance(exception, HandshakeError):
         kind: FailureKind | None = FailureKind(exception.kind)

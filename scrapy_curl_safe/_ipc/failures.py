@@ -64,6 +64,8 @@ class FailureKind(str, enum.Enum):
     DOWNLOAD_TIMEOUT = "download_timeout"
     DATALOSS = "dataloss"
     HEADERS_TOO_LARGE = "headers_too_large"
+    #: The worker has no memory left for the response.
+    NO_MEMORY = "no_memory"
     OTHER = "other"
 
     @property

@@ -22,7 +22,7 @@ HeaderPairs = list[tuple[bytes, "bytes | None"]]
 
 
 class ProtocolError(Exception):
-    """The other side sent what it may not send."""
+    """A message or frame that the protocol does not allow, received or about to be sent."""
 
 
 class Profile(msgspec.Struct, frozen=True, omit_defaults=True):

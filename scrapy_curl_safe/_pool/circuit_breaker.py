@@ -1,6 +1,6 @@
 """When an origin is asked for no TLS handshake at all. Pure: the clock comes as an argument.
 
-    closed --- handshakes fail on and on ---> open --- the time is over ---> half-open
+    closed --- handshakes keep failing ---> open --- the time is over ---> half-open
       ^                                        ^                                |
       |                                        +---- the trial request fails ---+
       +--------------------------- a handshake succeeds ------------------------+
@@ -37,7 +37,7 @@ class Admission(enum.Enum):
 
 
 class CircuitBreaker:
-    """Opens when the handshakes with an origin fail on and on."""
+    """Opens when the handshakes with an origin keep failing."""
 
     def __init__(self) -> None:
         self._failures = 0

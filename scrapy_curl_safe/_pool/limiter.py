@@ -61,7 +61,8 @@ class WaitQueue:
 
 
 class OriginLimiter:
-    """Issues permits for new TLS connections, and queues the requests that get none yet.
+    """Issues permits for new TLS connections to all origins, and queues the requests that get none
+    yet.
 
     Args:
         loop: runs the timers of queued requests.

@@ -101,8 +101,8 @@ class Permit:
 
     Args:
         origin: of the request.
-        slot: of the handshake; None for a request that was expected to find an idle connection,
-            whose handshake, if it makes one after all, counts but was not limited.
+        slot: of the handshake; None if the handshake is not limited, because an idle connection was
+            expected, the request is in quarantine, or CURL_SAFE_ADAPTIVE is off.
     """
 
     __slots__ = ("_slot", "origin")

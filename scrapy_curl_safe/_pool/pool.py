@@ -6,21 +6,21 @@
                   +--------- a worker is up,       a handshake ends,  WorkerConnection
                              or has one less       or a timer fires          |
                                                                              v
-    fetch <------- PoolRequest.resolve <----- _on_done <---- PoolRequest.on_outcome
+    fetch <---- (first _on_done, then resolve) <---- PoolRequest.on_outcome <+
 
 The states of a request, and what moves it on:
 
     state                 held by             until
     NEW                   the pool            it is dispatched, in the same turn of the loop
-    WAITING_FOR_WORKER    Scheduler           a worker is ready, or has one request less
+    WAITING_FOR_WORKER    Scheduler           a worker is ready; or, at the start, has one less
     QUARANTINED           Scheduler           a worker of its own is ready
     WAITING_FOR_ORIGIN    OriginLimiter       its origin permits one more handshake
     SENT                  WorkerConnection    its outcome arrives, or its worker exits
     CANCELLING            WorkerConnection    likewise; its caller has gone
     DONE                  nobody
 
-A slot is free, and the limiter has learned, as soon as an outcome arrives: the caller's `await`
-only collects it, since each turn of the loop that a slot stays empty costs throughput.
+A worker's place is free, and the limiter has learned, as soon as an outcome arrives: the caller's
+`await` only collects it. Each turn of the loop with an empty place costs throughput.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ from .supervisor import Launcher, Supervisor, WorkerLimits
 from .worker import Cause, Worker
 
 logger = logging.getLogger(__name__)
+
+_WORKER_AT_ITS_LIMIT = (FailureKind.LOCAL, FailureKind.NO_MEMORY)
 
 
 class Pool:
@@ -178,7 +180,7 @@ class Pool:
             expected=request.expects_idle,
             is_closed=request.fetch.fresh_connection,
         )
-        if isinstance(outcome, Failed) and outcome.kind is FailureKind.LOCAL:
+        if isinstance(outcome, Failed) and outcome.kind in _WORKER_AT_ITS_LIMIT:
             self._supervisor.replace(worker, outcome.detail, drain_now=True)
         if request.permit is not None:
             self._limiter.report(request.permit, outcome)

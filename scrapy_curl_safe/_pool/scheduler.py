@@ -71,7 +71,7 @@ class Workers(Protocol):
         """True while one of the first workers is neither up nor known to have failed."""
 
     def extend_quarantine(self, wanted: int) -> None:
-        """Start workers for quarantined requests, as far as so many are wanted and allowed."""
+        """Start workers for quarantined requests, up to the number wanted, as far as allowed."""
 
 
 class Scheduler:
@@ -105,10 +105,10 @@ class Scheduler:
         return worker
 
     def _must_wait(self, worker: Worker) -> bool:
-        """Hold requests at the start of a crawl: the first worker that is up would get the work,
-        and the connections, of all. And Scrapy takes a third less time a request once
-        CONCURRENT_REQUESTS have been in flight, since it then has all of `start()` in its queue;
-        this makes sure of that where an origin is fast."""
+        """Give each worker only one request while the first workers start. Otherwise the first one
+        that is up would get all the work and all the connections. It also helps Scrapy, which
+        spends a third less time on each request once CONCURRENT_REQUESTS have been in flight, since
+        all of `start()` is then in its queue."""
         return self._workers.is_starting and worker.in_flight > 0
 
     def _checkout_quarantined(self, request: PoolRequest) -> Worker | None:

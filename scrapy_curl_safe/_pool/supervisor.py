@@ -193,7 +193,7 @@ class Supervisor:
             self._drain(worker)
 
     def extend_quarantine(self, wanted: int) -> None:
-        """Start workers for one request at a time, as far as so many are wanted and allowed. Each
+        """Start workers for one request at a time, up to the number wanted, as far as allowed. Each
         stays until it is released, or exits."""
         slots = range(self._limits.count, self._limits.count + _MOST_QUARANTINE_WORKERS)
         # One that was released may take its time to exit, and frees its slot at once.

@@ -210,7 +210,7 @@ class WorkerConnection:
     def _exchange_of(self, message: ResponseHead | Chunk | SizeWarning | Outcome) -> _Exchange:
         exchange = self._exchanges.get(message.id)
         if exchange is None:
-            raise ProtocolError(f"{type(message).__name__} of a request that the worker lacks")
+            raise ProtocolError(f"{type(message).__name__} for a request that is not in flight")
         exchange.check(message)
         return exchange
 

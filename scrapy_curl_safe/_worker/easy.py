@@ -54,8 +54,9 @@ class EasyHandle(Curl):
 
     Attributes:
         url: what it downloads; libcurl may have been given it in another form.
-        max_sends: how often the request may leave this machine.
-        was_send_refused: whether the transfer failed since it would have left once more.
+        max_sends: how many times the request may be sent.
+        was_send_refused: whether the transfer was aborted because the request would have been sent
+            too many times.
     """
 
     # Until curl_cffi 0.16 every handle would allocate 128 kB, which only WebSockets use.
@@ -121,7 +122,7 @@ class EasyHandle(Curl):
         self.set_text(_CUSTOMREQUEST, method.encode() if is_custom else None)
 
     def limit_sends(self, most: int) -> None:
-        """Bound how often the next request may leave this machine.
+        """Bound how many times the next request may be sent.
 
         libcurl tries up to six connections, if each dies before the answer begins.
         """
@@ -131,7 +132,7 @@ class EasyHandle(Curl):
 
     def _refuses_send(self) -> bool:
         """Answer libcurl, which has a connection and is about to send the request."""
-        # libcurl may have found the connection before dead as it began to send.
+        # libcurl may have found the previous connection dead when it began to send.
         if self._is_sending and self.was_sent:
             self._sends += 1
             self._sent_bytes = self.get_number(_REQUEST_SIZE)
@@ -189,12 +190,12 @@ class EasyHandle(Curl):
 
     @property
     def was_sent(self) -> bool:
-        """Whether a part of the request has left on the last connection that was there for it."""
+        """True if a part of the request was sent on the latest connection."""
         return self.get_number(_REQUEST_SIZE) > self._sent_bytes
 
     @property
     def resends(self) -> int:
-        """How often the request has left once more, each time on another connection."""
+        """How many times the request was sent again, each time on another connection."""
         return self._sends - self.was_send_refused
 
     def get_number(self, info: int) -> int:

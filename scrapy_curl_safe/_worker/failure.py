@@ -1,6 +1,6 @@
 """Finds the kind of a failed transfer, from libcurl's error and the state of the handle.
 
-This is the only place where a failure of a transfer gets its `FailureKind`. The table of codes and
+libcurl's errors get their `FailureKind` here and nowhere else. The table of codes and
 texts is in `_ipc.failures`; here is what the handle and this machine add to it.
 """
 
@@ -37,7 +37,7 @@ def describe_failure(
             f"Connection died before the answer began; a {fetch.method} is sent {times} at most"
         )
     elif code == CurlCode.WRITE_ERROR:
-        kind, detail = FailureKind.LOCAL, "no memory for the response"
+        kind, detail = FailureKind.NO_MEMORY, "no memory for the response"
     elif code == CurlCode.OPERATION_TIMEDOUT and not stats.connects and not can_start_thread():
         # libcurl 8.21 waits for its name lookup, and does not notice that it never began.
         kind, detail = FailureKind.LOCAL, "a thread failed to start"

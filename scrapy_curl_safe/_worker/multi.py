@@ -129,7 +129,7 @@ class Multi:
 
     def _end_finished(self) -> None:
         while (message := lib.curl_multi_info_read(self._curlm, self._messages_left)) != ffi.NULL:
-            # To remove the handle frees the message.
+            # Removing the handle frees the message.
             code = message.data.result
             easy, on_end = self._transfers.pop(message.easy_handle)
             lib.curl_multi_remove_handle(self._curlm, easy._curl)
