@@ -83,7 +83,7 @@ def test_the_handler_alone(crawl: RunCrawl) -> None:
             origin.url, ADDONS={}, DOWNLOAD_HANDLERS=dict.fromkeys(("http", "https"), HANDLER)
         )
     assert crawled.responses[0]["meta"]["curl_safe_info"]["attempt"] == 3
-    key = "retry/reason_count/scrapy_curl_safe.exceptions.HandshakeError"
+    key = "retry/reason_count/scrapy_curl_safe.HandshakeError"
     assert crawled.stats[key] == 2
     assert crawled.stat("handshake/failure_count/syscall") == 2
     assert crawled.stat("handshake/failure_rate") == pytest.approx(2 / 3, abs=1e-5)
