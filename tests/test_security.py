@@ -33,7 +33,7 @@ def running(start_crawl: Callable[..., Crawl]) -> Iterator[Crawl]:
             },
             env={"AWS_SECRET_ACCESS_KEY": SECRET, "HOME": os.environ.get("HOME", "/")},
         )
-        crawl.wait_for(lambda: origin.requests and crawl.log.count(") is up: ") == 2)
+        crawl.wait_for(lambda: origin.requests and len(crawl.ready_workers) == 2)
         yield crawl
 
 
