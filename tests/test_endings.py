@@ -145,7 +145,7 @@ def test_where_no_worker_can_start_jobdir_keeps_the_requests(
         assert origin.accepted == 0
         second = crawl(*requested, scenario=Scenario(filter_duplicates=True), JOBDIR=jobdir)
     assert first.stats["finish_reason"] == "curl_safe_no_worker"
-    assert f"No worker can be had ({why}" in first.log
+    assert f"no worker can be had: {why}" in first.log
     assert first.responses == first.errors == []
     assert first.exit_code == 0
     assert first.stat("worker/start_count") <= 10
