@@ -65,9 +65,10 @@ def reference() -> str:
         "## Failures",
         "The kinds of `scrapy_curl_safe.HandshakeError`, and what the middleware does about each:",
         _table(("kind", "what happened", "retried", "reason"), _failures()),
-        "Two other failures have reasons of their own: a worker that died or hung "
-        "(`WorkerCrashedError`) is `worker_crashed` or `worker_hung`, and a reused connection that "
-        "dies before the answer begins (`ConnectionDiedError`) is `connection_died`.",
+        "Three other failures have reasons of their own: a worker that died or hung "
+        "(`WorkerCrashedError`) is `worker_crashed` or `worker_hung`, a reused connection that "
+        "dies before the answer begins (`ConnectionDiedError`) is `connection_died`, and an answer "
+        "that HTTP/2 forbids (`Http2ProtocolError`) is `http2_protocol`.",
         "## Signals",
         "They are sent as Scrapy's own handlers send them. If no receiver is connected, a response "
         "comes in one piece. A receiver may raise `StopDownload`, which cancels the transfer.",

@@ -54,6 +54,11 @@ class ConnectionDiedError(DownloadFailedError):
     """
 
 
+class Http2ProtocolError(DownloadFailedError):
+    """The origin answered by HTTP/2 with what HTTP/2 forbids, such as a Connection header, or takes
+    the request by HTTP/1.1 only (RFC 9113, sections 7 and 8.2)."""
+
+
 class WorkerCrashedError(DownloadFailedError):
     """The worker process that had the request exited before the response was complete, or no worker
     could be had.

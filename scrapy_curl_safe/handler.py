@@ -65,6 +65,7 @@ class CurlSafeDownloadHandler:
             ValueError: the request cannot be sent as it is.
             HandshakeError: no TLS connection to the origin came up.
             OriginUnavailableError: none was tried, since the origin's circuit breaker is open.
+            Http2ProtocolError: what the origin said by HTTP/2 was invalid.
             ConnectionDiedError: the origin closed a reused connection before it answered.
             WorkerCrashedError: the worker exited with the request in flight, or none can be had.
             CannotResolveHostError, DownloadConnectionRefusedError, DownloadTimeoutError,

@@ -75,6 +75,8 @@ ORIGIN = "https://a:443"
         (97, "connection to proxy closed", False, "proxy"),
         (1, 'Protocol "foo" not supported', False, "unsupported_scheme"),
         (92, "HTTP/2 stream 1 was not closed cleanly", False, "other"),
+        (92, "Invalid HTTP header field was received: frame type: 1, stream: 1, name: [te]", False,
+         "http2_protocol"),
     ],
 )  # fmt: skip
 def test_classification(code: int, detail: str, in_handshake: bool, kind: str) -> None:
@@ -328,4 +330,5 @@ def test_the_reasons_of_all_retries() -> None:
         "worker_crashed",
         "worker_hung",
         "connection_died",
+        "http2_protocol",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 from h2.errors import ErrorCodes
@@ -302,3 +303,92 @@ def test_an_origin_that_closes_after_each_answer(start_crawl: StartCrawl) -> Non
 @pytest.mark.timeout(900)
 def test_an_origin_that_closes_after_each_of_20_000_answers(start_crawl: StartCrawl) -> None:
     assert_none_is_lost(start_crawl, 20_000, timeout_seconds=880)
+
+
+FORBIDDEN = {
+    "connection": b"close",
+    "keep-alive": b"timeout=5",
+    "proxy-connection": b"keep-alive",
+    "transfer-encoding": b"chunked",
+    "upgrade": b"h2c",
+    "X-Upper-Case": b"1",
+}
+
+
+def with_forbidden_header(name: str) -> Callable[[int, int], list[Piece]]:
+    field = name.encode(), FORBIDDEN[name]
+    return lambda stream, request: [
+        headers(stream, (b"content-type", b"text/html"), field), data(stream, b"ok", end=True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+@pytest.mark.parametrize("listen", [False, True], ids=["whole", "streamed"])
+def test_headers_that_http2_forbids_cost_a_retry_by_http_1_1(
+    crawl: RunCrawl, name: str, listen: bool
+) -> None:
+    with ScriptedHttp2(with_forbidden_header(name)) as origin:
+        crawled = crawl(f"{origin.url}/page", scenario=Scenario(listen=listen))
+        assert origin.seen == 1
+        assert [(seen.path, seen.http_version) for seen in origin.requests] == [("/page", "1.1")]
+    assert [response["protocol"] for response in crawled.responses] == ["HTTP/1.1"]
+    assert crawled.stats["retry/count"] == 1
+    assert crawled.stats["retry/reason_count/http2_protocol"] == 1
+    assert crawled.stat("handshake/failure_count") == 0
+
+
+@pytest.mark.parametrize(
+    ("meta", "settings", "tries"),
+    [
+        ({"dont_retry": True}, {}, 1),
+        ({}, {"RETRY_ENABLED": False}, 1),
+        ({"curl_safe": {"http_version": "v2"}}, {}, 3),
+        ({}, {"CURL_SAFE_HTTP_VERSION": "v2"}, 3),
+    ],
+)
+def test_what_the_user_says_of_retries_and_versions_wins(
+    crawl: RunCrawl, meta: dict[str, Any], settings: dict[str, Any], tries: int
+) -> None:
+    with ScriptedHttp2(with_forbidden_header("connection")) as origin:
+        crawled = crawl({"url": origin.url, "meta": meta}, **settings)
+        assert origin.seen == tries
+        assert origin.requests == []
+    (error,) = crawled.errors
+    assert error["type"] == "Http2ProtocolError"
+    assert "name: [connection]" in error["text"]
+    assert error["text"].endswith('meta["curl_safe"] = {"http_version": "v1"}')
+
+
+def test_one_origin_that_breaks_http2_says_nothing_of_another(crawl: RunCrawl) -> None:
+    def script(stream: int, request: int) -> Iterable[Piece]:
+        return good(stream)
+
+    def app(seen: SeenRequest) -> Reply:
+        path = seen.path.encode()
+        there = b"/same" if path == b"/first" else other.url.encode()
+        return Reply(302, [(b"Location", there)]) if path != b"/last" else Reply()
+
+    with (
+        ScriptedHttp2(script) as other,
+        ScriptedHttp2(with_forbidden_header("connection"), app) as origin,
+    ):
+        crawled = crawl(f"{origin.url}/first")
+        assert origin.seen == 1
+        assert [seen.path for seen in origin.requests] == ["/first", "/same"]
+        assert other.seen == 1
+    assert [response["protocol"] for response in crawled.responses] == ["HTTP/2"]
+
+
+def test_a_post_that_is_taken_by_http_1_1_only(crawl: RunCrawl) -> None:
+    """libcurl turns to HTTP/1.1 by itself, but a POST is not for it to send again."""
+
+    def script(stream: int, request: int) -> Iterable[Piece]:
+        return [rst(stream, ErrorCodes.HTTP_1_1_REQUIRED)]
+
+    for method, retries in (("GET", 0), ("POST", 2)):
+        with ScriptedHttp2(script) as origin:
+            crawled = crawl({"url": f"{origin.url}/page", "method": method})
+            assert origin.seen == max(1, retries)
+            assert [seen.method for seen in origin.requests] == [method]
+        assert [response["protocol"] for response in crawled.responses] == ["HTTP/1.1"]
+        assert crawled.stats.get("retry/count", 0) == retries

@@ -23,6 +23,7 @@ from .._pool.errors import (
 from ..exceptions import (
     ConnectionDiedError,
     HandshakeError,
+    Http2ProtocolError,
     OriginUnavailableError,
     WorkerCrashedError,
 )
@@ -36,6 +37,7 @@ _EXCEPTIONS: dict[FailureKind, type[Exception]] = {
     FailureKind.PROXY: DownloadConnectionRefusedError,
     FailureKind.DOWNLOAD_TIMEOUT: DownloadTimeoutError,
     FailureKind.DATALOSS: ResponseDataLossError,
+    FailureKind.HTTP2_PROTOCOL: Http2ProtocolError,
 }
 
 
@@ -54,6 +56,8 @@ def download_error(failed: Failed, origin: str) -> Exception:
             detail = "a response header is larger than libcurl takes"
         # Built into libcurl: 300 kB in all, 5,000 lines.
         detail += """; Scrapy's own handler takes more: meta["curl_safe"] = False"""
+    elif failed.kind is FailureKind.HTTP2_PROTOCOL:
+        detail += """; HTTP/1.1 may do: meta["curl_safe"] = {"http_version": "v1"}"""
     exception = _EXCEPTIONS.get(failed.kind, DownloadFailedError)
     curl = f"curl: ({failed.code}) " if failed.code else ""
     return exception(f"{origin}: {curl}{detail}")

@@ -17,6 +17,8 @@ CRASHES = "curl_safe_crashes"
 AVOID = "curl_safe_avoid"
 #: Whether it needs a new connection, since a reused one died on it.
 FRESH = "curl_safe_fresh"
+#: The origin that is spoken to by HTTP/1.1, since what it said by HTTP/2 was invalid.
+HTTP1_ORIGIN = "curl_safe_http1_origin"
 #: Whether `dont_retry` was set because no more retries were left.
 GAVE_UP = "curl_safe_gave_up"
 #: Whether RandomBrowserMiddleware picked the browser in `meta["curl_safe"]`.

@@ -10,7 +10,7 @@ from .._ipc.messages import Fetch, Profile, encode_profile
 from .._pool.origins import Route
 from .._pool.request import PoolRequest
 from .compat import all_options
-from .meta import AVOID, CRASHES, FRESH, request_options
+from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, request_options
 from .profile import make_profile, origin_of
 from .request_headers import request_headers
 from .response import ResponseAssembler
@@ -51,6 +51,9 @@ def build_request(
         ValueError: a bad value of one of Scrapy's own meta keys.
     """
     settings, meta = context.settings, request.meta
+    origin = origin_of(request)
+    if meta.get(HTTP1_ORIGIN) == origin and settings.http_version is None:
+        options = {"http_version": "v1", **options}
     profile, encoded = _profile(request, options, context)
     fail_on_dataloss = meta.get("download_fail_on_dataloss", settings.download_fail_on_dataloss)
     timeout = options.get("timeout", meta.get("download_timeout", settings.download_timeout))
@@ -67,7 +70,6 @@ def build_request(
         report_tls=settings.downloader_client_tls_verbose_logging,
         fresh_connection=meta.pop(FRESH, False),
     )
-    origin = origin_of(request)
     return PoolRequest(
         fetch,
         request.body,

@@ -29,9 +29,9 @@ from .._ipc.messages import (
     TransferStats,
 )
 from .._pool.request import Result
-from ..exceptions import ConnectionDiedError, HandshakeError
+from ..exceptions import ConnectionDiedError, HandshakeError, Http2ProtocolError
 from .errors import download_error
-from .meta import AVOID, CRASHES, FRESH, RETRIES
+from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, RETRIES
 from .profile import origin_of
 from .scrapy_api import make_headers, response_class
 
@@ -186,6 +186,8 @@ class ResponseAssembler:
             request.meta[AVOID] = slot
         if isinstance(error, ConnectionDiedError):
             request.meta[FRESH] = True
+        if isinstance(error, Http2ProtocolError):
+            request.meta[HTTP1_ORIGIN] = origin_of(request)
         if failed.kind is FailureKind.DATALOSS:
             self._context.warn_of_dataloss(request)
         return error

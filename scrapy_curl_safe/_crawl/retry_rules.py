@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .._ipc.failures import FailureKind, classify
-from ..exceptions import ConnectionDiedError, HandshakeError, WorkerCrashedError
+from ..exceptions import (
+    ConnectionDiedError,
+    HandshakeError,
+    Http2ProtocolError,
+    WorkerCrashedError,
+)
 
 
 class RetryRule(NamedTuple):
@@ -31,11 +36,12 @@ HANDSHAKE_RULES = {
 _CRASHED = RetryRule("worker_crashed")
 _HUNG = RetryRule("worker_hung")
 _CONNECTION_DIED = RetryRule("connection_died")
+_HTTP2_PROTOCOL = RetryRule("http2_protocol")
 
 #: All reasons with which requests are retried.
 RETRY_REASONS = tuple(
     rule.reason
-    for rule in (*HANDSHAKE_RULES.values(), _CRASHED, _HUNG, _CONNECTION_DIED)
+    for rule in (*HANDSHAKE_RULES.values(), _CRASHED, _HUNG, _CONNECTION_DIED, _HTTP2_PROTOCOL)
     if rule.max_retries != 0
 )
 
@@ -66,6 +72,8 @@ def decide(exception: BaseException) -> RetryDecision | None:
         return RetryDecision(rule._replace(max_retries=0) if exception.alone else rule, None, True)
     elif isinstance(exception, ConnectionDiedError):
         return RetryDecision(_CONNECTION_DIED)
+    elif isinstance(exception, Http2ProtocolError):
+        return RetryDecision(_HTTP2_PROTOCOL)
     else:
         kind = _kind_of_curl_error(exception)
     if kind is FailureKind.CONNECTION_DIED:

@@ -35,6 +35,7 @@ class CurlCode(enum.IntEnum):
     RECV_ERROR = 56
     PEER_FAILED_VERIFICATION = 60
     FILESIZE_EXCEEDED = 63
+    HTTP2_STREAM = 92
     PROXY = 97
     TOO_LARGE = 100
 
@@ -66,6 +67,8 @@ class FailureKind(str, enum.Enum):
     HEADERS_TOO_LARGE = "headers_too_large"
     #: The worker has no memory left for the response.
     NO_MEMORY = "no_memory"
+    #: The origin answers by HTTP/2 with what HTTP/2 forbids.
+    HTTP2_PROTOCOL = "http2_protocol"
     OTHER = "other"
 
     @property
@@ -154,6 +157,8 @@ _RULES = (
     ),
     _rule(FailureKind.HEADERS_TOO_LARGE, {CurlCode.TOO_LARGE}),
     _rule(FailureKind.HEADERS_TOO_LARGE, {CurlCode.RECV_ERROR}, "response headers"),
+    # Such as Connection or Keep-Alive, or a name in upper case (RFC 9113, section 8.2).
+    _rule(FailureKind.HTTP2_PROTOCOL, {CurlCode.HTTP2_STREAM}, "invalid HTTP header field"),
     _rule(FailureKind.PROXY_TUNNEL, {CurlCode.RECV_ERROR}, "CONNECT tunnel failed"),
     _rule(FailureKind.PROXY, {CurlCode.PROXY}),
     _rule(FailureKind.UNSUPPORTED_SCHEME, {CurlCode.UNSUPPORTED_PROTOCOL}),

@@ -33,6 +33,10 @@ def describe_failure(
     if easy.was_send_refused:
         times = "once" if easy.max_sends == 1 else "twice"
         kind, code = FailureKind.CONNECTION_DIED, 0
+        if fetch.fresh_connection and easy.max_sends == 1:
+            # libcurl sends nothing again that went out on a new connection, but for a stream of
+            # HTTP/2 that was refused, by HTTP_1_1_REQUIRED, say (RFC 9113, section 7).
+            kind = FailureKind.HTTP2_PROTOCOL
         detail = (
             f"Connection died before the answer began; a {fetch.method} is sent {times} at most"
         )

@@ -20,6 +20,7 @@ from testkit.waiting import until
 
 from .hello import H2_PREFACE
 from .loop import reset_on_close
+from .messages import App, default_app
 from .tls import TlsOrigin
 
 if TYPE_CHECKING:
@@ -53,10 +54,10 @@ def data(stream: int, body: bytes, *, end: bool = False) -> Frame:
 
 class ScriptedHttp2(TlsOrigin):
     """Sends what `script` makes of each request, its flow control aside; CLOSE and RESET end
-    the connection."""
+    the connection. Who does not offer HTTP/2 has its answers from `app`, by HTTP/1.1."""
 
-    def __init__(self, script: Script) -> None:
-        super().__init__(alpn=("h2",))
+    def __init__(self, script: Script, app: App = default_app) -> None:
+        super().__init__(app, alpn=("h2",))
         self.script = script
         self.seen = 0
         self.resets = 0
