@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scrapy.exceptions import DownloadFailedError
+from scrapy.exceptions import DownloadFailedError, DownloadTimeoutError
 
 
 class HandshakeError(DownloadFailedError):
@@ -26,6 +26,10 @@ class HandshakeError(DownloadFailedError):
 
     def __reduce__(self) -> tuple[type[HandshakeError], tuple[str, int, str, str]]:
         return type(self), (self.kind, self.curl_code, self.detail, self.origin)
+
+
+class HandshakeTimeoutError(HandshakeError, DownloadTimeoutError):
+    """A HandshakeError of the kind "timeout": the download timed out before TLS was up."""
 
 
 class OriginUnavailableError(HandshakeError):

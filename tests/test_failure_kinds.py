@@ -74,6 +74,12 @@ ORIGIN = "https://a:443"
         (56, "Too large response headers: 300001 > 300000", False, "headers_too_large"),
         (97, "connection to proxy closed", False, "proxy"),
         (1, 'Protocol "foo" not supported', False, "unsupported_scheme"),
+        (1, 'Protocol "foo" is disabled', False, "unsupported_scheme"),
+        (1, "Received HTTP/0.9 when not allowed", False, "invalid_response"),
+        (1, "Unsupported HTTP/1 subversion in response", False, "invalid_response"),
+        (1, "Unsupported HTTP version in response", False, "invalid_response"),
+        (8, "Header without colon", False, "invalid_response"),
+        (61, "Unsolicited Transfer-Encoding (gzip) found", False, "invalid_response"),
         (92, "HTTP/2 stream 1 was not closed cleanly", False, "other"),
         (92, "Invalid HTTP header field was received: frame type: 1, stream: 1, name: [te]", False,
          "http2_protocol"),
@@ -118,7 +124,7 @@ def failed(kind: FailureKind, code: int = 35, detail: str = "why") -> Failed:
 @pytest.mark.parametrize(
     ("code", "name"),
     [
-        (1, "UnsupportedURLSchemeError"),
+        (1, "DownloadFailedError"),
         (5, "CannotResolveHostError"),
         (6, "CannotResolveHostError"),
         (7, "DownloadConnectionRefusedError"),
@@ -131,7 +137,21 @@ def failed(kind: FailureKind, code: int = 35, detail: str = "why") -> Failed:
 def test_other_codes_are_scrapys_own_exceptions(code: int, name: str) -> None:
     error = download_error(failed(classify(code, "why"), code), ORIGIN)
     assert type(error).__name__ == name
-    assert str(error) == f"https://a:443: curl: ({code}) why"
+    assert f"curl: ({code}) why" in str(error)
+    assert str(error).startswith("https://a:443: ")
+
+
+def test_a_response_that_is_not_http_is_called_so() -> None:
+    error = download_error(failed(FailureKind.INVALID_RESPONSE, 1, "why"), ORIGIN)
+    assert type(error) is DownloadFailedError
+    assert str(error) == f"{ORIGIN}: the response is not valid HTTP: curl: (1) why"
+    error = download_error(failed(FailureKind.INVALID_RESPONSE, 0, "no status"), ORIGIN)
+    assert str(error) == f"{ORIGIN}: the response is not valid HTTP: no status"
+    error = download_error(failed(FailureKind.INVALID_RESPONSE, 8, "no colon"), ORIGIN)
+    assert str(error) == (
+        f"{ORIGIN}: the response is not valid HTTP: curl: (8) no colon; "
+        """Scrapy's own handler takes more: meta["curl_safe"] = False"""
+    )
 
 
 @pytest.mark.parametrize("kind", HANDSHAKE_KINDS)
@@ -174,6 +194,21 @@ def test_headers_that_are_too_large_for_libcurl_come_with_advice(
     assert type(error) is DownloadFailedError
     advice = """Scrapy's own handler takes more: meta["curl_safe"] = False"""
     assert str(error) == f"{ORIGIN}: curl: ({code}) {text}; {advice}"
+
+
+def test_a_handshake_that_timed_out_is_a_timeout_too() -> None:
+    error = download_error(failed(FailureKind.TIMEOUT, 28), ORIGIN)
+    for copy in (error, pickle.loads(pickle.dumps(error))):
+        assert isinstance(copy, HandshakeError)
+        assert isinstance(copy, DownloadTimeoutError)
+        assert (copy.kind, copy.curl_code, copy.detail, copy.origin) == (
+            "timeout", 28, "why", ORIGIN,
+        )  # fmt: skip
+        assert str(copy) == f"TLS handshake with {ORIGIN} failed (timeout): curl: (28) why"
+    others = (kind for kind in HANDSHAKE_KINDS if kind is not FailureKind.TIMEOUT)
+    assert not any(
+        isinstance(download_error(failed(k), ORIGIN), DownloadTimeoutError) for k in others
+    )
 
 
 def test_a_handshake_error_survives_pickling() -> None:

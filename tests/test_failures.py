@@ -76,7 +76,7 @@ def test_a_failed_handshake(
     with origin_of() as origin:
         crawled = crawl(origin.url, **settings)
     (error,) = crawled.errors
-    assert error["type"] == "HandshakeError"
+    assert error["type"] == ("HandshakeTimeoutError" if kind == "timeout" else "HandshakeError")
     assert (error["kind"], error["curl_code"]) == (kind, code)
     assert error["origin"] == origin.url.rstrip("/")
     assert error["detail"]

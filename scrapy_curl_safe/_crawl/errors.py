@@ -23,6 +23,7 @@ from .._pool.errors import (
 from ..exceptions import (
     ConnectionDiedError,
     HandshakeError,
+    HandshakeTimeoutError,
     Http2ProtocolError,
     OriginUnavailableError,
     WorkerCrashedError,
@@ -48,19 +49,27 @@ def download_error(failed: Failed, origin: str) -> Exception:
         origin: scheme, host and port of the URL.
     """
     if failed.kind.is_handshake:
-        return HandshakeError(failed.kind.value, failed.code, failed.detail, origin)
-    detail = failed.detail
-    if failed.kind is FailureKind.HEADERS_TOO_LARGE:
-        if failed.code == CurlCode.TOO_LARGE and "response headers" not in detail:
-            # libcurl has no text of its own for it.
-            detail = "a response header is larger than libcurl takes"
-        # Built into libcurl: 300 kB in all, 5,000 lines.
-        detail += """; Scrapy's own handler takes more: meta["curl_safe"] = False"""
-    elif failed.kind is FailureKind.HTTP2_PROTOCOL:
-        detail += """; HTTP/1.1 may do: meta["curl_safe"] = {"http_version": "v1"}"""
+        timed_out = failed.kind is FailureKind.TIMEOUT
+        handshake_error = HandshakeTimeoutError if timed_out else HandshakeError
+        return handshake_error(failed.kind.value, failed.code, failed.detail, origin)
     exception = _EXCEPTIONS.get(failed.kind, DownloadFailedError)
-    curl = f"curl: ({failed.code}) " if failed.code else ""
-    return exception(f"{origin}: {curl}{detail}")
+    return exception(f"{origin}: {_reason(failed)}")
+
+
+def _reason(failed: Failed) -> str:
+    detail = failed.detail
+    if failed.code == CurlCode.TOO_LARGE and "response headers" not in detail:
+        # libcurl has no text of its own for it.
+        detail = "a response header is larger than libcurl takes"
+    reason = f"curl: ({failed.code}) {detail}" if failed.code else detail
+    if failed.kind is FailureKind.INVALID_RESPONSE:
+        reason = f"the response is not valid HTTP: {reason}"
+    if failed.kind is FailureKind.HTTP2_PROTOCOL:
+        reason += """; HTTP/1.1 may do: meta["curl_safe"] = {"http_version": "v1"}"""
+    # The sizes are built into libcurl: 300 kB in all, 5,000 lines.
+    if failed.kind is FailureKind.HEADERS_TOO_LARGE or failed.code == CurlCode.WEIRD_SERVER_REPLY:
+        reason += """; Scrapy's own handler takes more: meta["curl_safe"] = False"""
+    return reason
 
 
 def pool_error(error: PoolError, origin: str) -> Exception:

@@ -25,6 +25,8 @@ class CurlCode(enum.IntEnum):
     COULDNT_RESOLVE_PROXY = 5
     COULDNT_RESOLVE_HOST = 6
     COULDNT_CONNECT = 7
+    WEIRD_SERVER_REPLY = 8
+    HTTP2 = 16
     PARTIAL_FILE = 18
     WRITE_ERROR = 23
     OUT_OF_MEMORY = 27
@@ -34,8 +36,11 @@ class CurlCode(enum.IntEnum):
     SEND_ERROR = 55
     RECV_ERROR = 56
     PEER_FAILED_VERIFICATION = 60
+    BAD_CONTENT_ENCODING = 61
     FILESIZE_EXCEEDED = 63
     HTTP2_STREAM = 92
+    HTTP3 = 95
+    QUIC_CONNECT_ERROR = 96
     PROXY = 97
     TOO_LARGE = 100
 
@@ -69,6 +74,8 @@ class FailureKind(str, enum.Enum):
     NO_MEMORY = "no_memory"
     #: The origin answers by HTTP/2 with what HTTP/2 forbids.
     HTTP2_PROTOCOL = "http2_protocol"
+    #: What came is not HTTP, or not as much of it as a head.
+    INVALID_RESPONSE = "invalid_response"
     OTHER = "other"
 
     @property
@@ -161,7 +168,15 @@ _RULES = (
     _rule(FailureKind.HTTP2_PROTOCOL, {CurlCode.HTTP2_STREAM}, "invalid HTTP header field"),
     _rule(FailureKind.PROXY_TUNNEL, {CurlCode.RECV_ERROR}, "CONNECT tunnel failed"),
     _rule(FailureKind.PROXY, {CurlCode.PROXY}),
-    _rule(FailureKind.UNSUPPORTED_SCHEME, {CurlCode.UNSUPPORTED_PROTOCOL}),
+    _rule(FailureKind.UNSUPPORTED_SCHEME, {CurlCode.UNSUPPORTED_PROTOCOL}, '^Protocol "'),
+    _rule(
+        FailureKind.INVALID_RESPONSE,
+        {
+            CurlCode.UNSUPPORTED_PROTOCOL,  # no HTTP, or another version of it
+            CurlCode.WEIRD_SERVER_REPLY,
+            CurlCode.BAD_CONTENT_ENCODING,
+        },
+    ),
     _rule(FailureKind.UNRESOLVED, {CurlCode.COULDNT_RESOLVE_PROXY, CurlCode.COULDNT_RESOLVE_HOST}),
     _rule(FailureKind.REFUSED, {CurlCode.COULDNT_CONNECT}),
     _rule(FailureKind.DOWNLOAD_TIMEOUT, {CurlCode.OPERATION_TIMEDOUT}),
