@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 HOLD = "hold"  # keep the connection open until the client leaves
 RESET = "reset"
+CUT = "cut"  # close the connection without TLS's close_notify
 
 Piece = bytes | float | str | Callable[[], object]
 Script = Callable[[bytes], Iterable[Piece]]
@@ -25,7 +26,7 @@ Script = Callable[[bytes], Iterable[Piece]]
 class RawOrigin(Origin):
     """Sends what `script` makes of a request's head (its body is not read), then closes.
 
-    A piece is bytes to send, seconds to wait, a condition to wait for, HOLD or RESET.
+    A piece is bytes to send, seconds to wait, a condition to wait for, HOLD, RESET or CUT.
     """
 
     def __init__(self, script: Script | bytes, *, tls: bool = True) -> None:
@@ -70,8 +71,8 @@ class RawOrigin(Origin):
                     while await stream.read():
                         pass
                     raise ConnectionError
-                if piece == RESET:
-                    reset_on_close(sock)
+                if piece in (RESET, CUT):
+                    await _end(stream, piece)
                     return
                 if isinstance(piece, bytes):
                     stream.write(piece)
@@ -85,3 +86,10 @@ class RawOrigin(Origin):
             self._abandoned += 1
             return
         await stream.close()
+
+
+async def _end(stream: PlainStream, how: Piece) -> None:
+    if how == RESET:
+        reset_on_close(stream.sock)
+    else:
+        await PlainStream.close(stream)

@@ -21,6 +21,7 @@ from testkit.waiting import until
 from .hello import H2_PREFACE
 from .loop import reset_on_close
 from .messages import App, default_app
+from .streams import PlainStream
 from .tls import TlsOrigin
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 
 CLOSE = "close"
 RESET = "reset"
+CUT = "cut"  # close the connection without TLS's close_notify
 
-#: A frame or bytes to send, seconds to wait, a condition to wait for, CLOSE or RESET.
+#: A frame or bytes to send, seconds to wait, a condition to wait for, CLOSE, RESET or CUT.
 Piece = Frame | bytes | float | str | Callable[[], object]
 #: Makes an answer: of the stream's number, and of how many requests have come so far.
 Script = Callable[[int, int], Iterable[Piece]]
@@ -53,8 +55,9 @@ def data(stream: int, body: bytes, *, end: bool = False) -> Frame:
 
 
 class ScriptedHttp2(TlsOrigin):
-    """Sends what `script` makes of each request, its flow control aside; CLOSE and RESET end
-    the connection. Who does not offer HTTP/2 has its answers from `app`, by HTTP/1.1."""
+    """Sends what `script` makes of each request, its flow control aside; CLOSE, RESET and CUT
+    end the connection. A client that does not offer HTTP/2 has its answers from `app`, by HTTP/1.1.
+    """
 
     def __init__(self, script: Script, app: App = default_app) -> None:
         super().__init__(app, alpn=("h2",))
@@ -75,8 +78,11 @@ class ScriptedHttp2(TlsOrigin):
         await asyncio.gather(reading, *connection.answers.values(), return_exceptions=True)
         if not reading.cancelled():
             reading.result()
-        if connection.ended.done() and connection.ended.result() == RESET:
+        how = connection.ended.result() if connection.ended.done() else CLOSE
+        if how == RESET:
             reset_on_close(stream.sock)
+        elif how == CUT:
+            await PlainStream.close(stream)
         else:
             await stream.close()
 

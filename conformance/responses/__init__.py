@@ -1,0 +1,1 @@
+"""Malformed and unusual responses, and what this handler and Scrapy's own make of each."""
