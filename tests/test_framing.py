@@ -22,6 +22,7 @@ from scrapy_curl_safe._ipc.framing import (
     to_worker_decoder,
 )
 from scrapy_curl_safe._ipc.messages import (
+    BodyFlag,
     Cancel,
     Cancelled,
     Chunk,
@@ -116,7 +117,7 @@ FROM_WORKER: dict[type, st.SearchStrategy[Any]] = {
         id=ids,
         stats=transfers,
         head=st.none() | heads,
-        dataloss=st.booleans(),
+        flag=st.none() | st.sampled_from(BodyFlag),
         shared=st.none() | st.builds(SharedSlice, offset=whole, size=whole),
     ),
     Failed: st.builds(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from curl_cffi import CurlOpt
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scrapy_curl_safe._worker.easy import EasyHandle
-from scrapy_curl_safe._worker.response_head import parse_head
+from scrapy_curl_safe._worker.response_head import InvalidHeadError, parse_head
 from testkit.origins.raw import RawOrigin
 
 # Of a token, as names are (RFC 9110, section 5.6.2), and of a value's ends and middle.
@@ -73,11 +75,13 @@ def test_a_head_is_parsed_once_it_is_complete(
 
 
 @given(st.binary(max_size=200) | st.text("HTP/1. 20\r\n :\t", max_size=60).map(str.encode))
-def test_no_bytes_are_an_error(data: bytes) -> None:
-    parsed = parse_head(data)
+def test_any_bytes_are_a_head_or_none_or_invalid(data: bytes) -> None:
+    parsed = None
+    with contextlib.suppress(InvalidHeadError):
+        parsed = parse_head(data)
     if parsed is not None:
         assert 0 < parsed.end <= len(data)
-        assert parsed.content_length >= 0
+        assert parsed.content_length is None or parsed.content_length >= 0
 
 
 @pytest.mark.parametrize(
@@ -88,13 +92,15 @@ def test_no_bytes_are_an_error(data: bytes) -> None:
         (b"9" * 18, 10**18 - 1),
         (b"9" * 19, 2**63 - 1),
         (b"9" * 10_000, 2**63 - 1),
-        (b"-1", 0),
-        (b"1e3", 0),
-        (b"", 0),
-        ("٣".encode(), 0),
+        (b"2, 2", 2),
+        (b"2 ,2,2", 2),
+        (b"-1", None),
+        (b"1e3", None),
+        (b"", None),
+        ("٣".encode(), None),
     ],
 )
-def test_content_length(value: bytes, length: int) -> None:
+def test_content_length(value: bytes, length: int | None) -> None:
     parsed = parse_head(b"HTTP/1.1 200 OK\r\nCONTENT-length: " + value + b"\r\n\r\n")
     assert parsed is not None
     assert parsed.content_length == length
@@ -107,9 +113,77 @@ def test_whitespace_before_the_first_header_is_no_header() -> None:
     assert parsed.headers == [(b"c", b"d")]
 
 
-@pytest.mark.parametrize("status", [b"", b"99", b"abc", b"2x0"])
-def test_a_head_without_a_final_status_is_none(status: bytes) -> None:
-    assert parse_head(b"HTTP/1.1 " + status + b" OK\r\na: b\r\n\r\n") is None
+@pytest.mark.parametrize("status", [b"", b"99", b"abc", b"2x0", b"2" * 5000, b"+200", b"-200"])
+def test_a_head_without_a_status_is_invalid(status: bytes) -> None:
+    with pytest.raises(InvalidHeadError, match="no status in"):
+        parse_head(b"HTTP/1.1 " + status + b" OK\r\na: b\r\n\r\n")
+
+
+def test_a_complete_head_whose_status_is_not_final_is_none() -> None:
+    assert parse_head(b"HTTP/1.1 099 OK\r\na: b\r\n\r\n") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"HTTP/1.1 200", 200),
+        (b"HTTP/1.1 200 ", 200),
+        (b"HTTP/1.1  200 OK", 200),
+        (b"HTTP/1.1\t200\tOK", 200),
+        (b"HTTP/1.1 200OK", 200),
+        (b"HTTP/1.1 2000 OK", 2000),
+    ],
+)
+def test_how_a_status_may_be_written(line: bytes, status: int) -> None:
+    """RFC 9112, section 4: "any form of whitespace"."""
+    parsed = parse_head(line + b"\r\na: b\r\n\r\n")
+    assert parsed is not None
+    assert (parsed.protocol, parsed.status, parsed.headers) == ("HTTP/1.1", status, [(b"a", b"b")])
+
+
+@pytest.mark.parametrize(
+    ("line", "headers"),
+    [
+        (b"Location : /x", [(b"Location", b"/x")]),
+        (b"Location \t: /x", [(b"Location", b"/x")]),
+        (b"Content-Length : 2", [(b"Content-Length", b"2")]),
+        (b"HTTP/1.1: x", []),
+        (b"HTTP/1.1 404 Not: Found", []),
+        (b"HTTP: x", [(b"HTTP", b"x")]),
+        (b"two words: x", []),
+        (b"\xc3\xb6: x", []),
+        (b"a\x01: x", []),
+        (b"a\0: x", []),
+        (b": x", []),
+        (b":", []),
+        (b"no colon", []),
+        (b"!#$%&'*+-.^_`|~: x", [(b"!#$%&'*+-.^_`|~", b"x")]),
+        (b"a:", [(b"a", b"")]),
+        (b"a::b", [(b"a", b":b")]),
+        (b"a: \x0c\xa0b", [(b"a", b"\xa0b")]),
+    ],
+)
+def test_lines_that_are_decided_as_browsers_do(line: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    """A line before such a line and one after it are not lost."""
+    parsed = parse_head(b"HTTP/1.1 200 OK\r\nX: 1\r\n" + line + b"\r\nY: 2\r\n\r\n")
+    assert parsed is not None
+    assert parsed.headers == [(b"X", b"1"), *headers, (b"Y", b"2")]
+
+
+def test_a_coding_that_libcurl_has_not_seen_makes_the_head_invalid() -> None:
+    """Its body would be passed on with the chunks' sizes in it."""
+    with pytest.raises(InvalidHeadError, match="Transfer-Encoding"):
+        parse_head(b"HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "chunked"),
+    [(b"chunked", True), (b"Chunked", True), (b"gzip, chunked", True), (b"identity", False)],
+)
+def test_the_chunked_coding(value: bytes, chunked: bool) -> None:
+    parsed = parse_head(b"HTTP/1.1 200 OK\r\nTRANSFER-encoding: " + value + b"\r\n\r\n")
+    assert parsed is not None
+    assert parsed.is_chunked == chunked
 
 
 def test_what_libcurl_passes_on_is_what_the_origin_sent() -> None:

@@ -158,7 +158,7 @@ class ResponseAssembler:
         else:
             head = self._head
         assert head is not None
-        flags = ["dataloss"] if completed.dataloss else None
+        flags = None if completed.flag is None else [completed.flag.value]
         return self._response(head, body or b"".join(self._body), flags)
 
     def _stopped(self) -> tuple[TransferStats, Response]:

@@ -11,6 +11,7 @@ none can make it run code.
 
 from __future__ import annotations
 
+import enum
 from typing import Any
 
 import msgspec
@@ -185,6 +186,15 @@ class Chunk(msgspec.Struct, array_like=True, tag=3):
     id: int
 
 
+class BodyFlag(str, enum.Enum):
+    """The flags of a response's body, as Scrapy names them."""
+
+    #: Nothing but the end of the connection told its end.
+    PARTIAL = "partial"
+    #: It ended before its announced end.
+    DATALOSS = "dataloss"
+
+
 class SharedSlice(msgspec.Struct, array_like=True):
     """A range of the memory that a worker shares with the crawler."""
 
@@ -202,8 +212,8 @@ class Completed(msgspec.Struct, array_like=True, tag=4, kw_only=True):
     stats: TransferStats
     #: None if it went ahead in a message of its own.
     head: ResponseHead | None = None
-    #: Whether the body ended before its announced end.
-    dataloss: bool = False
+    #: What of its end makes the body doubtful; None if it is whole.
+    flag: BodyFlag | None = None
     #: Where the body lies in shared memory. The range is the crawler's until SliceReleased.
     shared: SharedSlice | None = None
 

@@ -14,6 +14,7 @@ from .._ipc.failures import CurlCode, FailureKind
 from .._ipc.framing import MAX_BODY_BYTES
 from .._ipc.http_syntax import HttpSyntaxError
 from .._ipc.messages import (
+    BodyFlag,
     Cancelled,
     Completed,
     Failed,
@@ -26,9 +27,10 @@ from .._ipc.messages import (
     TooLarge,
     TransferStats,
 )
+from .body_ending import Ending, Framing, ending_of, framing_of
 from .failure import describe_failure, error_text
 from .request_options import set_request_options
-from .response_head import ParsedHead, parse_head
+from .response_head import InvalidHeadError, ParsedHead, parse_head
 from .session import Session
 from .transfer_stats import SIZE_DOWNLOAD, read_stats
 
@@ -36,6 +38,12 @@ _PRIMARY_IP = int(CurlInfo.PRIMARY_IP)
 
 _CURLINFO_TEXT = 0  # what libcurl itself says
 _TLS_LINE = b"SSL connection using "
+
+_FLAGS = {
+    Ending.COMPLETE: None,
+    Ending.PARTIAL: BodyFlag.PARTIAL,
+    Ending.DATALOSS: BodyFlag.DATALOSS,
+}
 
 Send = Callable[[FromWorker, bytes], None]
 
@@ -67,6 +75,8 @@ class Download:
         self._easy = session.acquire()
         self._is_over = False
         self._head: ResponseHead | None = None
+        self._invalid_head: str | None = None
+        self._framing = Framing.NONE
         self._content_length = 0
         self._resumed = False
         self._tls: str | None = None
@@ -101,7 +111,7 @@ class Download:
     def _receive(self) -> tuple[memoryview, int]:
         """Parse what libcurl wrote, once all is there; return the body, and where it begins."""
         response = self._easy.response()
-        parsed = parse_head(response)
+        parsed = self._parse(response)
         if parsed is None:
             return response[:0], 0
         self._set_head(parsed)
@@ -118,11 +128,21 @@ class Download:
         if error.code != CurlCode.FILESIZE_EXCEEDED:
             return None
         maxsize = self._fetch.maxsize_bytes or MAX_BODY_BYTES
+        if self._head is None:
+            # libcurl did not even pass on the header with the length.
+            return maxsize + 1, True
         if self._content_length > maxsize:
             return self._content_length, True
         return max(self._easy.get_number(SIZE_DOWNLOAD), maxsize + 1), False
 
     # The response
+
+    def _parse(self, head: bytes | bytearray | memoryview) -> ParsedHead | None:
+        try:
+            return parse_head(head)
+        except InvalidHeadError as error:
+            self._invalid_head = str(error)
+            return None
 
     def _set_head(self, parsed: ParsedHead) -> None:
         certificate = None
@@ -137,8 +157,9 @@ class Download:
             certificate=certificate,
             tls=self._tls,
         )
-        if self._fetch.method != "HEAD":
-            self._content_length = parsed.content_length
+        self._framing = framing_of(parsed, self._fetch.method)
+        if self._framing is not Framing.NONE:
+            self._content_length = parsed.content_length or 0
 
     def _warn(self, size: int, *, expected: bool) -> None:
         self._send(SizeWarning(id=self._fetch.id, size=size, expected=expected), b"")
@@ -153,35 +174,46 @@ class Download:
         fetch = self._fetch
         body, offset = self._receive()
         stats = read_stats(self._easy, resumed=self._resumed)
-        if error is None:
-            self._complete(stats, body, offset)
-        elif (excess := self._excess(error)) is not None:
+        if error is not None and (excess := self._excess(error)) is not None:
             size, expected = excess
             self._end(TooLarge(id=fetch.id, stats=stats, size=size, expected=expected))
-        elif error.code == CurlCode.PARTIAL_FILE and self._head is not None and fetch.keep_partial:
-            self._complete(stats, body, offset, dataloss=True)
+        elif self._head is not None:
+            self._end_of_body(error, stats, body, offset)
+        elif error is None or self._invalid_head is not None:
+            detail = self._invalid_head or "it ended within its headers"
+            kind = FailureKind.INVALID_RESPONSE
+            self._end(Failed(id=fetch.id, stats=stats, kind=kind, detail=detail))
         elif error.code == CurlCode.URL_MALFORMAT:
             self._end(InvalidRequest(id=fetch.id, detail=error_text(error)))
         else:
             self._fail(error, stats)
 
-    def _complete(
-        self, stats: TransferStats, body: memoryview, offset: int, *, dataloss: bool = False
+    def _end_of_body(
+        self, error: CurlError | None, stats: TransferStats, body: memoryview, offset: int
     ) -> None:
         fetch = self._fetch
-        if self._head is None:
-            detail = "no response headers"
-            self._end(Failed(id=fetch.id, stats=stats, kind=FailureKind.OTHER, detail=detail))
-            return
-        shared = self._easy.share_response(offset, len(body))
-        completed = Completed(
-            id=fetch.id,
-            stats=stats,
-            head=None if fetch.stream else self._head,
-            dataloss=dataloss,
-            shared=shared,
-        )
-        self._end(completed, b"" if shared is not None else bytes(body))
+        code = 0 if error is None else int(error.code)
+        received = self._easy.get_number(SIZE_DOWNLOAD)
+        ending = ending_of(code, self._framing, received, self._content_length)
+        if ending is Ending.FAILED:
+            assert error is not None
+            self._fail(error, stats)
+        elif ending is Ending.DATALOSS and not fetch.keep_partial:
+            detail = f"{received} of {self._content_length} bytes came"
+            if error is not None:
+                detail = error_text(error)
+            kind = FailureKind.DATALOSS
+            self._end(Failed(id=fetch.id, stats=stats, kind=kind, code=code, detail=detail))
+        else:
+            shared = self._easy.share_response(offset, len(body))
+            completed = Completed(
+                id=fetch.id,
+                stats=stats,
+                head=None if fetch.stream else self._head,
+                flag=_FLAGS[ending],
+                shared=shared,
+            )
+            self._end(completed, b"" if shared is not None else bytes(body))
 
     def _fail(self, error: CurlError, stats: TransferStats) -> None:
         if stats.handshake_at is not None:

@@ -1,4 +1,18 @@
-"""Parses status and headers out of a response as libcurl passes it on. Pure."""
+"""Parses status and headers out of a response as libcurl passes it on. Pure.
+
+libcurl has refused what it does not take for HTTP. What it lets pass and RFC 9112 forbids is
+decided here, as browsers do:
+
+    status of more than three digits     the number that is written there
+    whitespace other than one blank      accepted before the status (section 4)
+    whitespace before a header's colon   removed (section 5.1); but libcurl has not seen a
+                                         Transfer-Encoding that is written so, and the body is not
+                                         what the origin meant: the head is invalid
+    a name that is no token              the line is skipped
+    no colon, no name                    the line is skipped
+    folded lines                         joined by one blank (section 5.2)
+    whitespace before the first header   the line is skipped (section 2.2)
+"""
 
 from __future__ import annotations
 
@@ -6,12 +20,19 @@ import re
 from typing import NamedTuple
 
 _END = re.compile(rb"\n\r?\n")
+_STATUS_LINE = re.compile(rb"(\S+)[ \t]+(\d{3,9})(?!\d)")
 # A line that begins with whitespace continues the one before (RFC 9112, section 5.2). libcurl 8.21
 # joins them, 8.15 passes them on as they came.
 _FOLD = re.compile(rb"\r?\n[ \t]+")
+# The characters of a name (RFC 9110, section 5.6.2).
+_TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 # More than any limit of a body's size. Python refuses to read numbers of thousands of digits.
 _HUGE_BYTES = 2**63 - 1
+
+
+class InvalidHeadError(Exception):
+    """Says why the head of a response cannot be used."""
 
 
 class ParsedHead(NamedTuple):
@@ -30,39 +51,66 @@ class ParsedHead(NamedTuple):
     end: int
 
     @property
-    def content_length(self) -> int:
-        """The value of Content-Length, in bytes; 0 without a valid one."""
+    def content_length(self) -> int | None:
+        """The value of Content-Length, in bytes; None without a valid one."""
         for name, value in self.headers:
-            if name.lower() == b"content-length" and value.isdigit():
-                return int(value) if len(value) < 19 else _HUGE_BYTES
-        return 0
+            # Lengths are quicker to compare than names.
+            if len(name) == len(b"content-length") and name.lower() == b"content-length":
+                # "2, 2" is as good as "2" (RFC 9110, section 8.6): libcurl has compared them.
+                digits = value.partition(b",")[0].rstrip()
+                if digits.isdigit():
+                    return int(digits) if len(digits) < 19 else _HUGE_BYTES
+        return None
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether the body has the chunked transfer coding."""
+        return any(
+            len(name) == len(b"transfer-encoding")
+            and name.lower() == b"transfer-encoding"
+            and b"chunked" in value.lower()
+            for name, value in self.headers
+        )
 
 
 def parse_head(response: bytes | bytearray | memoryview) -> ParsedHead | None:
     """Parse the final head at the start of a response.
 
-    Heads of interim responses (RFC 9110, section 15.2) before it are skipped, and so are header
-    lines without a colon.
+    Heads of interim responses (RFC 9110, section 15.2) before it are skipped.
 
     Returns:
         None if the final head is not complete.
+
+    Raises:
+        InvalidHeadError: the response cannot be used.
     """
     start = 0
     while (match := _END.search(response, start)) is not None:
         head = bytes(response[start : match.start()])
         if b"\n " in head or b"\n\t" in head:
             head = _FOLD.sub(b" ", head)
-        status_line, *lines = head.split(b"\n")
-        protocol, _, rest = status_line.partition(b" ")
-        if not rest[:3].isdigit():
-            return None
-        status = int(rest[:3])
+        first, *lines = head.split(b"\n")
+        status_line = _STATUS_LINE.match(first)
+        if status_line is None:
+            raise InvalidHeadError(f"no status in {first[:100]!r}")
+        status = int(status_line[2])
         if status >= 200 or status == 101:
-            headers = []
-            for line in lines:
-                name, colon, value = line.partition(b":")
-                if colon:
-                    headers.append((name, value.strip()))
-            return ParsedHead(protocol.decode("latin-1"), status, headers, match.end())
+            protocol = status_line[1].decode("latin-1")
+            return ParsedHead(protocol, status, _headers(lines), match.end())
         start = match.end()
     return None
+
+
+def _headers(lines: list[bytes]) -> list[tuple[bytes, bytes]]:
+    headers = []
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        if name.translate(None, _TOKEN):
+            name = name.rstrip(b" \t")
+            if name.translate(None, _TOKEN):
+                continue
+            if name.lower() == b"transfer-encoding":
+                raise InvalidHeadError("whitespace before the colon of Transfer-Encoding")
+        if colon and name:
+            headers.append((name, value.strip()))
+    return headers

@@ -9,7 +9,6 @@ from curl_cffi import Curl, CurlError
 from .._ipc.framing import MAX_BODY_BYTES
 from .._ipc.messages import Chunk, Fetch
 from .download import Download, Send
-from .response_head import parse_head
 from .session import Session
 from .transfer_stats import read_stats
 
@@ -69,7 +68,9 @@ class StreamedDownload(Download):
         self._head_lines += line
         if line not in (b"\r\n", b"\n"):
             return len(line)
-        parsed = parse_head(self._head_lines)
+        parsed = self._parse(self._head_lines)
+        if self._invalid_head is not None:
+            return _ABORT
         if parsed is not None:  # else it was an interim response
             self._set_head(parsed)
             assert self._head is not None
