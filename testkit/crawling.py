@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -69,6 +69,7 @@ class Crawl:
         way: in which Scrapy runs.
         env: variables of its environment.
         limit: a resource of `prlimit`, and what the process may have of it.
+        around: a command that runs the crawl's command, which follows as its arguments.
         module: what runs; `testkit.runner` or a module around it.
         scenario: what else the spider does.
 
@@ -87,6 +88,7 @@ class Crawl:
         way: Way = "asyncio",
         env: Mapping[str, str] | None = None,
         limit: tuple[str, str] | None = None,
+        around: Sequence[str] = (),
         module: str = "testkit.runner",
         scenario: Scenario | None = None,
     ) -> None:
@@ -100,7 +102,7 @@ class Crawl:
         if limit is not None:
             command = ["prlimit", f"--{limit[0]}={limit[1]}", *command]
         self.process = subprocess.Popen(
-            command,
+            [*around, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from testkit.crawling import Crawl, Crawled, Wanted
@@ -20,6 +20,7 @@ class StartCrawl(Protocol):
         way: Way = "asyncio",
         env: Mapping[str, str] | None = None,
         limit: tuple[str, str] | None = None,
+        around: Sequence[str] = (),
         scenario: Scenario | None = None,
         **settings: Any,
     ) -> Crawl: ...
@@ -34,6 +35,7 @@ class RunCrawl(Protocol):
         way: Way = ...,
         env: Mapping[str, str] | None = None,
         limit: tuple[str, str] | None = None,
+        around: Sequence[str] = (),
         scenario: Scenario | None = None,
         **settings: Any,
     ) -> Crawled: ...

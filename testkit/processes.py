@@ -77,5 +77,5 @@ def descriptor_count(pid: int) -> int:
 def _ask(pid: int | None, question: Callable[[psutil.Process], T], otherwise: T) -> T:
     try:
         return question(psutil.Process(pid))
-    except psutil.Error:
+    except (psutil.Error, FileNotFoundError):  # it is gone, or /proc is not there
         return otherwise

@@ -22,7 +22,6 @@ import threading
 from collections.abc import Callable
 from typing import IO, Any
 
-import psutil
 from scrapy import signals
 from scrapy.crawler import AsyncCrawlerProcess, Crawler, CrawlerProcess
 from scrapy.statscollectors import MemoryStatsCollector
@@ -30,6 +29,7 @@ from twisted.internet.defer import Deferred
 
 from scrapy_curl_safe._crawl.context import context_of
 from scrapy_curl_safe._pool.worker import Worker
+from testkit.processes import children
 from testkit.scenario import Plan
 from testkit.spider import Outcomes, PlanSpider, plain_values
 
@@ -126,7 +126,7 @@ def main() -> None:
             "errors": outcomes.errors,
             "failed_workers": outcomes.failed_workers,
             "stats": plain_values(stats_of(crawler)),
-            "children": [child.pid for child in psutil.Process().children()],
+            "children": [child.pid for child in children()],
             "threads": [t.name for t in threading.enumerate() if t.name.startswith("curl-safe")],
         },
     )

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -59,6 +59,7 @@ def start_crawl(processes: Path) -> Iterator[StartCrawl]:
         way: Way = "asyncio",
         env: Mapping[str, str] | None = None,
         limit: tuple[str, str] | None = None,
+        around: Sequence[str] = (),
         scenario: Scenario | None = None,
         **settings: Any,
     ) -> Crawl:
@@ -70,6 +71,7 @@ def start_crawl(processes: Path) -> Iterator[StartCrawl]:
                 way=way,
                 env=env,
                 limit=limit,
+                around=around,
                 scenario=scenario,
             )
         )

@@ -50,7 +50,7 @@ from scrapy_curl_safe._pool.event_loop import EventLoop, Future
 from scrapy_curl_safe._pool.origins import Origin, OriginRegistry, Route
 from scrapy_curl_safe._pool.pool import Pool
 from scrapy_curl_safe._pool.request import PoolRequest, RequestState, Result
-from scrapy_curl_safe._pool.supervisor import WorkerLimits
+from scrapy_curl_safe._pool.worker_limits import WorkerLimits
 from scrapy_curl_safe._pool.worker_process import WorkerProcess
 
 # More turns of the loop than anything takes that waits for no timer.

@@ -15,6 +15,7 @@ import pytest
 
 from scrapy_curl_safe.commands.doctor.checks import CheckStatus, run_checks
 from scrapy_curl_safe.commands.doctor.facts import Facts
+from testkit import refusing
 
 from .test_networks import needs_namespaces
 
@@ -103,32 +104,55 @@ def test_what_a_project_has_wrong(
     assert code == (1 if "problem" in {f["status"] for f in found.values()} else 0)
 
 
-def test_a_worker_that_cannot_start(doctor: Callable[..., Any]) -> None:
-    broken = "import sys; sys.executable = '/nonexistent'; " + SCRAPY
-    code, found = doctor(code=broken)
+def with_interpreter(path: Path, code: str) -> str:
+    """Make a program of a name that Python has, and return code of a Scrapy whose workers it runs.
+
+    Args:
+        code: of the program; empty for no program at all.
+    """
+    if code:
+        path.write_text(code)
+        path.chmod(0o755)
+    return f"import sys; sys.executable = {str(path)!r}; {SCRAPY}"
+
+
+def test_a_worker_that_cannot_start(doctor: Callable[..., Any], tmp_path: Path) -> None:
+    code, found = doctor(code=with_interpreter(tmp_path / "python3", ""))
     assert (code, found["worker"]["status"]) == (1, "problem")
     assert "No such file" in found["worker"]["value"]
     assert "local handshake" not in found
 
 
-def test_a_worker_that_ends_at_once(doctor: Callable[..., Any]) -> None:
-    code, found = doctor(code="import sys; sys.executable = '/bin/false'; " + SCRAPY)
+def test_a_worker_that_ends_at_once(doctor: Callable[..., Any], tmp_path: Path) -> None:
+    code, found = doctor(code=with_interpreter(tmp_path / "python3", "#!/bin/false\n"))
     assert (code, found["worker"]["status"]) == (1, "problem")
     assert "exit status 1" in found["worker"]["value"]
+    assert "curl_cffi" in found["worker"]["fix"]
 
 
 def test_a_worker_that_loses_its_socket_before_it_ends(
     doctor: Callable[..., Any], tmp_path: Path
 ) -> None:
-    slow = tmp_path / "slow"
-    slow.write_text(
-        f"#!{sys.executable}\nimport os, time\n"
-        "os.closerange(3, 1024)\ntime.sleep(0.5)\nos._exit(1)\n"
-    )
-    slow.chmod(0o755)
-    code, found = doctor(code=f"import sys; sys.executable = {str(slow)!r}; {SCRAPY}")
+    slow = f"#!{sys.executable}\nimport os, time\n"
+    slow += "os.closerange(3, 1024)\ntime.sleep(0.5)\nos._exit(1)\n"
+    code, found = doctor(code=with_interpreter(tmp_path / "python3", slow))
     assert (code, found["worker"]["status"]) == (1, "problem")
     assert "exit status 1" in found["worker"]["value"]
+
+
+@pytest.mark.parametrize("by", ["setting", "sys.executable"])
+def test_a_program_that_is_no_interpreter(
+    doctor: Callable[..., Any], tmp_path: Path, by: str
+) -> None:
+    uwsgi = tmp_path / "uwsgi"
+    broken = with_interpreter(uwsgi, "#!/bin/false\n")
+    if by == "setting":
+        code, found = doctor(f"{ADDON}CURL_SAFE_PYTHON = {str(uwsgi)!r}\n")
+    else:
+        code, found = doctor(code=broken)
+    assert (code, found["worker"]["status"]) == (1, "problem")
+    assert f"{uwsgi} does not answer as Python does" in found["worker"]["value"]
+    assert found["worker"]["fix"].startswith("CURL_SAFE_PYTHON = ")
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="needs util-linux")
@@ -174,6 +198,30 @@ def test_kernel_settings(
     assert fix in found[check]["fix"]
 
 
+@pytest.mark.skipif(not refusing.IS_SUPPORTED, reason="seccomp by this machine's numbers")
+@pytest.mark.parametrize(
+    ("what", "facility", "value"),
+    [
+        ("memfd_create=EPERM", "shared memory", "memfd_create(2) is refused: EPERM"),
+        ("RLIMIT_CORE=0", "core limit", "setrlimit(2) is refused: EPERM"),
+        ("landlock_create_ruleset=ENOSYS", "sandbox", "landlock(7) is refused: ENOSYS"),
+        ("epoll_create1=EPERM", "epoll", "epoll_create(2) is refused"),
+        ("sched_getaffinity=EPERM", "CPU affinity", "sched_setaffinity(2) is refused"),
+        ("prlimit64=EPERM", "descriptor limit", "setrlimit(2) is refused"),
+    ],
+)
+def test_what_the_system_refuses_is_named(
+    doctor: Callable[..., Any], what: str, facility: str, value: str
+) -> None:
+    code, found = doctor(around=refusing.command(what))
+    assert found["worker"]["status"] == found["local handshake"]["status"] == "ok"
+    assert found[facility]["status"] == "warning"
+    assert found[facility]["value"].startswith(value)
+    assert found[facility]["why"].startswith("a crawl goes on without it: ")
+    assert "curl_cffi" not in found[facility]["fix"]
+    assert code == 0
+
+
 # What no test can make: a table of the whole machine, and versions that are not installed.
 
 
@@ -215,4 +263,5 @@ def test_other_commands_do_not_wait_for_its_imports() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", load], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert [name for name in loaded if name.startswith(("rich", "scrapy_curl_safe._"))] == []
+    own = [name for name in loaded if name.startswith(("rich", "scrapy_curl_safe._"))]
+    assert own == ["scrapy_curl_safe._version"]

@@ -163,7 +163,9 @@ def test_how_a_status_may_be_written(line: bytes, status: int) -> None:
         (b"a: \x0c\xa0b", [(b"a", b"\xa0b")]),
     ],
 )
-def test_lines_that_are_decided_as_browsers_do(line: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+def test_lines_that_are_decided_as_browsers_do(
+    line: bytes, headers: list[tuple[bytes, bytes]]
+) -> None:
     """A line before such a line and one after it are not lost."""
     parsed = parse_head(b"HTTP/1.1 200 OK\r\nX: 1\r\n" + line + b"\r\nY: 2\r\n\r\n")
     assert parsed is not None

@@ -16,8 +16,9 @@ import pytest
 from scrapy_curl_safe._ipc.messages import Hello, Profile, encode_profile
 from scrapy_curl_safe._pool.batching import ResponseBatcher
 from scrapy_curl_safe._pool.launcher import WorkerLauncher
-from scrapy_curl_safe._pool.supervisor import Supervisor, WorkerLimits
+from scrapy_curl_safe._pool.supervisor import Supervisor
 from scrapy_curl_safe._pool.worker import Worker
+from scrapy_curl_safe._pool.worker_limits import WorkerLimits
 from testkit.crawling import Crawl, assert_all_pages, urls
 from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins.tls import TlsOrigin

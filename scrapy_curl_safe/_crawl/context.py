@@ -14,7 +14,7 @@ from .._ipc.messages import Hello, encode_profile
 from .._pool.launcher import WorkerLauncher
 from .._pool.origins import OriginRegistry
 from .._pool.pool import Pool
-from .._pool.supervisor import WorkerLimits
+from .._pool.worker_limits import WorkerLimits
 from ..settings import Settings
 from .event_loop import running_event_loop
 from .profile import make_profile

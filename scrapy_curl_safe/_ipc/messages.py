@@ -148,6 +148,8 @@ class Ready(msgspec.Struct, array_like=True, tag=0, kw_only=True):
     #: Versions of libcurl and its libraries, as curl_version(3) gives them.
     curl: str
     max_descriptors: int
+    #: What the system refused to the worker: an errno by the name of a facility.
+    refusals: dict[str, int] = {}
     #: Why one of the profiles cannot be used; None if all can.
     problem: str | None = None
 

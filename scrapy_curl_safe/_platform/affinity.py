@@ -8,10 +8,11 @@ shares its CPU with other crawls, they may run anywhere.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Iterable
+
+from .refusals import Facility, note_refusal
 
 # Share of a CPU's time from which on the crawler has none to spare.
 _BUSY_LOAD = 0.7
@@ -50,8 +51,12 @@ class WorkerAffinity:
     def apply(self, pid: int) -> None:
         """Move a new worker to the chosen CPUs."""
         if self._chosen:
-            with contextlib.suppress(OSError):  # refused, or the process has exited
+            try:
                 os.sched_setaffinity(pid, self._chosen)
+            except ProcessLookupError:
+                pass
+            except OSError as error:
+                note_refusal(Facility.AFFINITY, error)
 
     def review(self, pids: Iterable[int]) -> None:
         """Choose anew, by how busy the crawler was since the last review.
@@ -71,7 +76,10 @@ class WorkerAffinity:
         try:
             allowed = frozenset(os.sched_getaffinity(0))
             crawler_cpu = _cpu_of_this_thread()
-        except (AttributeError, OSError):
+        except AttributeError:  # another system than Linux
+            return False
+        except OSError as error:
+            note_refusal(Facility.AFFINITY, error)
             return False
         before, self._chosen = self._chosen, choose_cpus(allowed, crawler_cpu, load)
         return self._chosen != before

@@ -21,7 +21,7 @@ def c_function(name: str, result: Any, *arguments: Any) -> Any:
     Raises:
         AttributeError: the C library has no such function.
     """
-    function = getattr(ctypes.CDLL(None), name)
+    function = getattr(ctypes.CDLL(None, use_errno=True), name)
     function.restype, function.argtypes = result, arguments
     return function
 
@@ -30,7 +30,8 @@ def call(name: str, *arguments: int | bytes | None) -> int:
     """Call a function that takes longs and pointers and returns an int.
 
     Returns:
-        -1 if the C library has no such function, as if it had failed.
+        -1 if the C library has no such function, as if it had failed. `ctypes.get_errno` returns
+        why a function failed.
     """
     types = [ctypes.c_long if isinstance(a, int) else ctypes.c_char_p for a in arguments]
     try:

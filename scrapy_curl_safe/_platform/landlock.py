@@ -7,12 +7,14 @@ See https://docs.kernel.org/userspace-api/landlock.html.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import struct
 import sys
 from collections.abc import Iterable, Iterator
 
 from .c_library import call
+from .refusals import Facility, note_refusal
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _GET_VERSION = 1
@@ -69,14 +71,26 @@ def enter_sandbox() -> bool:
     Returns:
         Whether the kernel took it.
     """
-    version = landlock_version()
-    if version < 1:
+    if sys.platform != "linux":
         return False
+    try:
+        _restrict()
+    except OSError as error:
+        note_refusal(Facility.SANDBOX, error)
+        return False
+    return True
+
+
+def _restrict() -> None:
+    """
+    Raises:
+        OSError: the kernel refuses a part of it. The process is then free to open any file: rules
+            that lack some of what it needs would break it.
+    """
+    version = _check(landlock_version())
     denied = (1 << _RIGHTS[min(version, max(_RIGHTS))]) - 1
     rules = struct.pack("=QQQ", denied, 0, _SCOPES) if version >= 6 else struct.pack("=Q", denied)
-    ruleset = _syscall(_CREATE_RULESET, rules, len(rules), 0)
-    if ruleset < 0:
-        return False
+    ruleset = _check(_syscall(_CREATE_RULESET, rules, len(rules), 0))
     try:
         for path in {*_SYSTEM_PATHS, *_library_paths(), *_authority_paths()}:
             _allow(ruleset, path, _READ_FILE)
@@ -85,7 +99,7 @@ def enter_sandbox() -> bool:
             with contextlib.suppress(OSError), open(key_log, "ab"):
                 _allow(ruleset, key_log, _WRITE_FILE)
         call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        return _syscall(_RESTRICT_SELF, ruleset, 0) == 0
+        _check(_syscall(_RESTRICT_SELF, ruleset, 0))
     finally:
         os.close(ruleset)
 
@@ -103,15 +117,24 @@ def _authority_paths() -> Iterable[str]:
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:
-    with contextlib.suppress(OSError):  # a file that does not exist need not be read
+    try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        try:
-            if os.path.isdir(path):
-                rights |= _READ_DIR
-            rule = struct.pack("=Qi", rights, descriptor)
-            _syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0)
-        finally:
-            os.close(descriptor)
+    except OSError:  # a file that does not exist need not be read
+        return
+    try:
+        if os.path.isdir(path):
+            rights |= _READ_DIR
+        rule = struct.pack("=Qi", rights, descriptor)
+        _check(_syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0))
+    finally:
+        os.close(descriptor)
+
+
+def _check(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
 
 
 def _syscall(number: int, *arguments: int | bytes | None) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import _thread
-import contextlib
 import os
 import sys
+
+from .refusals import Facility, note_refusal
 
 try:
     import resource
@@ -23,8 +24,10 @@ def forbid_core_dumps() -> None:
     program (core(5)). It stays zero where an administrator has set it so.
     """
     if resource is not None:
-        with contextlib.suppress(*_REFUSED):
+        try:
             resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+        except _REFUSED as error:
+            note_refusal(Facility.CORE_LIMIT, error)
 
 
 def max_descriptors() -> int:
@@ -39,14 +42,18 @@ def raise_descriptor_limit() -> int:
     """Raise the soft limit of open descriptors, often 1,024, to the hard limit.
 
     Returns:
-        The limit that is in force now; `sys.maxsize` if there is none.
+        The limit that is in force now; `sys.maxsize` if there is none, or if the system does not
+        tell.
     """
     if resource is None:
         return sys.maxsize
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(*_REFUSED):
+    soft = resource.RLIM_INFINITY
+    try:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
+    except _REFUSED as error:
+        note_refusal(Facility.DESCRIPTOR_LIMIT, error)
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 

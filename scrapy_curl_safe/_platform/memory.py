@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import sys
 
 from .c_library import call
+from .refusals import Facility, note_refusal
 
 try:
     import fcntl
@@ -19,7 +21,9 @@ def resident_megabytes() -> int:
     try:
         with open("/proc/self/statm") as statm:
             pages = int(statm.read().split()[1])
-    except OSError:
+    except OSError as error:
+        if sys.platform == "linux":
+            note_refusal(Facility.PROC, error)
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
 
@@ -53,13 +57,18 @@ def create_shared_memory(size_bytes: int) -> int | None:
     """
     try:
         fd = os.memfd_create("scrapy_curl_safe", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    except (AttributeError, OSError):
+    except AttributeError:  # another system than Linux
+        return None
+    except OSError as error:
+        note_refusal(Facility.SHARED_MEMORY, error)
         return None
     try:
         os.ftruncate(fd, size_bytes)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
-    except (AttributeError, OSError):
+    except (AttributeError, OSError) as error:
         os.close(fd)
+        if isinstance(error, OSError):
+            note_refusal(Facility.SHARED_MEMORY, error)
         return None
     return fd
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import select
 from typing import Protocol
 
+from .refusals import Facility, note_refusal
+
 # epoll uses the same numbers as poll.
 READABLE = select.POLLIN
 WRITABLE = select.POLLOUT
@@ -23,5 +25,8 @@ def create_poller() -> tuple[Poller, int]:
     """Return a poller, and how many units of its timeout make a second."""
     try:
         return select.epoll(), 1
-    except (AttributeError, OSError):
-        return select.poll(), 1000
+    except AttributeError:  # another system than Linux
+        pass
+    except OSError as error:
+        note_refusal(Facility.EPOLL, error)
+    return select.poll(), 1000

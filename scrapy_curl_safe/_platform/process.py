@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 from .c_library import call
+from .refusals import Facility, note_refusal
 
 _PR_SET_PDEATHSIG = 1
 # What ends a whole service or a whole terminal: systemd, `docker stop` and Ctrl-C send it to all
@@ -49,7 +52,8 @@ def die_with_parent() -> None:
     A worker also sees the end of its crawler on their socket, unless the worker is stopped or its
     loop is blocked.
     """
-    call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL)
+    if sys.platform == "linux" and call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL) < 0:
+        note_refusal(Facility.PARENT_DEATH_SIGNAL, ctypes.get_errno())
 
 
 def use_batch_scheduling() -> None:
@@ -58,5 +62,9 @@ def use_batch_scheduling() -> None:
     What a crawl waits for is the crawler. A niceness would also let everything else on the machine
     interrupt this process.
     """
-    with contextlib.suppress(AttributeError, OSError):
+    try:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except AttributeError:  # another system than Linux
+        pass
+    except OSError as error:
+        note_refusal(Facility.BATCH_SCHEDULING, error)

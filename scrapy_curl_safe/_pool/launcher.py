@@ -19,6 +19,7 @@ from .. import _worker
 from .._ipc.shared_memory import SHARED_MEMORY_BYTES, SharedMemoryReader
 from .._platform.memory import create_shared_memory
 from .._platform.process import signals_held_back
+from .._platform.refusals import Facility, note_refusal
 from .interpreter import MARKER, find_interpreter, is_frozen
 from .worker_process import WorkerProcess
 
@@ -103,10 +104,15 @@ class WorkerLauncher:
             OSError: no process or no descriptor can be had.
         """
         ours, theirs = socket.socketpair()
-        memory = None
+        memory, reader = create_shared_memory(SHARED_MEMORY_BYTES), None
         try:
-            memory = create_shared_memory(SHARED_MEMORY_BYTES)
-            inherited = [theirs.fileno()] + ([memory] if memory is not None else [])
+            inherited = [theirs.fileno()]
+            if memory is not None:
+                try:
+                    reader = SharedMemoryReader(memory)
+                    inherited.append(memory)
+                except OSError as error:
+                    note_refusal(Facility.SHARED_MEMORY, error)
             with signals_held_back():
                 process = subprocess.Popen(
                     [*self.command, *map(str, inherited)],
@@ -117,10 +123,11 @@ class WorkerLauncher:
                     cwd=os.path.abspath(os.sep),
                     start_new_session=True,
                 )
-            reader = SharedMemoryReader(memory) if memory is not None else None
             return WorkerProcess(process, ours, reader)
         except BaseException:
             ours.close()
+            if reader is not None:
+                reader.close()
             raise
         finally:
             theirs.close()

@@ -43,8 +43,9 @@ from .events import PoolEvents
 from .limiter import OriginLimiter
 from .request import PoolRequest, RequestState, Result
 from .scheduler import Scheduler
-from .supervisor import Launcher, Supervisor, WorkerLimits
+from .supervisor import Launcher, Supervisor
 from .worker import Cause, Worker
+from .worker_limits import WorkerLimits
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from dataclasses import dataclass
 from typing import Protocol
 
 from .._ipc.channel import FlowControl
@@ -22,50 +21,17 @@ from .._platform.affinity import WorkerAffinity
 from .._version import __version__
 from .event_loop import EventLoop, Future, TimerHandle
 from .events import PoolEvents
+from .refusal_log import RefusalLog
 from .restart_policy import RestartPolicy
 from .worker import Cause, Event, State, Worker
 from .worker_connection import WorkerConnection
+from .worker_limits import WorkerLimits
 from .worker_process import WorkerProcess, describe_exit
 
 logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
 _MOST_QUARANTINE_WORKERS = 2
-
-# Descriptors of a worker beside those of its requests in flight: what connections to peers that
-# never close theirs may add up to.
-_SPARE_DESCRIPTORS = 4096
-# Two connections, and c-ares (libcurl 8.23) has two while it looks up a host's HTTPS record.
-_DESCRIPTORS_PER_REQUEST = 4
-_SHARE_OF_DESCRIPTORS = 0.8
-
-
-@dataclass(frozen=True)
-class WorkerLimits:
-    """How many workers there are, and when one is replaced.
-
-    Attributes:
-        count: of workers, those in quarantine aside.
-        hang_timeout_seconds: without a message, until a worker is killed.
-        max_requests: that a worker serves; 0 for no bound.
-        max_memory_mb: resident memory of a worker; 0 for no bound.
-        requests_at_once: that a worker may have in flight.
-    """
-
-    count: int
-    hang_timeout_seconds: float
-    max_requests: int
-    max_memory_mb: int
-    requests_at_once: int
-
-    def max_descriptors(self, allowed: int) -> int:
-        """Return how many descriptors a worker may have open and stay.
-
-        Args:
-            allowed: by the system.
-        """
-        usual = _SPARE_DESCRIPTORS + _DESCRIPTORS_PER_REQUEST * self.requests_at_once
-        return min(usual, int(_SHARE_OF_DESCRIPTORS * allowed))
 
 
 class Launcher(Protocol):
@@ -132,6 +98,7 @@ class Supervisor:
         self._closed: Future[None] | None = None
         self._prewarmed: WorkerProcess | None = None
         self._affinity = WorkerAffinity()
+        self._refusals = RefusalLog()
 
     def __repr__(self) -> str:
         return f"<Supervisor of {self._workers}>"
@@ -289,6 +256,7 @@ class Supervisor:
             return
         if worker.state is not State.STARTING:
             return
+        self._refusals.note(ready.refusals)
         self._restarts.start_succeeded()
         self._first_starts.discard(worker.slot)
         worker.transition(Event.BECOME_READY)

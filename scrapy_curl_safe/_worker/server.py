@@ -31,6 +31,7 @@ from .._platform.landlock import enter_sandbox
 from .._platform.limits import forbid_core_dumps, open_descriptors, raise_descriptor_limit
 from .._platform.memory import resident_megabytes, trim_memory
 from .._platform.process import die_with_parent, leave_signals_to_parent, use_batch_scheduling
+from .._platform.refusals import Facility, note_refusal, noted_refusals
 from .._platform.resolver import resolver_state
 from .._version import __version__
 from . import EX_SOFTWARE
@@ -62,7 +63,10 @@ def serve(sock: int, memory: int | None = None) -> None:
     # What is loaded by now stays; the collector need not look at it again.
     gc.freeze()
     if memory is not None:
-        streams.use_shared_memory(memory)
+        try:
+            streams.use_shared_memory(memory)
+        except OSError as error:
+            note_refusal(Facility.SHARED_MEMORY, error)
     loop = Loop()
     _Server(loop, socket.socket(fileno=sock), max_descriptors)
     try:
@@ -125,8 +129,14 @@ class _Server:
         if problem is None:
             self._sessions.get(hello.profiles[0][1])
         version = Curl().version().decode()
+        resident_megabytes()  # notes whether /proc can be read
         self._channel.send(
-            Ready(curl=version, max_descriptors=self._max_descriptors, problem=problem)
+            Ready(
+                curl=version,
+                max_descriptors=self._max_descriptors,
+                refusals={facility.value: why for facility, why in noted_refusals().items()},
+                problem=problem,
+            )
         )
         self._heartbeat_timer = LoopTimer(self._loop, lambda: self._send_heartbeat(hello))
         self._send_heartbeat(hello)

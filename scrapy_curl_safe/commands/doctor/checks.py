@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
+import errno
 from dataclasses import dataclass
 
+from ..._platform.refusals import WITHOUT, Facility
 from .facts import Facts
 
 # Descriptors that a worker has open besides its connections.
@@ -58,7 +60,7 @@ def run_checks(facts: Facts) -> list[Finding]:
     found += [_worker(facts), _target(facts), _handshake(facts)]
     found += [_handlers(facts), _middleware(facts), _monitor(facts)]
     found += [_open_files(facts), _ports(facts), _tw_reuse(facts), _fin_timeout(facts)]
-    found += [_conntrack(facts), _memory(facts), _cpus(facts)]
+    found += [_conntrack(facts), _memory(facts), _cpus(facts), *_refusals(facts)]
     found += [_items(facts), _autothrottle(facts), _reactor(facts)]
     return [finding for finding in found if finding is not None]
 
@@ -105,13 +107,10 @@ def _worker(facts: Facts) -> Finding:
     why = "every request goes through a worker"
     if facts.worker_error is None:
         return Finding("worker", CheckStatus.OK, "starts and answers", why)
-    return Finding(
-        "worker",
-        CheckStatus.PROBLEM,
-        facts.worker_error,
-        why,
-        "python -m pip install --force-reinstall curl_cffi msgspec",
-    )
+    fix = "python -m pip install --force-reinstall curl_cffi msgspec"
+    if "CURL_SAFE_PYTHON" in facts.worker_error:
+        fix = 'CURL_SAFE_PYTHON = "/path/to/python"'
+    return Finding("worker", CheckStatus.PROBLEM, facts.worker_error, why, fix)
 
 
 def _target(facts: Facts) -> Finding | None:
@@ -259,6 +258,22 @@ def _cpus(facts: Facts) -> Finding | None:
         return Finding("workers", CheckStatus.OK, value, why)
     fix = f"CURL_SAFE_WORKERS = {max(2, facts.cpus)}"
     return Finding("workers", CheckStatus.WARNING, value, why, fix)
+
+
+_FIXES = {Facility.CORE_LIMIT: "sysctl -w kernel.core_pattern=core"}
+
+
+def _refusals(facts: Facts) -> list[Finding]:
+    return [
+        Finding(
+            facility.value,
+            CheckStatus.WARNING,
+            f"{WITHOUT[facility][0]} is refused: {errno.errorcode.get(reason, reason)}",
+            f"a crawl goes on without it: {WITHOUT[facility][1]}",
+            _FIXES.get(facility, "allow it to this user, or in the container"),
+        )
+        for facility, reason in facts.refusals.items()
+    ]
 
 
 # The crawl

@@ -57,6 +57,7 @@ def collect_facts(project: ScrapySettings) -> Facts:
         conntrack=_conntrack(),
         memory=available_megabytes(),
         cpus=usable_cpus(),
+        refusals=trial.refusals,
         versions=_versions(trial.libcurl),
         handlers=_handlers(loaded),
         middlewares=_components(loaded, "DOWNLOADER_MIDDLEWARES"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from ..._platform.refusals import Facility
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Facts:
         conntrack: entries in the firewall's connection table, and its capacity.
         memory: available, in MB.
         cpus: how many this process may use.
+        refusals: what the system refused to this process or to a worker, with the errno of each.
         versions: of the packages, and of libcurl if a worker reported it.
         handlers: path of the download handler's class for http and https; None for none.
         middlewares: path and order of those that are on.
@@ -48,6 +52,7 @@ class Facts:
     conntrack: tuple[int, int] | None = None
     memory: int | None = None
     cpus: int | None = None
+    refusals: Mapping[Facility, int] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     handlers: dict[str, str | None] = field(default_factory=dict)
     middlewares: dict[str, int] = field(default_factory=dict)

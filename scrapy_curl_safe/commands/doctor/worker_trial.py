@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from scrapy import Request
 
 from ..._crawl.profile import make_profile
 from ..._ipc.messages import Failed, Fetch, Hello, InvalidRequest, encode_profile
+from ..._platform.affinity import WorkerAffinity
+from ..._platform.refusals import Facility
+from ..._pool.refusal_log import all_refusals
 from ..._pool.worker_client import WorkerClient, WorkerFailedError
 from ...settings import Settings
 from .local_origin import HOST, run_local_origin
@@ -22,12 +26,14 @@ class WorkerTrial:
 
     Attributes:
         libcurl: its version, if the worker reported it.
+        refusals: see `Facts`.
         worker_error: see `Facts`.
         target_error: see `Facts`.
         handshake_error: see `Facts`.
     """
 
     libcurl: str | None = None
+    refusals: Mapping[Facility, int] = field(default_factory=dict)
     worker_error: str | None = None
     target_error: str | None = None
     handshake_error: str | None = None
@@ -44,10 +50,12 @@ async def _try_worker(profile: bytes, python: str | None) -> WorkerTrial:
         hello = Hello(profiles=[("CURL_SAFE_IMPERSONATE", profile)])
         with WorkerClient(hello, python=python) as worker:
             ready = await worker.ready()
+            WorkerAffinity().apply(worker.process.pid)
+            refusals = all_refusals(ready.refusals)
             if ready.problem is not None:
-                return WorkerTrial(ready.curl, target_error=ready.problem)
+                return WorkerTrial(ready.curl, refusals, target_error=ready.problem)
             error = await _try_handshake(worker, profile)
-            return WorkerTrial(ready.curl, handshake_error=error)
+            return WorkerTrial(ready.curl, refusals, handshake_error=error)
     except WorkerFailedError as failure:
         return WorkerTrial(worker_error=str(failure))
 

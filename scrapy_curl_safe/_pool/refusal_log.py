@@ -1,0 +1,39 @@
+"""Says once what a crawl goes on without."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from .._platform.refusals import Facility, describe_refusal, noted_refusals
+
+logger = logging.getLogger(__name__)
+
+
+def all_refusals(of_worker: Mapping[str, int]) -> dict[Facility, int]:
+    """Return what the system refused to the crawler or to a worker.
+
+    Args:
+        of_worker: as its Ready has it.
+    """
+    known = {facility.value: facility for facility in Facility}
+    refusals = {known[name]: reason for name, reason in of_worker.items() if name in known}
+    return {**noted_refusals(), **refusals}
+
+
+class RefusalLog:
+    """Logs each refusal the first time that it is seen."""
+
+    def __init__(self) -> None:
+        self._logged: set[Facility] = set()
+
+    def note(self, of_worker: Mapping[str, int]) -> None:
+        """Take what the system refused to a worker that has just come up."""
+        refusals = all_refusals(of_worker)
+        new = [facility for facility in refusals if facility not in self._logged]
+        if new:
+            self._logged.update(new)
+            logger.info(
+                "The system refuses what is optional, and the crawl goes on without: %s",
+                ", ".join(describe_refusal(facility, refusals[facility]) for facility in new),
+            )
