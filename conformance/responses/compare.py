@@ -21,7 +21,7 @@ CONNECTION_HEADERS = {
     "Transfer-Encoding", "Upgrade",
 }  # fmt: skip
 
-SCRAPY = {"ADDONS": {}}
+SCRAPY: dict[str, Any] = {"ADDONS": {}}
 SCRAPY_HTTP2 = {
     "ADDONS": {},
     "DOWNLOAD_HANDLERS": {"https": "scrapy.core.downloader.handlers.http2.H2DownloadHandler"},

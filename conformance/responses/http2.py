@@ -231,12 +231,11 @@ def cases() -> Iterator[Case]:
                 frames = _frames(length, end, b"some")
                 yield Case(f"{how} in {name}", "HTTP/2", frames=frames, keep=keep)
         for name, said in (("longer", b"2"), ("shorter", b"100")):
-            yield Case(
-                f"a body {name} than its length", "HTTP/2", keep=keep,
-                frames=lambda s, said=said: [
-                    headers(s, (b"content-length", said)), data(s, b"some", end=True),
-                ],
-            )  # fmt: skip
+
+            def frames_of(stream: int, said: bytes = said) -> list[Frame]:
+                return [headers(stream, (b"content-length", said)), data(stream, b"some", end=True)]
+
+            yield Case(f"a body {name} than its length", "HTTP/2", keep=keep, frames=frames_of)
         yield Case(
             "reset stream in a body that has not begun", "HTTP/2", keep=keep,
             frames=_frames(headers, ENDS["reset stream"], b""),

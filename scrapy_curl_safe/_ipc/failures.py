@@ -83,6 +83,11 @@ class FailureKind(str, enum.Enum):
         """Whether the failure left the TLS handshake with the origin undone."""
         return self in HANDSHAKE_KINDS
 
+    @property
+    def is_local(self) -> bool:
+        """Whether this machine, or the worker, is at its limit."""
+        return self in (FailureKind.LOCAL, FailureKind.NO_MEMORY)
+
 
 #: In the order in which the documentation and the metrics list them.
 HANDSHAKE_KINDS = (

@@ -28,7 +28,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from .._ipc.failures import FailureKind
 from .._ipc.messages import Failed, Hello, Outcome, ProtocolError
 from .batching import ResponseBatcher
 from .errors import (
@@ -48,8 +47,6 @@ from .worker import Cause, Worker
 from .worker_limits import WorkerLimits
 
 logger = logging.getLogger(__name__)
-
-_WORKER_AT_ITS_LIMIT = (FailureKind.LOCAL, FailureKind.NO_MEMORY)
 
 
 class Pool:
@@ -181,7 +178,7 @@ class Pool:
             expected=request.expects_idle,
             is_closed=request.fetch.fresh_connection,
         )
-        if isinstance(outcome, Failed) and outcome.kind in _WORKER_AT_ITS_LIMIT:
+        if isinstance(outcome, Failed) and outcome.kind.is_local:
             self._supervisor.replace(worker, outcome.detail, drain_now=True)
         if request.permit is not None:
             self._limiter.report(request.permit, outcome)
