@@ -16,6 +16,7 @@ from scrapy import signals
 from scrapy.crawler import Crawler
 from scrapy.exceptions import CloseSpider, StopDownload
 from scrapy.http import Response
+from scrapy.statscollectors import StatsCollector
 from twisted.python.failure import Failure
 
 from testkit.scenario import Scenario
@@ -65,7 +66,7 @@ class PlanSpider(scrapy.Spider):
         self._stats.set_value("memory_at_end", _peak_memory_bytes())
 
     @property
-    def _stats(self) -> scrapy.statscollectors.StatsCollector:
+    def _stats(self) -> StatsCollector:
         assert self.crawler.stats is not None
         return self.crawler.stats
 

@@ -133,7 +133,8 @@ BROKEN = {
 def test_where_no_worker_can_start_jobdir_keeps_the_requests(
     crawl: RunCrawl, tmp_path: Path, script: str, why: str
 ) -> None:
-    interpreter = tmp_path / "interpreter"
+    # Of a name that is taken for Python's: others are asked first whether they are.
+    interpreter = tmp_path / "python3"
     if script:
         interpreter.write_text(f"#!/bin/sh\n{script}\n")
         interpreter.chmod(0o755)
