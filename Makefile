@@ -14,7 +14,7 @@ BENCH_ARGS ?= --write
 CHAOS_ARGS ?=
 FUZZ_ARGS ?=
 
-.PHONY: help demo demo-distributed demo-scrapyd matrix package pictures reference docs test test-fast coverage conformance bench chaos fuzz soak lint format clean
+.PHONY: help demo demo-distributed demo-scrapyd matrix package pictures reference docs test test-fast coverage conformance odd-responses bench chaos fuzz soak lint format clean
 
 help:
 	@echo "make demo    crawl the example's flaky origin, with a live log, stats and a summary"
@@ -25,6 +25,7 @@ help:
 	@echo "make coverage  the test suite with branch coverage of all processes"
 	@echo "make conformance  the table in docs/conformance.md: every handler, the same probes"
 	@echo "make scrapy-suite  the Scrapy team's tests of download handlers, on this one"
+	@echo "make odd-responses  docs/odd_responses.md: this handler and Scrapy's own compared"
 	@echo "make bench   how fast every handler is (BENCH_ARGS=--quick; needs nginx)"
 	@echo "make matrix  each Python, Scrapy and curl_cffi with each other (half an hour)"
 	@echo "make docs    build the documentation in docs/_build; warnings are errors"
@@ -102,6 +103,9 @@ $(SUITE_VENV)/.installed: pyproject.toml scrapy_curl_safe/__init__.py scrapy_sui
 scrapy-suite: $(SUITE_VENV)/.installed
 	$(SUITE_VENV)/bin/python -m scrapy_suite $(SUITE_ARGS)
 
+odd-responses: $(INSTALLED)
+	$(VENV)/bin/python -m conformance.responses
+
 bench: $(CONFORMANCE_VENV)/.installed
 	$(CONFORMANCE_VENV)/bin/python -m benchmarks.speed $(BENCH_ARGS)
 
@@ -114,6 +118,7 @@ pictures: $(INSTALLED)
 
 reference: $(INSTALLED)
 	$(VENV)/bin/python docs/reference.py
+	$(VENV)/bin/python docs/curl_codes.py
 	$(VENV)/bin/python docs/architecture.py
 
 docs: $(INSTALLED)

@@ -8,7 +8,7 @@ import pytest
 
 from conformance.responses import bodies, http2
 from conformance.responses.case import Case
-from conformance.responses.compare import Outcome, download
+from conformance.responses.compare import OURS, Outcome, download
 from scrapy_curl_safe._ipc.failures import CurlCode
 from scrapy_curl_safe._worker.body_ending import Ending, Framing, ending_of, framing_of
 from scrapy_curl_safe._worker.response_head import parse_head
@@ -136,4 +136,4 @@ ENDINGS = [
 @pytest.mark.parametrize("listen", [False, True], ids=["whole", "streamed"])
 def test_every_ending_in_a_crawl(listen: bool) -> None:
     assert len(ENDINGS) > 90
-    assert_as_expected(ENDINGS, download(ENDINGS, {}, listen=listen))
+    assert_as_expected(ENDINGS, download(ENDINGS, OURS, listen=listen))

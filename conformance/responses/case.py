@@ -17,7 +17,7 @@ Transport = Literal["TCP", "TLS", "HTTP/2"]
 PAUSE = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A response that is malformed or unusual.
 
@@ -28,6 +28,7 @@ class Case:
         frames: of HTTP/2, made of the stream's number, as `ScriptedHttp2` takes them.
         method: of the request.
         keep: whether the request has `download_fail_on_dataloss` = False.
+        hangs_scrapy: whether a crawl with Scrapy's handler does not end.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Case:
     frames: Callable[[int], Sequence[Http2Piece]] = field(default=lambda stream: ())
     method: str = "GET"
     keep: bool = False
+    hangs_scrapy: bool = False
 
     @property
     def title(self) -> str:

@@ -144,6 +144,13 @@ HEADS: dict[str, Frames] = {
     ],
 }  # fmt: skip
 
+HANGS_SCRAPY = {
+    "a value in latin-1",
+    "a value of 60,000 bytes",
+    "status abc",
+    "an empty status",
+}
+
 FRAMES: dict[str, Frames] = {
     "data ahead of the headers": lambda s: [data(s, b"ok", end=True)],
     "data after the end": lambda s: [headers(s), data(s, b"ok", end=True), data(s, b"more")],
@@ -208,15 +215,17 @@ def _frames(length: Callable[[int], Frame], end: Frames, body: bytes) -> Frames:
     return lambda s: [length(s), *([data(s, body)] if body else []), *end(s)]
 
 
-def _at_once(end: Frames) -> Frames:
-    return end
+def _then_closed(frames: Frames) -> Frames:
+    """Close the connection after a while, for whoever waits for more."""
+    return lambda s: [*frames(s), 5 * PAUSE, CLOSE]
 
 
 def cases() -> Iterator[Case]:
     for name, frames in HEADS.items():
-        yield Case(f"head: {name}", "HTTP/2", frames=frames)
+        hangs = name in HANGS_SCRAPY
+        yield Case(f"head: {name}", "HTTP/2", frames=_then_closed(frames), hangs_scrapy=hangs)
     for name, frames in FRAMES.items():
-        yield Case(f"frames: {name}", "HTTP/2", frames=frames)
+        yield Case(f"frames: {name}", "HTTP/2", frames=_then_closed(frames))
     yield Case("to HEAD: a length", "HTTP/2", method="HEAD", frames=lambda s: [
         headers(s, (b"content-length", b"100"), end=True),
     ])  # fmt: skip
