@@ -11,10 +11,12 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from curl_cffi import CurlECode
 
 from scrapy_curl_safe.commands.probe.verdict import Verdict
 from testkit.crawling import ROOT
@@ -302,6 +304,29 @@ def test_the_reference_is_that_of_the_code() -> None:
         run_generator, cwd=ROOT / "docs", capture_output=True, text=True, check=True
     ).stdout
     assert (ROOT / "docs/reference.md").read_text() == written, "make reference"
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(
+    version("curl_cffi") < "0.17", reason="the page has the codes of the newest libcurl"
+)
+def test_the_page_about_libcurls_codes_is_that_of_the_code() -> None:
+    run_generator = [sys.executable, "-c", "import curl_codes; print(curl_codes.page(), end='')"]
+    written = subprocess.run(
+        run_generator, cwd=ROOT / "docs", capture_output=True, text=True, check=True
+    ).stdout
+    assert (ROOT / "docs/curl_codes.md").read_text() == written, "make reference"
+
+
+@pytest.mark.processes
+def test_every_code_of_libcurl_is_on_the_page_about_them() -> None:
+    """Whatever the version of curl_cffi."""
+    ask = "import curl_codes as c; print(*{m.code for m in c.MEANINGS} | {*c.OTHERWISE} | c.NEVER)"
+    known = subprocess.run(
+        [sys.executable, "-c", ask], cwd=ROOT / "docs", capture_output=True, text=True, check=True
+    ).stdout.split()
+    codes = {code.name for code in CurlECode if not code.name.startswith("OBSOLETE")}
+    assert codes <= set(known)
 
 
 @pytest.mark.processes
