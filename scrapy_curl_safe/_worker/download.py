@@ -35,6 +35,7 @@ from .session import Session
 from .transfer_stats import SIZE_DOWNLOAD, read_stats
 
 _PRIMARY_IP = int(CurlInfo.PRIMARY_IP)
+_SIZE_UPLOAD = int(CurlInfo.SIZE_UPLOAD_T)
 
 _CURLINFO_TEXT = 0  # what libcurl itself says
 _TLS_LINE = b"SSL connection using "
@@ -220,7 +221,14 @@ class Download:
             # Other transfers may resume its TLS session, and need its certificate.
             self._session.certificates.find(self._easy)
         profile = self._session.profile
-        self._end(describe_failure(self._fetch, error, self._easy, profile, stats))
+        failed = describe_failure(self._fetch, error, self._easy, profile, stats)
+        size, sent = len(self._request_body), self._easy.get_number(_SIZE_UPLOAD)
+        if failed.code in (CurlCode.SEND_ERROR, CurlCode.RECV_ERROR) and 0 < sent < size:
+            failed.detail += (
+                f"; the origin closed the connection when {sent:,} of the request's {size:,} bytes "
+                "had been sent, and may refuse a body of that size"
+            )
+        self._end(failed)
 
     def _end(self, outcome: Outcome, body: bytes = b"") -> None:
         self._is_over = True

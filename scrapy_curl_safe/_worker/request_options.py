@@ -20,6 +20,11 @@ _FRESH_CONNECT = int(CurlOpt.FRESH_CONNECT)
 _FORBID_REUSE = int(CurlOpt.FORBID_REUSE)
 _VERBOSE = int(CurlOpt.VERBOSE)
 _MAXFILESIZE = int(CurlOpt.MAXFILESIZE_LARGE)
+_UPLOAD_BUFFERSIZE = int(CurlOpt.UPLOAD_BUFFERSIZE)
+
+_LARGE_UPLOAD_BYTES = 1_000_000
+_MIN_UPLOAD_BUFFER_BYTES = 16 * 1024  # libcurl takes no less
+_DEFAULT_UPLOAD_BUFFER_BYTES = 64 * 1024
 
 # RFC 9110, section 9.2.2.
 _IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -49,6 +54,11 @@ def set_request_options(easy: EasyHandle, fetch: Fetch, body: bytes, session: Se
     easy.set_method(fetch.method, body)
     # What may reach the origin twice is for Scrapy's retry policy to say.
     easy.limit_sends(2 if fetch.method in _IDEMPOTENT_METHODS else 1)
+    # An origin may answer and close before it has read a large body. libcurl looks for an answer
+    # each time before it fills its buffer, and loses the answer if it cannot write any more.
+    is_large = len(body) >= _LARGE_UPLOAD_BYTES
+    buffer_size = _MIN_UPLOAD_BUFFER_BYTES if is_large else _DEFAULT_UPLOAD_BUFFER_BYTES
+    easy.set_number(_UPLOAD_BUFFERSIZE, buffer_size)
     easy.set_header_list(session.header_lists.get(headers))
     timeout_ms = _to_milliseconds(fetch.timeout_seconds)
     easy.set_number(_TIMEOUT_MS, timeout_ms)
