@@ -27,13 +27,16 @@ from twisted.internet.defer import Deferred
 from ._crawl.backoff import backoff, backoff_steps
 from ._crawl.compat import foreign_options
 from ._crawl.context import origins_of
-from ._crawl.meta import CRASHES, GAVE_UP, RETRIES, reset_if_given_up
+from ._crawl.meta import CRASHES, GAVE_UP, RETRIES, UNSENT, reset_if_given_up
 from ._crawl.profile import route_of
 from ._crawl.retry_rules import RetryDecision, decide
 from ._ipc.failures import FailureKind
 from ._pool.origins import Route
-from .exceptions import OriginUnavailableError
+from .exceptions import OriginUnavailableError, WorkerCrashedError
 from .settings import Settings
+
+# More than a request from the scheduler ever needs until the crawl is closed.
+_MOST_UNSENT = 5
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +72,7 @@ class HandshakeRetryMiddleware:
 
     def process_response(self, request: Request, response: Response) -> Response:
         reset_if_given_up(request.meta)
+        request.meta.pop(UNSENT, None)
         # The handler has learned from its own responses, whatever the order of the middlewares.
         if "curl_safe_info" not in request.meta and "cached" not in response.flags:
             self._origins.response_received(self._route(request))
@@ -78,6 +82,8 @@ class HandshakeRetryMiddleware:
 
     async def process_exception(self, request: Request, exception: Exception) -> Request | None:
         reset_if_given_up(request.meta)
+        if isinstance(exception, WorkerCrashedError) and exception.worker is None:
+            return await self._return_unsent(request)
         decision = decide(exception)
         if decision is None:
             return None
@@ -97,6 +103,16 @@ class HandshakeRetryMiddleware:
         unavailable = exception.seconds if isinstance(exception, OriginUnavailableError) else 0.0
         await self._wait(route, request.meta.get(RETRIES, 0) + 1, unavailable)
         return retry
+
+    async def _return_unsent(self, request: Request) -> Request | None:
+        """Return a request that found no worker as it was: the crawl is about to close, and the
+        scheduler keeps it. What does not come from the scheduler (robots.txt, files of a media
+        pipeline) would be tried for ever, and keep the crawl open."""
+        unsent = request.meta.get(UNSENT, 0) + 1
+        if unsent > _MOST_UNSENT:
+            return None
+        await self._wait(self._route(request), unsent, 0.0)
+        return request.replace(dont_filter=True, meta={**request.meta, UNSENT: unsent})
 
     def _route(self, request: Request) -> Route:
         options: dict[str, Any] | Literal[False] = {}
@@ -128,8 +144,7 @@ class HandshakeRetryMiddleware:
 
     def _retry_crash(self, request: Request, decision: RetryDecision) -> Request | None:
         """Return the request once more: the end of a worker is no fault of the request until it has
-        ended one that it had for itself. Where no worker can be had the crawl is about to close;
-        the scheduler then keeps the request.
+        ended one that it had for itself.
         """
         if decision.rule.max_retries == 0 or request.meta.get("max_retry_times") == 0:
             return None

@@ -72,6 +72,7 @@ class Crawl:
         around: a command that runs the crawl's command, which follows as its arguments.
         module: what runs; `testkit.runner` or a module around it.
         scenario: what else the spider does.
+        cwd: the directory that it is started in.
 
     Attributes:
         log: what the crawl has written to stderr so far.
@@ -91,6 +92,7 @@ class Crawl:
         around: Sequence[str] = (),
         module: str = "testkit.runner",
         scenario: Scenario | None = None,
+        cwd: Path = ROOT,
     ) -> None:
         plan = Plan(
             requests=[{"url": r} if isinstance(r, str) else dict(r) for r in requests],
@@ -106,7 +108,7 @@ class Crawl:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            cwd=ROOT,
+            cwd=cwd,
             env={
                 **os.environ,
                 "TMPDIR": str(marker),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from testkit.crawling import Crawl, Crawled, Wanted
@@ -22,6 +23,7 @@ class StartCrawl(Protocol):
         limit: tuple[str, str] | None = None,
         around: Sequence[str] = (),
         scenario: Scenario | None = None,
+        cwd: Path = ...,
         **settings: Any,
     ) -> Crawl: ...
 
@@ -37,6 +39,7 @@ class RunCrawl(Protocol):
         limit: tuple[str, str] | None = None,
         around: Sequence[str] = (),
         scenario: Scenario | None = None,
+        cwd: Path = ...,
         **settings: Any,
     ) -> Crawled: ...
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from testkit.crawling import Crawl, Crawled, Wanted
+from testkit.crawling import ROOT, Crawl, Crawled, Wanted
 from testkit.fixtures import MakeOrigin, RunCrawl, StartCrawl
 from testkit.origins.tls import TlsOrigin
 from testkit.processes import worker_pids
@@ -61,6 +61,7 @@ def start_crawl(processes: Path) -> Iterator[StartCrawl]:
         limit: tuple[str, str] | None = None,
         around: Sequence[str] = (),
         scenario: Scenario | None = None,
+        cwd: Path = ROOT,
         **settings: Any,
     ) -> Crawl:
         crawls.append(
@@ -73,6 +74,7 @@ def start_crawl(processes: Path) -> Iterator[StartCrawl]:
                 limit=limit,
                 around=around,
                 scenario=scenario,
+                cwd=cwd,
             )
         )
         return crawls[-1]

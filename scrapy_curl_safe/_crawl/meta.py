@@ -15,6 +15,8 @@ RETRIES = "curl_safe_retries"
 CRASHES = "curl_safe_crashes"
 #: The slot of the worker that failed it last.
 AVOID = "curl_safe_avoid"
+#: How often it found no worker, in a crawl that was about to close for that.
+UNSENT = "curl_safe_unsent"
 #: Whether it needs a new connection, since a reused one died on it.
 FRESH = "curl_safe_fresh"
 #: The origin that is spoken to by HTTP/1.1, since what it said by HTTP/2 was invalid.

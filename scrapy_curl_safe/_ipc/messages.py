@@ -19,6 +19,8 @@ import msgspec
 from .._version import __version__
 from .failures import FailureKind
 
+CHANGED_ON_DISK = "scrapy_curl_safe was changed on disk while the crawl ran"
+
 HeaderPairs = list[tuple[bytes, "bytes | None"]]
 
 
@@ -302,7 +304,4 @@ def version_problem(*, worker: str, crawler: str) -> str | None:
     """Say why a worker of another version of this package is of no use; None if it is the same."""
     if worker == crawler:
         return None
-    return (
-        f"scrapy_curl_safe was changed on disk while the crawl ran: its workers have version "
-        f"{worker}, the crawler has {crawler}"
-    )
+    return f"{CHANGED_ON_DISK}: its workers have version {worker}, the crawler has {crawler}"

@@ -20,6 +20,7 @@ from .._ipc.shared_memory import SHARED_MEMORY_BYTES, SharedMemoryReader
 from .._platform.memory import create_shared_memory
 from .._platform.process import signals_held_back
 from .._platform.refusals import Facility, note_refusal
+from .._version import __version__
 from .interpreter import MARKER, find_interpreter, is_frozen
 from .worker_process import WorkerProcess
 
@@ -150,11 +151,12 @@ def _environment(root: str | None) -> dict[str, str]:
         root: where the package is; None if the worker's interpreter has its own.
     """
     environment = {
-        name: os.path.abspath(value) if name in _PATHS and value else value
+        name: _absolute(value) if name in _PATHS and value else value
         for name, value in os.environ.items()
         if name in _NAMES or name.startswith(_PREFIXES)
     }
     environment[MARKER] = "1"
+    environment["CURL_SAFE_VERSION"] = __version__
     if is_frozen():
         # It points to the libraries inside the program; PyInstaller keeps what it was.
         original = os.environ.get("LD_LIBRARY_PATH_ORIG")
@@ -166,6 +168,13 @@ def _environment(root: str | None) -> dict[str, str]:
     if root is not None:
         environment["CURL_SAFE_ROOT"] = root
     return environment
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(path)
+    except OSError:  # the current directory was removed
+        return path
 
 
 def _import_path() -> list[str]:

@@ -16,9 +16,16 @@ import time
 from typing import Protocol
 
 from .._ipc.channel import FlowControl
-from .._ipc.messages import Heartbeat, Hello, ProtocolError, Ready, version_problem
+from .._ipc.messages import (
+    CHANGED_ON_DISK,
+    Heartbeat,
+    Hello,
+    ProtocolError,
+    Ready,
+    version_problem,
+)
 from .._platform.affinity import WorkerAffinity
-from .._version import __version__
+from .._version import EX_OTHER_VERSION, __version__
 from .event_loop import EventLoop, Future, TimerHandle
 from .events import PoolEvents
 from .refusal_log import RefusalLog
@@ -320,7 +327,9 @@ class Supervisor:
             describe_exit(status),
             worker.in_flight,
         )
-        if not worker.was_ready:
+        if status == EX_OTHER_VERSION and not worker.was_ready:
+            self._owner.on_exhausted(CHANGED_ON_DISK)
+        elif not worker.was_ready:
             self._start_failed(worker.slot, f"a new worker ended with {describe_exit(status)}")
         elif not worker.in_quarantine and not any(w.slot == worker.slot for w in self._workers):
             self._start_later(worker.slot)

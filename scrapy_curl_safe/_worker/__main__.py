@@ -3,7 +3,8 @@
 The crawler runs this file with ``-I``, so that nothing in the directory of the crawl (a
 ``socket.py``, say) can shadow a standard module; CURL_SAFE_PATH says where else to import from. The
 package is loaded from CURL_SAFE_ROOT, a directory or a zip archive, where the crawler has it from:
-another copy of it, on that path, may speak another protocol.
+another copy of it, on that path, may speak another protocol. So may the same copy, if it was
+upgraded while the crawl ran: CURL_SAFE_VERSION says what the crawler has.
 """
 
 import os
@@ -21,6 +22,11 @@ def main() -> None:
             sys.path.append(entry)
     if PACKAGE not in sys.modules:
         _load_package(os.environ.pop("CURL_SAFE_ROOT"))
+    # First: everything else may differ between two versions, the messages above all.
+    from scrapy_curl_safe._version import EX_OTHER_VERSION, __version__  # noqa: PLC0415
+
+    if os.environ.pop("CURL_SAFE_VERSION", __version__) != __version__:
+        sys.exit(EX_OTHER_VERSION)
     from scrapy_curl_safe._worker.server import serve  # noqa: PLC0415
 
     serve(*map(int, sys.argv[1:3]))
