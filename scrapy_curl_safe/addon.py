@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 from scrapy.settings import BaseSettings, get_settings_priority
+from scrapy.utils.conf import build_component_list
+from scrapy.utils.misc import load_object
+from scrapy.utils.python import global_object_name
 
 from .handler import CurlSafeDownloadHandler
 from .middleware import HandshakeRetryMiddleware
 from .monitor import HandshakeMonitor
 from .settings import Settings
 
+logger = logging.getLogger(__name__)
+
 
 class Addon:
     """Turns on the download handler, the middleware and the monitor.
 
     What is set already wins: a handler for one of the schemes, another order of the middleware, or
-    None in place of any of the three.
+    None in place of any of the three. A handler that another add-on has set is an error: this
+    package's would not be used, or only by that one, if it had a lower order in ADDONS.
     """
 
     def update_settings(self, settings: BaseSettings) -> None:
         """Set the components.
 
         Raises:
-            ValueError: a setting is wrong; Scrapy then does not start the crawl.
+            ValueError: a setting is wrong, or another add-on has set a download handler; Scrapy
+                then does not start the crawl.
         """
         Settings.load(settings)
         handlers = settings.getdict("DOWNLOAD_HANDLERS")
         for scheme in ("http", "https"):
-            handlers.setdefault(scheme, CurlSafeDownloadHandler)
+            if handlers.setdefault(scheme, CurlSafeDownloadHandler) is not CurlSafeDownloadHandler:
+                _check_handler(settings, scheme, handlers[scheme])
         # Without a reactor Scrapy sets its own handlers with the priority of a project, below
         # which a setting of an add-on would not count.
         priority = max(
@@ -37,3 +48,34 @@ class Addon:
             "DOWNLOADER_MIDDLEWARES", HandshakeRetryMiddleware, 560
         )
         settings.setdefault_in_component_priority_dict("EXTENSIONS", HandshakeMonitor, 0)
+
+
+def _check_handler(settings: BaseSettings, scheme: str, handler: Any) -> None:
+    """
+    Raises:
+        ValueError: another add-on has set the handler.
+    """
+    if handler is None or not _others_before(settings):
+        return
+    handler = load_object(handler)
+    if isinstance(handler, type) and issubclass(handler, CurlSafeDownloadHandler):
+        return
+    name = global_object_name(handler)
+    advice = "give scrapy_curl_safe.Addon a lower order in ADDONS than the add-on that sets it"
+    if settings.getpriority("DOWNLOAD_HANDLERS") == get_settings_priority("default"):
+        raise ValueError(f"DOWNLOAD_HANDLERS has {name} for {scheme} already: {advice}")
+    # Whose it is cannot be told: add-ons change the dict of a project in place.
+    logger.warning(
+        "DOWNLOAD_HANDLERS has %s for %s, so %s requests do not go through the workers. If that is "
+        "not what you want, take it out, or %s",
+        name,
+        scheme,
+        scheme,
+        advice,
+    )
+
+
+def _others_before(settings: BaseSettings) -> bool:
+    """Tell whether another add-on has updated the settings before."""
+    addons = build_component_list(settings.getwithbase("ADDONS"))
+    return bool(addons) and load_object(addons[0]) is not Addon

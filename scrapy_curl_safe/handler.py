@@ -42,6 +42,7 @@ class CurlSafeDownloadHandler:
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
         self._scrapy_handlers: dict[str, object] = {}
+        self._is_closed = False
         try:
             self._context = CrawlContext.acquire(crawler)
         except InterpreterError as error:
@@ -89,6 +90,10 @@ class CurlSafeDownloadHandler:
         return response
 
     async def close(self) -> None:
+        """Stop what the handler uses, unless that was done before."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         for handler in self._scrapy_handlers.values():
             await handler.close()  # type: ignore[attr-defined]
         await self._context.release()

@@ -12,7 +12,9 @@ from scrapy import signals
 from scrapy.crawler import Crawler
 from scrapy.exceptions import DownloadFailedError
 from scrapy.http import Response, TextResponse
+from scrapy.utils.misc import build_from_crawler
 
+from scrapy_curl_safe import CurlSafeDownloadHandler
 from scrapy_curl_safe._crawl.context import context_of
 from testkit.waiting import until
 
@@ -88,6 +90,36 @@ class InProcessHandler:
 
     async def close(self) -> None:
         pass
+
+
+class LazyHandler(CurlSafeDownloadHandler):
+    """A subclass that Scrapy builds at its first request."""
+
+    lazy = True
+
+
+class CompositeHandler:
+    """A handler that builds others when it needs them, and closes each as often as it was used."""
+
+    lazy = True
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        self._used: list[CurlSafeDownloadHandler] = []
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> CompositeHandler:
+        return cls(crawler)
+
+    async def download_request(self, request: scrapy.Request) -> Response:
+        if not self._used:
+            self._used.append(build_from_crawler(CurlSafeDownloadHandler, self._crawler))
+        self._used.append(self._used[0])
+        return await self._used[0].download_request(request)
+
+    async def close(self) -> None:
+        for handler in self._used:
+            await handler.close()
 
 
 class WrappingInProcessHandler(InProcessHandler):

@@ -47,6 +47,47 @@ def test_a_handler_that_the_user_set_stays(value: object) -> None:
     assert handlers["https"] is CurlSafeDownloadHandler
 
 
+class OtherAddon:
+    """An add-on that sets its own handler, as scrapy-zyte-api's does: in place."""
+
+    def update_settings(self, settings: Settings) -> None:
+        settings["DOWNLOAD_HANDLERS"]["https"] = SCRAPYS
+
+
+def updated_after_another(**values: Any) -> Settings:
+    settings = Settings()
+    settings.setdict({"ADDONS": {OtherAddon: 400, Addon: 500}, **values}, priority="project")
+    OtherAddon().update_settings(settings)
+    Addon().update_settings(settings)
+    return settings
+
+
+def test_a_handler_that_another_add_on_has_set_is_an_error() -> None:
+    with pytest.raises(ValueError, match=f"{SCRAPYS} for https already: give scrapy_curl_safe"):
+        updated_after_another()
+
+
+def test_a_handler_that_is_the_users_or_of_another_add_on_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    handlers = updated_after_another(DOWNLOAD_HANDLERS={"ftp": None}).getdict("DOWNLOAD_HANDLERS")
+    assert handlers["https"] == SCRAPYS
+    assert handlers["http"] is CurlSafeDownloadHandler
+    assert f"DOWNLOAD_HANDLERS has {SCRAPYS} for https, so https requests do not" in caplog.text
+
+
+@pytest.mark.parametrize("handler", [HANDLER, "testkit.components.LazyHandler", None])
+def test_nothing_is_said_of_this_handler_or_of_none(
+    caplog: pytest.LogCaptureFixture, handler: str | None
+) -> None:
+    settings = Settings()
+    values = {"ADDONS": {OtherAddon: 400, Addon: 500}, "DOWNLOAD_HANDLERS": {"https": handler}}
+    settings.setdict(values, priority="project")
+    Addon().update_settings(settings)
+    assert settings.getdict("DOWNLOAD_HANDLERS")["https"] == handler
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize(
     "name", [HandshakeRetryMiddleware, "scrapy_curl_safe.HandshakeRetryMiddleware"]
 )

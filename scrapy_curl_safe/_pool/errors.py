@@ -46,9 +46,10 @@ class WorkersExhaustedError(PoolError):
 
 
 class FetchTimeoutError(PoolError):
-    """A worker did not end a download in time.
+    """A worker did not end a download in time, or the request waited for a worker or a permit in
+    vain.
 
-    libcurl keeps the time itself, so this is for a transfer that libcurl lost sight of.
+    libcurl keeps the time of a transfer itself, so the former is for one that it lost sight of.
     """
 
 

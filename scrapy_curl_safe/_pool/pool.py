@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from itertools import chain
 
 from .._ipc.messages import Failed, Hello, Outcome, ProtocolError
 from .batching import ResponseBatcher
@@ -43,6 +44,7 @@ from .limiter import OriginLimiter
 from .request import PoolRequest, RequestState, Result
 from .scheduler import Scheduler
 from .supervisor import Launcher, Supervisor
+from .waits import WaitWatch
 from .worker import Cause, Worker
 from .worker_limits import WorkerLimits
 
@@ -80,16 +82,18 @@ class Pool:
         self._on_exhausted = on_exhausted
         #: Why no worker can be had any more; None as long as one can.
         self.exhausted: str | None = None
-        self._in_flight = 0
+        #: Requests in the pool, queued ones included.
+        self.in_flight = 0
         self._batcher = ResponseBatcher(loop.call_soon, active_size_bytes)
         self._supervisor = Supervisor(loop, launcher, limits, hello, events, self, self._batcher)
         self._scheduler = Scheduler(self._supervisor)
         self._limiter = OriginLimiter(loop, adaptive, self._dispatch, events)
+        self._waits = WaitWatch(loop, lambda: repr(self._supervisor))
         self._supervisor.prewarm()
 
     def __repr__(self) -> str:
         return (
-            f"<Pool {self._in_flight} in flight, {self._scheduler}, {self._limiter}, "
+            f"<Pool {self.in_flight} in flight, {self._scheduler}, {self._limiter}, "
             f"{self._supervisor}>"
         )
 
@@ -101,11 +105,10 @@ class Pool:
     def workers_alive(self) -> int:
         return len(self._supervisor.ready)
 
-    @property
-    def in_flight(self) -> int:
-        return self._in_flight
-
     async def close(self) -> None:
+        """Stop the workers. Requests that wait fail, and so do those that come later."""
+        self._fail_waiting("the download handler is closed")
+        self._waits.close()
         self._limiter.close()
         await self._supervisor.close()
 
@@ -116,19 +119,19 @@ class Pool:
             OriginRejectedError: the origin is unavailable.
             WorkerLostError: the worker exited with the request in flight.
             WorkersExhaustedError: no worker can be had.
-            FetchTimeoutError: the worker did not end the download in time.
+            FetchTimeoutError: the worker did not end the download in time, or none was to be had.
             UnsendableRequestError: the request does not fit into a frame.
         """
         self._supervisor.start()
         request.future = self._loop.create_future()
         request.on_done = self._on_done
-        self._in_flight += 1
-        self._events.in_flight(self._in_flight)
+        self.in_flight += 1
+        self._events.in_flight(self.in_flight)
         try:
             self._dispatch(request)
             return await request.future
         finally:
-            self._in_flight -= 1
+            self.in_flight -= 1
             self._forget(request)
 
     def _dispatch(self, request: PoolRequest) -> None:
@@ -141,11 +144,14 @@ class Pool:
             return
         worker = self._scheduler.checkout(request)
         if worker is None:
+            self._waits.queued(request)
             return
         request.expects_idle = worker.idle.has(request.key)
         try:
             if self._limiter.admit(request):
                 self._send(request, worker)
+            else:
+                self._waits.queued(request)
         except OriginRejectedError as error:
             self._fail(request, error)
 
@@ -154,6 +160,7 @@ class Pool:
         request.fail(error)
 
     def _send(self, request: PoolRequest, worker: Worker) -> None:
+        self._waits.sent(request)
         request.state = RequestState.SENT
         request.worker = worker
         request.listener.on_sent()
@@ -172,12 +179,8 @@ class Pool:
         """Free what a request had, and give it to those that wait."""
         worker = request.worker
         self._batcher.handed_over(size)
-        worker.idle.learn(
-            request.key,
-            outcome,
-            expected=request.expects_idle,
-            is_closed=request.fetch.fresh_connection,
-        )
+        expected, is_closed = request.expects_idle, request.fetch.fresh_connection
+        worker.idle.learn(request.key, outcome, expected=expected, is_closed=is_closed)
         if isinstance(outcome, Failed) and outcome.kind.is_local:
             self._supervisor.replace(worker, outcome.detail, drain_now=True)
         if request.permit is not None:
@@ -191,7 +194,7 @@ class Pool:
             self._limiter.release(permit)
 
     def _serve(self, worker: Worker) -> None:
-        """Give a worker, which has one request less, what waits for it."""
+        """Give a worker, which has come up or has one request less, what waits for it."""
         if worker.in_quarantine:
             self._dispatch_all(self._scheduler.take_quarantined())
         self._supervisor.request_finished(worker)
@@ -204,6 +207,7 @@ class Pool:
 
     def _forget(self, request: PoolRequest) -> None:
         """Leave nothing behind of a request whose caller has its result, or was cancelled."""
+        self._waits.forget(request)
         if request.state in (RequestState.WAITING_FOR_WORKER, RequestState.QUARANTINED):
             self._scheduler.cancel(request)
         elif request.state is RequestState.WAITING_FOR_ORIGIN:
@@ -216,10 +220,7 @@ class Pool:
 
     def on_worker_ready(self, worker: Worker) -> None:
         logger.debug("%r takes requests", worker)
-        if worker.in_quarantine:
-            self._serve(worker)
-        else:
-            self._dispatch_all(self._scheduler.take_waiting())
+        self._serve(worker)
 
     def on_worker_lost(self, worker: Worker, exit_status: int) -> None:
         requests = [r for r in worker.connection.abandon() if isinstance(r, PoolRequest)]
@@ -235,14 +236,12 @@ class Pool:
         self._dispatch_all(self._scheduler.take_waiting())
 
     def on_exhausted(self, reason: str) -> None:
-        if self.exhausted is not None:
-            return
+        if self.exhausted is None:
+            self._fail_waiting(reason)
+            self._on_exhausted(reason)
+
+    def _fail_waiting(self, reason: str) -> None:
         self.exhausted = reason
-        waiting = [
-            *self._scheduler.take_waiting(),
-            *self._scheduler.take_quarantined(),
-            *self._limiter.take_queued(),
-        ]
-        for request in waiting:
+        queues = (self._scheduler.take_waiting(), self._scheduler.take_quarantined())
+        for request in (*chain(*queues), *self._limiter.take_queued()):
             self._fail(request, WorkersExhaustedError(reason))
-        self._on_exhausted(reason)
