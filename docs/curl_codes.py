@@ -63,7 +63,7 @@ MEANINGS = (
     Meaning("SSL_CONNECT_ERROR", "the origin sent an alert", "ALERT", _IN_HANDSHAKE),
     Meaning("SSL_CONNECT_ERROR", "the origin speaks no TLS that fits", when=_IN_HANDSHAKE),
     Meaning("SSL_CONNECT_ERROR", "no memory is left", "malloc failure", _IN_HANDSHAKE),
-    Meaning("ABORTED_BY_CALLBACK", "a callback of the worker stopped the transfer"),
+    Meaning("ABORTED_BY_CALLBACK", "the request would have gone out more often than it may"),
     Meaning("BAD_FUNCTION_ARGUMENT", "an option of the request is not valid"),
     Meaning("INTERFACE_FAILED", "`bindaddress` is none of this machine's, or is in use"),
     Meaning("GOT_NOTHING", "the origin closed the connection without an answer"),
@@ -86,7 +86,8 @@ MEANINGS = (
     Meaning("SSL_SHUTDOWN_FAILED", "TLS did not close"),
     Meaning("AGAIN", "a socket is not ready, which libcurl should have waited for"),
     Meaning("NO_CONNECTION_AVAILABLE", "libcurl's bound on connections is reached"),
-    Meaning("HTTP2_STREAM", "the origin reset the stream, or its headers are not valid"),
+    Meaning("HTTP2_STREAM", "the origin reset the stream"),
+    Meaning("HTTP2_STREAM", "a header is not valid in HTTP/2", "Invalid HTTP header field"),
     Meaning("HTTP2_STREAM", "the origin reset the stream, or its length is wrong", when=_IN_BODY),
     Meaning("RECURSIVE_API_CALL", "libcurl was called out of one of its callbacks"),
     Meaning("AUTH_ERROR", "a function for authentication failed"),
@@ -140,6 +141,13 @@ a `ResponseDataLossError` is a response, too, flagged `dataloss`.
 """
 
 
+# See `_worker.failure`.
+_KNOWN_TO_THE_WORKER = {
+    "WRITE_ERROR": FailureKind.NO_MEMORY,
+    "ABORTED_BY_CALLBACK": FailureKind.CONNECTION_DIED,
+}
+
+
 def kind_of(meaning: Meaning) -> FailureKind:
     """Return the kind of failure that a meaning has in the code."""
     code = CurlECode[meaning.code].value
@@ -147,8 +155,8 @@ def kind_of(meaning: Meaning) -> FailureKind:
         framings = (Framing.STREAM, Framing.CHUNKED)
         if any(ending_of(code, each, 1, 2) is Ending.DATALOSS for each in framings):
             return FailureKind.DATALOSS
-    if meaning.code == "WRITE_ERROR":
-        return FailureKind.LOCAL  # which `_worker.failure` knows
+    if meaning.code in _KNOWN_TO_THE_WORKER:
+        return _KNOWN_TO_THE_WORKER[meaning.code]
     return classify(code, meaning.text, in_handshake=meaning.when == _IN_HANDSHAKE)
 
 

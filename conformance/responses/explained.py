@@ -150,6 +150,11 @@ EXPLANATIONS = (
         r"HTTP/2: frames: (?:padding longer than its frame|settings of a wrong size"
         r"|a window update of 0|a window that overflows|a frame larger than allowed)",
     ),
+    _explain(
+        "A header that HTTP/2 forbids is an `Http2ProtocolError`, a `DownloadFailedError` that the "
+        "middleware retries by HTTP/1.1.",
+        r"HTTP/2: head: .*",
+    ),
 )
 
 
