@@ -671,7 +671,9 @@ async def test_closed_while_an_origin_is_waited_for_by_a_timer() -> None:
         assert states(fetchings) == ["SENT", "DONE", "WAITING_FOR_ORIGIN"]
         await fake.pool.close()
         await passed(2.0)
-        assert states(fetchings) == ["SENT", "DONE", "WAITING_FOR_ORIGIN"]
+        assert states(fetchings) == ["SENT", "DONE", "DONE"]
+        assert isinstance(fetchings[2].error, WorkersExhaustedError)
+        assert fetchings[2].listener.times_sent == 0
 
 
 @in_virtual_time

@@ -63,7 +63,7 @@ def test_a_streamed_download() -> None:
 
 def test_a_process_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
-        with pytest.raises(WorkerFailedError, match="No such file"):
+        with pytest.raises(WorkerFailedError, match="is no program that can be run"):
             WorkerClient(HELLO)
 
     monkeypatch.setattr(sys, "executable", "/nonexistent")

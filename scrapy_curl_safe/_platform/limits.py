@@ -31,10 +31,14 @@ def forbid_core_dumps() -> None:
 
 
 def max_descriptors() -> int:
-    """Return how far `raise_descriptor_limit` can raise the limit; `sys.maxsize` if without end."""
+    """Return how far `raise_descriptor_limit` can raise the limit; `sys.maxsize` if without end, or
+    if the system does not tell."""
     if resource is None:
         return sys.maxsize
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    try:
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    except _REFUSED:
+        return sys.maxsize
     return sys.maxsize if hard == resource.RLIM_INFINITY else hard
 
 

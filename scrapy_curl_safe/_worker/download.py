@@ -30,6 +30,7 @@ from .._ipc.messages import (
 from .body_ending import Ending, Framing, ending_of, framing_of
 from .failure import describe_failure, error_text
 from .request_options import set_request_options
+from .request_target import UnsupportedSchemeError
 from .response_head import InvalidHeadError, ParsedHead, parse_head
 from .session import Session
 from .transfer_stats import SIZE_DOWNLOAD, read_stats
@@ -94,6 +95,14 @@ class Download:
                 self._easy.setopt(CurlOpt.DEBUGFUNCTION, self._on_debug)
             self._set_receiver()
             self._session.multi.add(self._easy, self._on_finished)
+        except UnsupportedSchemeError as error:
+            failed = Failed(
+                id=self._fetch.id,
+                stats=TransferStats(),
+                kind=FailureKind.UNSUPPORTED_SCHEME,
+                detail=str(error),
+            )
+            self._end(failed)
         except HttpSyntaxError as error:
             self._end(InvalidRequest(id=self._fetch.id, detail=str(error)))
         except Exception as error:

@@ -7,7 +7,12 @@ from typing import NamedTuple
 
 from .._ipc.http_syntax import HeadPart, check_head_part
 
+_SCHEME = re.compile(rb"https?:", re.IGNORECASE)
 _URL = re.compile(rb"((https?)://(?:[^/?]*@)?([^/?]*))(.*)", re.IGNORECASE)
+
+
+class UnsupportedSchemeError(ValueError):
+    """Names a URL that is neither http nor https."""
 
 
 class RequestTarget(NamedTuple):
@@ -36,13 +41,16 @@ def request_target(url: str, *, http_proxy: bool) -> RequestTarget:
 
     Raises:
         HttpSyntaxError: the URL has whitespace or control characters.
-        ValueError: the URL is none that can be downloaded.
+        UnsupportedSchemeError: the URL is neither http nor https.
+        ValueError: the URL has no host.
     """
     sent = url.encode().partition(b"#")[0]
     check_head_part(HeadPart.TARGET, sent)
     match = _URL.match(sent)
     if match is None:
-        raise ValueError(f"no http or https URL: {url!r}")
+        if _SCHEME.match(sent) is None:
+            raise UnsupportedSchemeError(f"no http or https URL: {url!r}")
+        raise ValueError(f"a URL without a host: {url!r}")
     server, scheme, authority, path = match.groups()
     if path[:1] != b"/":
         path = b"/" + path
