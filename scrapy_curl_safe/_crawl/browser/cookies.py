@@ -1,0 +1,38 @@
+"""Which cookies travel with a request, and in which form.
+
+Sources: RFC 6265bis, section 5.2 (same-site and cross-site requests) and 5.8.3 (retrieval);
+RFC 9113, section 8.2.3 (crumbs).
+"""
+
+from __future__ import annotations
+
+from .request import BrowserRequest, facts_of
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+
+
+def sends_cookie(request: BrowserRequest, same_site: str | None, secure: bool) -> bool:
+    """Tell whether a browser attaches a cookie of the target's, as far as SameSite decides.
+
+    Chromium and Firefox keep all cookies of third parties from subresources and frames, those with
+    SameSite=None included (recordings: `sec-fetch-storage-access: none`).
+
+    Args:
+        same_site: the cookie's attribute, in any case; None for one without it, which counts as
+            Lax.
+        secure: the cookie's attribute; SameSite=None counts only with it.
+    """
+    facts = facts_of(request)
+    if not facts.has_credentials:
+        return False
+    if not facts.is_third_party:
+        return True
+    if request.kind != "page":
+        return False
+    rule = (same_site or "lax").lower()
+    return (rule == "none" and secure) or (rule == "lax" and request.method in _SAFE)
+
+
+def crumbs(cookies: str) -> list[str]:
+    """Split a Cookie header into the fields that HTTP/2 and HTTP/3 carry."""
+    return [crumb for part in cookies.split(";") if (crumb := part.strip())]
