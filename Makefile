@@ -95,7 +95,7 @@ conformance: $(CONFORMANCE_VENV)/.installed
 SUITE_VENV := .venv-scrapy-suite
 SUITE_ARGS ?=
 
-$(SUITE_VENV)/.installed: pyproject.toml scrapy_curl_safe/__init__.py scrapy_suite/install.sh
+$(SUITE_VENV)/.installed: pyproject.toml scrapy_curl_safe/_version.py scrapy_suite/install.sh
 	PYTHON=$(PYTHON) scrapy_suite/install.sh $(SUITE_VENV)
 	touch $@
 
