@@ -104,6 +104,14 @@ def test_reused_connections_that_closed(
     assert fail(code, "BoringSSL SSL_read: Connection closed abruptly", stats).kind is kind
 
 
+@pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.ECONNREFUSED, errno.ENETUNREACH])
+def test_an_attempt_that_lost_says_nothing(number: int) -> None:
+    """IPv6 failed, IPv4 connected, and then the origin sent an alert."""
+    failed = fail(35, "TLS connect error: SSLV3_ALERT_HANDSHAKE_FAILURE", OS_ERRNO=number)
+    assert failed.kind is FailureKind.ALERT
+    assert failed.detail == "TLS connect error: SSLV3_ALERT_HANDSHAKE_FAILURE"
+
+
 def test_a_send_that_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeHandle, "was_send_refused", True)
     failed = fail(42, "aborted by the callback", REUSED)

@@ -16,6 +16,12 @@ from .._ipc.messages import Failed, Fetch, Profile, TransferStats
 from .._platform.limits import can_open_descriptor, can_start_thread
 from .easy import EasyHandle
 
+# Errors of a connection attempt. Once another attempt has succeeded (RFC 8305, Happy Eyeballs),
+# libcurl still reports the one that lost.
+_ATTEMPT_FAILED = frozenset(
+    {errno.EADDRNOTAVAIL, errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH}
+)
+
 
 def describe_failure(
     fetch: Fetch, error: CurlError, easy: EasyHandle, profile: Profile, stats: TransferStats
@@ -46,7 +52,7 @@ def describe_failure(
         # libcurl 8.21 waits for its name lookup, and does not notice that it never began.
         kind, detail = FailureKind.LOCAL, "a thread failed to start"
     else:
-        system_error = _system_error(code, easy)
+        system_error = _system_error(code, easy, stats)
         in_handshake = _is_in_handshake(easy, profile, stats)
         kind = classify(code, detail, in_handshake=in_handshake, system_error=system_error)
         if kind.is_handshake and easy.max_sends == 1 and easy.was_sent:
@@ -66,9 +72,11 @@ def error_text(error: CurlError) -> str:
     )
 
 
-def _system_error(code: int, easy: EasyHandle) -> int:
+def _system_error(code: int, easy: EasyHandle, stats: TransferStats) -> int:
     """Return the errno of a connection that failed; 0 if the system gave none."""
     number = easy.get_number(CurlInfo.OS_ERRNO)
+    if code != CurlCode.COULDNT_CONNECT and stats.connects and number in _ATTEMPT_FAILED:
+        return 0
     if code == CurlCode.COULDNT_CONNECT and not number and not can_open_descriptor():
         return errno.EMFILE  # libcurl 8.15 reports nothing at all
     return number
