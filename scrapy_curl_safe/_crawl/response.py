@@ -199,7 +199,9 @@ class ResponseAssembler:
 
     def _response(self, head: ResponseHead, body: bytes, flags: list[str] | None) -> Response:
         headers = self._headers if self._headers is not None else make_headers(head.headers)
-        url = urldefrag(self._request.url).url
+        url = self._request.url
+        if "#" in url:
+            url = urldefrag(url).url
         if head.tls is not None:
             version, _, cipher = head.tls.partition(" / ")
             logger.debug(
