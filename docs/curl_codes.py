@@ -22,7 +22,7 @@ _BEFORE, _IN_HANDSHAKE, _IN_BODY = "", "in the TLS handshake", "in the body"
 
 
 class Meaning(NamedTuple):
-    """What one code can mean.
+    """One meaning of a code.
 
     Attributes:
         code: its name.

@@ -37,7 +37,7 @@ _HANGING_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a request.
+    """The end of a request: a response or an exception.
 
     Attributes:
         error: name of the exception, or "hangs"; None for a response.

@@ -1,4 +1,4 @@
-"""What a request is, where nobody says.
+"""Guesses what a request is, where nobody says.
 
 Scripts give themselves away by their headers and methods; what the media pipelines ask for, by how
 its path ends. All else is a page. So is robots.txt: no browser asks for it by itself, and somebody

@@ -1,4 +1,4 @@
-"""What no browser ever sends: rules that the recordings of Chromium 156 and Firefox 153 keep
+"""Rules of what no browser ever sends, which the recordings of Chromium 156 and Firefox 153 keep
 without an exception. A request that breaks one was not sent by the browser that it names."""
 
 from __future__ import annotations
@@ -57,17 +57,17 @@ class Sent(NamedTuple):
 
     @property
     def is_chromium(self) -> bool:
-        """Whether it names itself so."""
+        """Whether the user agent names Chrome."""
         return "Chrome/" in self.get("user-agent")
 
     @property
     def is_firefox(self) -> bool:
-        """Whether it names itself so."""
+        """Whether the user agent names Firefox."""
         return "Firefox/" in self.get("user-agent")
 
     @property
     def is_http1(self) -> bool:
-        """Whether it came over HTTP/1.1."""
+        """Whether the request came over HTTP/1.1."""
         return self.protocol == "http/1.1"
 
 
