@@ -24,29 +24,6 @@ from .._version import __version__
 from .interpreter import MARKER, find_interpreter, is_frozen
 from .worker_process import WorkerProcess
 
-# What a worker gets of the crawler's environment: what finds the system's libraries and
-# certificate authorities, and what redirects sockets and name lookups. No proxies, no credentials.
-_NAMES = frozenset(
-    {
-        "PATH",
-        "LANG",
-        "LC_ALL",
-        "LC_CTYPE",
-        "TZ",
-        "TMPDIR",
-        "LD_LIBRARY_PATH",
-        "LD_PRELOAD",
-        "LOCALDOMAIN",
-        "RES_OPTIONS",
-        "HOSTALIASES",
-        "SSLKEYLOGFILE",
-        "CURL_CA_BUNDLE",
-        "REQUESTS_CA_BUNDLE",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-    }
-)
-_PREFIXES = ("PROXYCHAINS_", "TORSOCKS_")
 # A worker runs in the root directory, so relative paths have to be made absolute.
 _PATHS = frozenset(
     {
@@ -59,6 +36,20 @@ _PATHS = frozenset(
         "SSL_CERT_DIR",
     }
 )
+# What a worker gets of the crawler's environment: what finds the system's libraries and
+# certificate authorities, and what redirects sockets and name lookups. No proxies, no credentials.
+_NAMES = _PATHS | {
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "LOCALDOMAIN",
+    "RES_OPTIONS",
+}
+_PREFIXES = ("PROXYCHAINS_", "TORSOCKS_")
 
 
 @dataclass(frozen=True)
