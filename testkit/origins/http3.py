@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from typing import TYPE_CHECKING, Any
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
@@ -13,55 +11,35 @@ from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import HandshakeCompleted, ProtocolNegotiated
 
+from .background import BackgroundServer
 from .certs import certs
 from .messages import App, Reply, SeenRequest, default_app
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from aioquic.quic.events import QuicEvent
 
 RESET = Reply(status=0)
 
 
-class Http3Origin:
+class Http3Origin(BackgroundServer):
     """An origin as a context manager. If its app returns RESET, it resets the stream."""
 
     def __init__(self, app: App = default_app, *, trusted: bool = True) -> None:
+        super().__init__()
         self.app = app
         self.requests: list[SeenRequest] = []
         self.handshakes = 0
         self.resumed = 0
-        self.port = 0
         certificate, key = certs().files(trusted=trusted)
         self._configuration = QuicConfiguration(is_client=False, alpn_protocols=H3_ALPN)
         self._configuration.load_cert_chain(certificate, key)
         self._tickets: dict[bytes, Any] = {}
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
     @property
     def url(self) -> str:
         return f"https://localhost:{self.port}"
 
-    def __enter__(self) -> Http3Origin:
-        self._thread.start()
-        assert self._ready.wait(30)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-
-    async def _run(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
+    async def run(self) -> None:
         server: Any = await serve(
             "127.0.0.1",
             0,
@@ -71,8 +49,8 @@ class Http3Origin:
             session_ticket_handler=lambda ticket: self._tickets.update({ticket.ticket: ticket}),
         )
         self.port = server._transport.get_extra_info("sockname")[1]
-        self._ready.set()
-        await self._stop.wait()
+        self.ready.set()
+        await self.stop.wait()
         server.close()
 
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pproxy
 
+from .background import BackgroundServer
 from .certs import certs
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 CHUNK = 65536
 
 
-class Proxy:
+class Proxy(BackgroundServer):
     """A proxy as a context manager; `received` is every byte that clients sent to it.
 
     With a user and a password it asks for them (SOCKS4 knows none, and is then refused).
@@ -33,14 +30,12 @@ class Proxy:
         tls: bool = False,
         stalls: bool = False,
     ) -> None:
+        super().__init__()
         self._context = certs().server_context() if tls else None
         self._stalls = stalls
         credentials = f"#{user}:{password}" if user is not None else ""
         self._listen = f"http+socks4+socks5://127.0.0.1:0{credentials}"
         self._received: list[bytearray] = []
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
-        self.port = 0
 
     @property
     def location(self) -> str:
@@ -54,24 +49,7 @@ class Proxy:
     def received(self) -> bytes:
         return b"\n".join(bytes(data) for data in self._received)
 
-    def __enter__(self) -> Proxy:
-        self._thread.start()
-        assert self._ready.wait(30)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-
-    async def _run(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
+    async def run(self) -> None:
         proxy: Any = await pproxy.Server(self._listen).start_server(
             # A negative time keeps it from trusting an address that once knew the password.
             {"rserver": [], "verbose": lambda text: None, "authtime": -1}
@@ -81,8 +59,8 @@ class Proxy:
             self._serve, "127.0.0.1", 0, family=socket.AF_INET, ssl=self._context
         )
         self.port = tap.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._stop.wait()
+        self.ready.set()
+        await self.stop.wait()
         tap.close()
         proxy.close()
         running = asyncio.all_tasks() - {asyncio.current_task()}

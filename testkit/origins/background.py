@@ -1,0 +1,46 @@
+"""A server on an asyncio loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_S = TypeVar("_S", bound="BackgroundServer")
+_SECONDS = 30
+
+
+class BackgroundServer:
+    """Runs as long as its context manager is open. `run` serves until `stop` is set, and sets
+    `ready` as soon as it listens."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
+
+    def __enter__(self: _S) -> _S:
+        self._thread.start()
+        assert self.ready.wait(_SECONDS)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._loop.call_soon_threadsafe(self.stop.set)
+        self._thread.join(_SECONDS)
+        assert not self._thread.is_alive()
+
+    async def run(self) -> None:
+        raise NotImplementedError
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.stop = asyncio.Event()
+        await self.run()
