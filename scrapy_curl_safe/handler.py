@@ -86,7 +86,7 @@ class CurlSafeDownloadHandler:
         except PoolError as error:
             raise self._without_outcome(request, error) from error
         response = assembler.finish(result)
-        self._context.origins.response_received(pool_request.origin.route)
+        self._context.origins.response_received(pool_request.origin)
         return response
 
     async def close(self) -> None:

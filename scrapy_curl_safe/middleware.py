@@ -75,7 +75,7 @@ class HandshakeRetryMiddleware:
         request.meta.pop(UNSENT, None)
         # The handler has learned from its own responses, whatever the order of the middlewares.
         if "curl_safe_info" not in request.meta and "cached" not in response.flags:
-            self._origins.response_received(self._route(request))
+            self._origins.response_received(self._origins.get(self._route(request)))
             if request.meta.pop(RETRIES, 0):
                 self._stats.inc_value("curl_safe/handshake/recovered_count")
         return response

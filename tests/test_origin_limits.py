@@ -368,7 +368,7 @@ def test_those_that_were_used_last_are_kept() -> None:
 def test_an_origin_is_proven_by_whatever_proxy() -> None:
     registry = OriginRegistry(8, 3)
     assert not registry.is_proven(route(1))
-    registry.response_received(route(1, "http://proxy:1"))
+    registry.response_received(registry.get(route(1, "http://proxy:1")))
     assert registry.is_proven(route(1))
     assert registry.is_proven(route(1, "http://proxy:2"))
     assert not registry.is_proven(route(2))
@@ -380,7 +380,7 @@ def test_a_response_ends_a_row_of_retries_and_refunds_one() -> None:
     origin.retries_in_a_row = 5
     while not origin.retry_budget.reserve(1.0):
         pass
-    registry.response_received(route(1))
+    registry.response_received(registry.get(route(1)))
     assert origin.retries_in_a_row == 0
     assert origin.retry_budget.reserve(1.0) == pytest.approx(0.1)
     assert origin.retry_budget.reserve(1.0) == pytest.approx(0.2)
@@ -389,8 +389,8 @@ def test_a_response_ends_a_row_of_retries_and_refunds_one() -> None:
 def test_proven_origins_that_still_answer_are_remembered() -> None:
     registry = OriginRegistry(8, 3)
     for number in range(70_000):
-        registry.response_received(route(-1))
-        registry.response_received(route(number))
+        registry.response_received(registry.get(route(-1)))
+        registry.response_received(registry.get(route(number)))
         assert registry.is_proven(route(-1))
     assert registry.is_proven(route(69_999))
     assert not registry.is_proven(route(0))

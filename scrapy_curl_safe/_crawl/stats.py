@@ -6,7 +6,7 @@ costs 2 µs there, and one page has eight counts.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -152,7 +152,7 @@ class CrawlStats:
     ) -> None:
         self._stats = stats
         self._call_soon = call_soon
-        self._counts: Counter[str] = Counter()
+        self._counts: defaultdict[str, int] = defaultdict(int)
         self.handshake_times = LogHistogram()
         self._most_in_flight = 0
 
@@ -164,7 +164,7 @@ class CrawlStats:
 
     def flush(self) -> None:
         """Pass on what was counted since the last time."""
-        counts, self._counts = self._counts, Counter()
+        counts, self._counts = self._counts, defaultdict(int)
         for key, count in counts.items():
             self._stats.inc_value(PREFIX + key, count)
 
@@ -181,7 +181,8 @@ class CrawlStats:
     def transferred(self, transfer: TransferStats) -> None:
         self._add("wire_bytes_sent", transfer.bytes_sent)
         self._add("wire_bytes_received", transfer.bytes_received)
-        self._add("connection/resent_count", transfer.resends)
+        if transfer.resends:
+            self._add("connection/resent_count", transfer.resends)
 
     def request_recovered(self) -> None:
         self._add("handshake/recovered_count")
@@ -196,6 +197,8 @@ class CrawlStats:
             failed: why the last one failed; None if it did not.
         """
         done = transfer.connects
+        if not done and failed is None:
+            return
         if failed is not None:
             done = max(0, done - 1)
             self._add("handshake/failure_count")

@@ -178,13 +178,12 @@ class OriginRegistry:
         if unused is not None:
             del self._by_route[unused]
 
-    def response_received(self, route: Route) -> None:
-        """Note that a request by this route got a response."""
-        origin = self.get(route)
+    def response_received(self, origin: Origin) -> None:
+        """Note that a request to an origin got a response."""
         origin.retries_in_a_row = 0
         origin.retry_budget.refund()
-        self._proven[route.origin] = None
-        self._proven.move_to_end(route.origin)
+        self._proven[origin.route.origin] = None
+        self._proven.move_to_end(origin.route.origin)
         if len(self._proven) > _MOST_PROVEN:
             self._proven.popitem(last=False)
 

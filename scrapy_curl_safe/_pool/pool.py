@@ -41,6 +41,7 @@ from .errors import (
 from .event_loop import EventLoop
 from .events import PoolEvents
 from .limiter import OriginLimiter
+from .log_level import is_written
 from .request import PoolRequest, RequestState, Result
 from .scheduler import Scheduler
 from .supervisor import Launcher, Supervisor
@@ -89,6 +90,7 @@ class Pool:
         self._scheduler = Scheduler(self._supervisor)
         self._limiter = OriginLimiter(loop, adaptive, self._dispatch, events)
         self._waits = WaitWatch(loop, lambda: repr(self._supervisor))
+        self._logs_requests = False
         self._supervisor.prewarm()
 
     def __repr__(self) -> str:
@@ -173,7 +175,8 @@ class Pool:
             self._fail(request, UnsendableRequestError(str(error)))
             self._release_permit(request)
             return
-        logger.debug("Request %d (%s) goes to %r", request.fetch.id, request.fetch.url, worker)
+        if self._logs_requests:
+            logger.debug("Request %d (%s) goes to %r", request.fetch.id, request.fetch.url, worker)
 
     def _on_done(self, request: PoolRequest, outcome: Outcome, size: int) -> None:
         """Free what a request had, and give it to those that wait."""
@@ -219,7 +222,7 @@ class Pool:
     # From the supervisor
 
     def on_worker_ready(self, worker: Worker) -> None:
-        logger.debug("%r takes requests", worker)
+        self._logs_requests = is_written(logger, logging.DEBUG)
         self._serve(worker)
 
     def on_worker_lost(self, worker: Worker, exit_status: int) -> None:

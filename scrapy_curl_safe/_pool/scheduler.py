@@ -40,19 +40,20 @@ def choose_worker(candidates: Iterable[_C], key: Hashable, avoid: int | None = N
     Returns:
         None if there is no worker.
     """
-    workers = list(candidates)
-    if avoid is not None and len(workers) > 1:
-        workers = [w for w in workers if w.slot != avoid]
-    if not workers:
-        return None
-    least_busy = min(workers, key=_load)
-    most = 2 * least_busy.in_flight + _BUSIER_FOR_IDLE
-    idle = [w for w in workers if w.idle.has(key) and w.in_flight <= most]
-    return min(idle, key=_load) if idle else least_busy
-
-
-def _load(worker: Candidate) -> int:
-    return worker.in_flight
+    avoided = least_busy = idle = None
+    least = least_of_idle = 0
+    for worker in candidates:
+        if worker.slot == avoid:
+            avoided = worker
+            continue
+        load = worker.in_flight
+        if least_busy is None or load < least:
+            least_busy, least = worker, load
+        if (idle is None or load < least_of_idle) and worker.idle.has(key):
+            idle, least_of_idle = worker, load
+    if idle is not None and least_of_idle <= 2 * least + _BUSIER_FOR_IDLE:
+        return idle
+    return least_busy or avoided
 
 
 class Workers(Protocol):

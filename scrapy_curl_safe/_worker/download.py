@@ -33,10 +33,11 @@ from .request_options import set_request_options
 from .request_target import UnsupportedSchemeError
 from .response_head import InvalidHeadError, ParsedHead, parse_head
 from .session import Session
-from .transfer_stats import SIZE_DOWNLOAD, read_stats
+from .transfer_stats import read_stats
 
 _PRIMARY_IP = int(CurlInfo.PRIMARY_IP)
 _SIZE_UPLOAD = int(CurlInfo.SIZE_UPLOAD_T)
+_SIZE_DOWNLOAD = int(CurlInfo.SIZE_DOWNLOAD_T)
 
 _CURLINFO_TEXT = 0  # what libcurl itself says
 _TLS_LINE = b"SSL connection using "
@@ -118,22 +119,26 @@ class Download:
     def _set_receiver(self) -> None:
         self._easy.write_to_memory()
 
-    def _receive(self) -> tuple[memoryview, int]:
-        """Parse what libcurl wrote, once all is there; return the body, and where it begins."""
+    def _receive(self, received: int) -> tuple[memoryview, int]:
+        """Parse what libcurl wrote, once all is there; return the body, and where it begins.
+
+        Args:
+            received: bytes of the body.
+        """
         response = self._easy.response()
         parsed = self._parse(response)
         if parsed is None:
             return response[:0], 0
         self._set_head(parsed)
         # Trailers may follow the body.
-        body = response[parsed.end : parsed.end + self._easy.get_number(SIZE_DOWNLOAD)]
+        body = response[parsed.end : parsed.end + received]
         warnsize = self._fetch.warnsize_bytes
         if warnsize and max(self._content_length, len(body)) > warnsize:
             expected = self._content_length > warnsize
             self._warn(self._content_length if expected else len(body), expected=expected)
         return body, parsed.end
 
-    def _excess(self, error: CurlError) -> tuple[int, bool] | None:
+    def _excess(self, error: CurlError, received: int) -> tuple[int, bool] | None:
         """Return a size above the maximum, and whether it was only announced; None if none is."""
         if error.code != CurlCode.FILESIZE_EXCEEDED:
             return None
@@ -143,7 +148,7 @@ class Download:
             return maxsize + 1, True
         if self._content_length > maxsize:
             return self._content_length, True
-        return max(self._easy.get_number(SIZE_DOWNLOAD), maxsize + 1), False
+        return max(received, maxsize + 1), False
 
     # The response
 
@@ -182,13 +187,14 @@ class Download:
 
     def _on_finished(self, error: CurlError | None) -> None:
         fetch = self._fetch
-        body, offset = self._receive()
-        stats = read_stats(self._easy, resumed=self._resumed)
-        if error is not None and (excess := self._excess(error)) is not None:
+        received = self._easy.get_number(_SIZE_DOWNLOAD)
+        body, offset = self._receive(received)
+        stats = read_stats(self._easy, received=received, resumed=self._resumed)
+        if error is not None and (excess := self._excess(error, received)) is not None:
             size, expected = excess
             self._end(TooLarge(id=fetch.id, stats=stats, size=size, expected=expected))
         elif self._head is not None:
-            self._end_of_body(error, stats, body, offset)
+            self._end_of_body(error, stats, received, body, offset)
         elif error is None or self._invalid_head is not None:
             detail = self._invalid_head or "it ended within its headers"
             kind = FailureKind.INVALID_RESPONSE
@@ -199,11 +205,15 @@ class Download:
             self._fail(error, stats)
 
     def _end_of_body(
-        self, error: CurlError | None, stats: TransferStats, body: memoryview, offset: int
+        self,
+        error: CurlError | None,
+        stats: TransferStats,
+        received: int,
+        body: memoryview,
+        offset: int,
     ) -> None:
         fetch = self._fetch
         code = 0 if error is None else int(error.code)
-        received = self._easy.get_number(SIZE_DOWNLOAD)
         ending = ending_of(code, self._framing, received, self._content_length)
         if ending is Ending.FAILED:
             assert error is not None

@@ -28,6 +28,7 @@ _DEFAULT_UPLOAD_BUFFER_BYTES = 64 * 1024
 
 # RFC 9110, section 9.2.2.
 _IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+_COMMON_METHODS = _IDEMPOTENT_METHODS | {"POST", "PATCH"}
 
 
 def set_request_options(easy: EasyHandle, fetch: Fetch, body: bytes, session: Session) -> None:
@@ -48,17 +49,20 @@ def set_request_options(easy: EasyHandle, fetch: Fetch, body: bytes, session: Se
         server = server.replace(authority, b"ipv6-literal.invalid")
         if all(name.lower() != b"host" for name, _ in headers):
             headers = [*headers, (b"Host", authority)]
-    check_head_part(HeadPart.METHOD, fetch.method.encode())
+    if fetch.method not in _COMMON_METHODS:
+        check_head_part(HeadPart.METHOD, fetch.method.encode())
     easy.set_text(_URL, server)
     easy.set_text(_REQUEST_TARGET, target)
     easy.set_method(fetch.method, body)
     # What may reach the origin twice is for Scrapy's retry policy to say.
     easy.limit_sends(2 if fetch.method in _IDEMPOTENT_METHODS else 1)
-    # An origin may answer and close before it has read a large body. libcurl looks for an answer
-    # each time before it fills its buffer, and loses the answer if it cannot write any more.
-    is_large = len(body) >= _LARGE_UPLOAD_BYTES
-    buffer_size = _MIN_UPLOAD_BUFFER_BYTES if is_large else _DEFAULT_UPLOAD_BUFFER_BYTES
-    easy.set_number(_UPLOAD_BUFFERSIZE, buffer_size)
+    if body:
+        # An origin may answer and close before it has read a large body. libcurl looks for an
+        # answer each time before it fills its buffer, and loses the answer if it cannot write any
+        # more.
+        is_large = len(body) >= _LARGE_UPLOAD_BYTES
+        buffer_size = _MIN_UPLOAD_BUFFER_BYTES if is_large else _DEFAULT_UPLOAD_BUFFER_BYTES
+        easy.set_number(_UPLOAD_BUFFERSIZE, buffer_size)
     easy.set_header_list(session.header_lists.get(headers))
     timeout_ms = _to_milliseconds(fetch.timeout_seconds)
     easy.set_number(_TIMEOUT_MS, timeout_ms)

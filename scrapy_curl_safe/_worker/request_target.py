@@ -8,7 +8,11 @@ from typing import NamedTuple
 from .._ipc.http_syntax import HeadPart, check_head_part
 
 _SCHEME = re.compile(rb"https?:", re.IGNORECASE)
-_URL = re.compile(rb"((https?)://(?:[^/?]*@)?([^/?]*))(.*)", re.IGNORECASE)
+# Without a fragment, and without what a head may not have (`HeadPart.TARGET`).
+_URL = re.compile(
+    rb"((https?)://(?:[^/?#\x00-\x20\x7f]*@)?([^/?#\x00-\x20\x7f]*))([^#\x00-\x20\x7f]*)(?:#|\Z)",
+    re.IGNORECASE,
+)
 
 
 class UnsupportedSchemeError(ValueError):
@@ -44,10 +48,11 @@ def request_target(url: str, *, http_proxy: bool) -> RequestTarget:
         UnsupportedSchemeError: the URL is neither http nor https.
         ValueError: the URL has no host.
     """
-    sent = url.encode().partition(b"#")[0]
-    check_head_part(HeadPart.TARGET, sent)
-    match = _URL.match(sent)
+    encoded = url.encode()
+    match = _URL.match(encoded)
     if match is None:
+        sent = encoded.partition(b"#")[0]
+        check_head_part(HeadPart.TARGET, sent)
         if _SCHEME.match(sent) is None:
             raise UnsupportedSchemeError(f"no http or https URL: {url!r}")
         raise ValueError(f"a URL without a host: {url!r}")

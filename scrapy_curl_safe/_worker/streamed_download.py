@@ -56,10 +56,10 @@ class StreamedDownload(Download):
     def _set_receiver(self) -> None:
         self._easy.write_to_callbacks(self._on_header_line, self._on_body)
 
-    def _receive(self) -> tuple[memoryview, int]:
+    def _receive(self, received: int) -> tuple[memoryview, int]:
         return memoryview(b""), 0
 
-    def _excess(self, error: CurlError) -> tuple[int, bool] | None:
+    def _excess(self, error: CurlError, received: int) -> tuple[int, bool] | None:
         return self._too_large
 
     def _on_header_line(self, line: bytes) -> int:
@@ -74,7 +74,7 @@ class StreamedDownload(Download):
         if parsed is not None:  # else it was an interim response
             self._set_head(parsed)
             assert self._head is not None
-            self._head.stats = read_stats(self._easy, resumed=self._resumed)
+            self._head.stats = read_stats(self._easy, received=0, resumed=self._resumed)
             if not self._fits(self._content_length, expected=True):
                 return _ABORT
             self._send(self._head, b"")

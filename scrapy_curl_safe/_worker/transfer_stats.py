@@ -15,16 +15,15 @@ _TOTAL_TIME = int(CurlInfo.TOTAL_TIME_T)
 _REQUEST_SIZE = int(CurlInfo.REQUEST_SIZE)
 _SIZE_UPLOAD = int(CurlInfo.SIZE_UPLOAD_T)
 _HEADER_SIZE = int(CurlInfo.HEADER_SIZE)
-#: Bytes of the response's body.
-SIZE_DOWNLOAD = int(CurlInfo.SIZE_DOWNLOAD_T)
 
 _MICROSECONDS = 1e6
 
 
-def read_stats(easy: EasyHandle, *, resumed: bool) -> TransferStats:
+def read_stats(easy: EasyHandle, *, received: int, resumed: bool) -> TransferStats:
     """Read the stats of a transfer, so far or at its end.
 
     Args:
+        received: bytes of the response's body.
         resumed: whether the transfer resumed a TLS session, which libcurl does not tell.
     """
     number = easy.get_number
@@ -37,7 +36,7 @@ def read_stats(easy: EasyHandle, *, resumed: bool) -> TransferStats:
         first_byte_at=number(_STARTTRANSFER_TIME) / _MICROSECONDS or None,
         ended_at=number(_TOTAL_TIME) / _MICROSECONDS,
         bytes_sent=number(_REQUEST_SIZE) + number(_SIZE_UPLOAD),
-        bytes_received=number(_HEADER_SIZE) + number(SIZE_DOWNLOAD),
+        bytes_received=number(_HEADER_SIZE) + received,
         resumed=resumed,
         resends=easy.resends,
     )
