@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from scrapy_curl_safe._pool.aimd import AimdLimit, Slot
+from scrapy_curl_safe._pool.aimd import AimdLimit, Handshake
 
 
-def succeed(limit: AimdLimit, slot: Slot) -> None:
-    limit.success(slot)
-    limit.release(slot)
+def succeed(limit: AimdLimit, handshake: Handshake) -> None:
+    limit.success(handshake)
+    limit.release(handshake)
 
 
-def fail(limit: AimdLimit, slot: Slot, now: float = 0.0) -> None:
-    limit.failure(slot, now)
-    limit.release(slot)
+def fail(limit: AimdLimit, handshake: Handshake, now: float = 0.0) -> None:
+    limit.failure(handshake, now)
+    limit.release(handshake)
 
 
 def lower_to(limit: AimdLimit, value: int) -> None:
@@ -26,19 +26,19 @@ def lower_to(limit: AimdLimit, value: int) -> None:
 def raise_by_one(limit: AimdLimit) -> None:
     """Succeed with all that the limit allows but one until the limit grows."""
     before = limit.value
-    slots = [limit.acquire() for _ in range(before - 1)]
+    handshakes = [limit.acquire() for _ in range(before - 1)]
     while limit.value == before:
-        limit.success(slots[0])
-    for slot in slots:
-        limit.release(slot)
+        limit.success(handshakes[0])
+    for handshake in handshakes:
+        limit.release(handshake)
 
 
 def test_a_new_limit_allows_the_most_and_no_more() -> None:
     limit = AimdLimit(most=3, floor=1)
-    slots = [limit.acquire() for _ in range(3)]
-    assert [slot.rank for slot in slots] == [1, 2, 3]
+    handshakes = [limit.acquire() for _ in range(3)]
+    assert [handshake.rank for handshake in handshakes] == [1, 2, 3]
     assert not limit.has_place(0.0)
-    limit.release(slots.pop())
+    limit.release(handshakes.pop())
     assert limit.has_place(0.0)
 
 
@@ -66,11 +66,11 @@ def test_a_failure_takes_a_tenth_off() -> None:
 
 def test_a_failure_leaves_as_many_as_were_under_way() -> None:
     limit = AimdLimit(most=100, floor=3)
-    slots = [limit.acquire() for _ in range(96)]
-    limit.failure(slots[-1], 0.0)
+    handshakes = [limit.acquire() for _ in range(96)]
+    limit.failure(handshakes[-1], 0.0)
     assert limit.value == 95
     # One that began when fewer were under way says more, but at most a tenth.
-    limit.failure(slots[10], 0.0)
+    limit.failure(handshakes[10], 0.0)
     assert limit.value == 85
 
 
@@ -84,28 +84,28 @@ def test_failures_stop_at_the_floor() -> None:
 def test_a_success_adds_one_to_a_limit_that_is_in_use() -> None:
     limit = AimdLimit(most=10, floor=2)
     lower_to(limit, 6)
-    slots = [limit.acquire() for _ in range(4)]
-    succeed(limit, slots.pop())
+    handshakes = [limit.acquire() for _ in range(4)]
+    succeed(limit, handshakes.pop())
     assert limit.value == 7
 
 
 def test_a_success_adds_nothing_to_a_limit_that_is_hardly_in_use() -> None:
     limit = AimdLimit(most=10, floor=2)
     lower_to(limit, 6)
-    slots = [limit.acquire() for _ in range(2)]
-    succeed(limit, slots.pop())
+    handshakes = [limit.acquire() for _ in range(2)]
+    succeed(limit, handshakes.pop())
     assert limit.value == 6
 
 
 def test_the_limit_never_passes_the_most() -> None:
     limit = AimdLimit(most=4, floor=2)
-    slots = [limit.acquire() for _ in range(4)]
+    handshakes = [limit.acquire() for _ in range(4)]
     for _ in range(50):
-        limit.success(slots[0])
+        limit.success(handshakes[0])
     assert limit.value == 4
 
 
-def test_a_failure_without_a_slot_lowers_nothing() -> None:
+def test_a_failure_without_a_handshake_lowers_nothing() -> None:
     limit = AimdLimit(most=10, floor=2)
     limit.failure(None, 0.0)
     assert limit.value == 10
@@ -137,21 +137,21 @@ def lost_probes(limit: AimdLimit, count: int) -> None:
     """Fail the first handshake above a limit that has grown, so often."""
     for _ in range(count):
         raise_by_one(limit)
-        slots = [limit.acquire() for _ in range(limit.value)]
-        limit.failure(slots[-1], -100.0)
-        for slot in slots:
-            limit.release(slot)
+        handshakes = [limit.acquire() for _ in range(limit.value)]
+        limit.failure(handshakes[-1], -100.0)
+        for handshake in handshakes:
+            limit.release(handshake)
 
 
 def successes_to_raise(limit: AimdLimit) -> int:
     """Count the successes that it takes until the limit grows."""
     before, count = limit.value, 0
-    slots = [limit.acquire() for _ in range(before - 1)]
+    handshakes = [limit.acquire() for _ in range(before - 1)]
     while limit.value == before:
-        limit.success(slots[0])
+        limit.success(handshakes[0])
         count += 1
-    for slot in slots:
-        limit.release(slot)
+    for handshake in handshakes:
+        limit.release(handshake)
     return count
 
 
@@ -170,10 +170,10 @@ def test_a_probe_that_succeeds_makes_up_for_two_that_failed() -> None:
     lower_to(limit, 10)
     lost_probes(limit, 4)
     raise_by_one(limit)
-    slots = [limit.acquire() for _ in range(limit.value)]
-    limit.success(slots[-1])
-    for slot in slots:
-        limit.release(slot)
+    handshakes = [limit.acquire() for _ in range(limit.value)]
+    limit.success(handshakes[-1])
+    for handshake in handshakes:
+        limit.release(handshake)
     assert successes_to_raise(limit) == 1
 
 
@@ -183,12 +183,12 @@ def test_the_limit_waits_for_the_result_of_a_probe_that_may_fail() -> None:
     lost_probes(limit, 1)
     raise_by_one(limit)
     raised = limit.value
-    slots = [limit.acquire() for _ in range(raised)]
+    handshakes = [limit.acquire() for _ in range(raised)]
     for _ in range(100):
-        limit.success(slots[0])
+        limit.success(handshakes[0])
     assert limit.value == raised
-    limit.release(slots[-1])  # without a result
-    limit.success(slots[0])
+    limit.release(handshakes[-1])  # without a result
+    limit.success(handshakes[0])
     assert limit.value == raised + 1
 
 

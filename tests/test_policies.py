@@ -102,10 +102,10 @@ def test_idle_connections_are_counted_down_and_up() -> None:
     assert not idle.has("a")
     release(idle, "a")
     release(idle, "a")
-    idle.acquire("a")
+    idle.must_connect("a")
     assert idle.has("a")
-    idle.acquire("a")
-    idle.acquire("a")
+    idle.must_connect("a")
+    idle.must_connect("a")
     assert not idle.has("a")
 
 
@@ -158,10 +158,10 @@ def test_where_connections_do_not_last_none_is_counted() -> None:
     for _ in range(200):
         expected = idle.has("a")
         hopes += expected
-        fresh = idle.acquire("a")
+        fresh = idle.must_connect("a")
         release(idle, "a", expected=expected, capacity=0 if fresh else 1)
     assert 2 <= hopes <= 10
-    idle.acquire("a")
+    idle.must_connect("a")
     release(idle, "a", reused=True)
     assert idle.has("a")
 
@@ -171,7 +171,7 @@ def test_where_each_connection_is_closed_requests_have_their_own() -> None:
     kinds = []
     for _ in range(1000):
         expected = idle.has("a")
-        fresh = idle.acquire("a")
+        fresh = idle.must_connect("a")
         kinds.append("expected" if expected else "fresh" if fresh else "kept")
         release(idle, "a", expected=expected, capacity=0 if fresh else 2)
     assert kinds[0] == "kept"
@@ -180,10 +180,10 @@ def test_where_each_connection_is_closed_requests_have_their_own() -> None:
     assert 10 <= late.count("kept") <= 13
     assert 10 <= late.count("expected") <= 13
     while not idle.has("a"):
-        release(idle, "a", capacity=0 if idle.acquire("a") else 2)
-    idle.acquire("a")
+        release(idle, "a", capacity=0 if idle.must_connect("a") else 2)
+    idle.must_connect("a")
     release(idle, "a", reused=True, expected=True, capacity=2)
-    assert not any(idle.acquire("a") for _ in range(100))
+    assert not any(idle.must_connect("a") for _ in range(100))
 
 
 def test_those_that_close_at_one_time_say_little_of_the_next_ones() -> None:
@@ -191,10 +191,10 @@ def test_those_that_close_at_one_time_say_little_of_the_next_ones() -> None:
     for _ in range(64):
         release(idle, "a")
     for _ in range(64):
-        assert not idle.acquire("a")
+        assert not idle.must_connect("a")
     for _ in range(64):
         release(idle, "a", expected=True)
-    assert not idle.acquire("a")
+    assert not idle.must_connect("a")
     for _ in range(2):
         release(idle, "a")
     assert idle.has("a")
@@ -207,7 +207,7 @@ def test_a_shared_connection_that_holds_takes_more_and_more() -> None:
     for _ in range(5):
         count = 0
         while idle.has("a"):
-            idle.acquire("a")
+            idle.must_connect("a")
             count += 1
         for _ in range(count):
             release(idle, "a", reused=True, expected=True, capacity=2)

@@ -27,8 +27,8 @@ _LOST_PLACE_SECONDS = 1.0
 
 
 @dataclass(eq=False)
-class Slot:
-    """One of the handshakes that the limit allows.
+class Handshake:
+    """A handshake that the limit allows.
 
     Attributes:
         rank: how many were under way when it began, itself included.
@@ -51,7 +51,7 @@ class AimdLimit:
         self._limit = self._most
         self._successes_since_raise = 0
         self._is_untested = False
-        self._probe: Slot | None = None
+        self._probe: Handshake | None = None
         self._failed_probes = 0
         self._failures_since_success = 0
         self._last_failure = 0.0
@@ -89,28 +89,28 @@ class AimdLimit:
             return self._failures_since_success
         return 0
 
-    def acquire(self) -> Slot:
+    def acquire(self) -> Handshake:
         self.in_use += 1
-        slot = Slot(self.in_use)
-        if self._is_untested and self._probe is None and slot.rank == self.value:
+        handshake = Handshake(self.in_use)
+        if self._is_untested and self._probe is None and handshake.rank == self.value:
             self._is_untested = False
-            self._probe = slot
-        return slot
+            self._probe = handshake
+        return handshake
 
-    def release(self, slot: Slot) -> None:
+    def release(self, handshake: Handshake) -> None:
         """End a handshake, after its `success` or `failure` if it had one."""
         self.in_use -= 1
-        if slot is self._probe:
+        if handshake is self._probe:
             self._probe = None
 
-    def success(self, slot: Slot | None) -> None:
+    def success(self, handshake: Handshake | None) -> None:
         """Count a handshake that succeeded.
 
         Args:
-            slot: None if the handshake was not expected, and so had none.
+            handshake: None if the limit did not have to allow it, since none was expected.
         """
         self._failures_since_success = 0
-        if slot is not None and slot is self._probe:
+        if handshake is not None and handshake is self._probe:
             self._failed_probes = max(0, self._failed_probes - 2)
         if 2 * self.in_use >= self._limit:
             self._successes_since_raise += 1
@@ -129,16 +129,16 @@ class AimdLimit:
             self._limit = min(self._most, self._limit + 1.0)
             self._is_untested = True
 
-    def failure(self, slot: Slot | None, now: float) -> None:
+    def failure(self, handshake: Handshake | None, now: float) -> None:
         """Count a handshake that failed.
 
         Args:
-            slot: None if the handshake was not expected, and so had none.
+            handshake: None if the limit did not have to allow it, since none was expected.
         """
-        if slot is not None:
-            self._failed_probes += slot is self._probe
+        if handshake is not None:
+            self._failed_probes += handshake is self._probe
             # The failure says nothing against fewer handshakes than there were.
-            lowered = max(_DECREASE * self._limit, slot.rank - 1.0)
+            lowered = max(_DECREASE * self._limit, handshake.rank - 1.0)
             self._limit = max(self._floor, min(self._limit, lowered))
         self._successes_since_raise = 0
         self._failures_since_success += 1

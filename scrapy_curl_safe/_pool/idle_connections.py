@@ -36,12 +36,11 @@ class IdleConnections:
     def has(self, key: Hashable) -> bool:
         return self._idle.get(key, 0) > 0
 
-    def acquire(self, key: Hashable) -> bool:
-        """Count a request that goes to the worker.
+    def must_connect(self, key: Hashable) -> bool:
+        """Count a request that goes to the worker, and tell whether it must open a connection.
 
-        Returns:
-            Whether the request should get a new connection. Otherwise libcurl (8.23) would try
-            closed connections for a second, five for each request, before it makes a new one.
+        Otherwise libcurl (8.23) would try closed connections for a second, five for each request,
+        before it opens one.
         """
         idle = self._idle.pop(key, 0)
         if idle:

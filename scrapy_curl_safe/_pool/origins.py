@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict
 from typing import NamedTuple
 
 from .._ipc.failures import FailureKind
-from .aimd import AimdLimit, Slot
+from .aimd import AimdLimit, Handshake
 from .circuit_breaker import Admission, CircuitBreaker
 from .token_bucket import TokenBucket
 
@@ -91,9 +91,9 @@ class Origin:
 
     def acquire(self, now: float) -> Permit:
         """Let a handshake begin, after `admission` said so."""
-        slot = self.limit.acquire()
-        self.breaker.begin(slot, now)
-        return Permit(self, slot)
+        handshake = self.limit.acquire()
+        self.breaker.begin(handshake, now)
+        return Permit(self, handshake)
 
 
 class Permit:
@@ -101,15 +101,15 @@ class Permit:
 
     Args:
         origin: of the request.
-        slot: of the handshake; None if the handshake is not limited, because an idle connection was
+        handshake: as the limit counts it; None if it is not limited, because an idle connection was
             expected, the request is in quarantine, or CURL_SAFE_ADAPTIVE is off.
     """
 
-    __slots__ = ("_slot", "origin")
+    __slots__ = ("_handshake", "origin")
 
-    def __init__(self, origin: Origin, slot: Slot | None = None) -> None:
+    def __init__(self, origin: Origin, handshake: Handshake | None = None) -> None:
         self.origin = origin
-        self._slot = slot
+        self._handshake = handshake
 
     def success(self) -> None:
         """Report that the handshake succeeded."""
@@ -118,7 +118,7 @@ class Permit:
         if origin.breaker.success():
             origin.limit.reset_to_floor()
         else:
-            origin.limit.success(self._slot)
+            origin.limit.success(self._handshake)
 
     def failure(self, failure: HandshakeFailure, now: float) -> bool:
         """Report that the handshake failed in a way that fewer at once may prevent.
@@ -126,22 +126,22 @@ class Permit:
         Returns:
             Whether this opened the origin's breaker, or left it open.
         """
-        origin, slot = self.origin, self._slot
+        origin, handshake = self.origin, self._handshake
         origin.last_failure = failure
-        origin.limit.failure(slot, now)
+        origin.limit.failure(handshake, now)
         # Above the floor, the limit is what has to act.
-        counts = slot is not None and not (
-            origin.breaker.has_succeeded and slot.rank > origin.limit.floor
+        counts = handshake is not None and not (
+            origin.breaker.has_succeeded and handshake.rank > origin.limit.floor
         )
-        return origin.breaker.failure(slot, now, counts=counts)
+        return origin.breaker.failure(handshake, now, counts=counts)
 
     def release(self) -> None:
         """End the handshake, after its `success` or `failure` if it had one. Does nothing a second
         time."""
-        slot, self._slot = self._slot, None
-        if slot is not None:
-            self.origin.limit.release(slot)
-            self.origin.breaker.end(slot)
+        handshake, self._handshake = self._handshake, None
+        if handshake is not None:
+            self.origin.limit.release(handshake)
+            self.origin.breaker.end(handshake)
 
 
 class OriginRegistry:

@@ -166,7 +166,7 @@ class Pool:
         request.state = RequestState.SENT
         request.worker = worker
         request.listener.on_sent()
-        if worker.idle.acquire(request.key):
+        if worker.idle.must_connect(request.key):
             request.fetch.fresh_connection = True
         worker.served += 1
         try:
