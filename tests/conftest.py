@@ -60,6 +60,7 @@ def start_crawl(processes: Path) -> Iterator[StartCrawl]:
         env: Mapping[str, str] | None = None,
         limit: tuple[str, str] | None = None,
         around: Sequence[str] = (),
+        module: str = "testkit.runner",
         scenario: Scenario | None = None,
         cwd: Path = ROOT,
         **settings: Any,
@@ -73,6 +74,7 @@ def start_crawl(processes: Path) -> Iterator[StartCrawl]:
                 env=env,
                 limit=limit,
                 around=around,
+                module=module,
                 scenario=scenario,
                 cwd=cwd,
             )

@@ -18,7 +18,7 @@ from .._pool.worker_limits import WorkerLimits
 from ..settings import Settings
 from .event_loop import running_event_loop
 from .profile import make_profile
-from .scrapy_api import close_crawl
+from .scrapy_api import DownloadSignals, close_crawl
 from .stats import CrawlStats
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class CrawlContext:
         self._users = 0
         self._warned_of_dataloss = False
         self.settings = settings = Settings.load(crawler.settings)
+        self.signals = DownloadSignals(crawler)
         loop = running_event_loop()
         self.stats = CrawlStats(crawler.stats, loop.call_soon)
         self.origins = origins_of(crawler, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -16,9 +17,13 @@ from scrapy.utils.httpobj import urlparse_cached
 from .._ipc.messages import Profile
 from .._pool.origins import Route
 from ..settings import Settings, parse_bind_address
-from .scrapy_api import add_http_if_no_scheme
 
+_SCHEME = re.compile(r"\w+://")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def _with_scheme(url: str) -> str:
+    return url if _SCHEME.match(url) else f"http://{url.removeprefix('//')}"
 
 
 def origin_of(request: Request) -> str:
@@ -103,7 +108,7 @@ def _proxy(
     for_proxy = [
         (name, value) for name, values in Headers(headers or {}).items() for value in values
     ]
-    parts = urlsplit(add_http_if_no_scheme(url))
+    parts = urlsplit(_with_scheme(url))
     userinfo, at, location = parts.netloc.rpartition("@")
     credentials = None
     if at:
@@ -131,5 +136,5 @@ def _basic_credentials(authorization: bytes) -> bytes | None:
 
 
 def _without_credentials(proxy: str) -> str:
-    parts = urlsplit(add_http_if_no_scheme(proxy))
+    parts = urlsplit(_with_scheme(proxy))
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -14,7 +14,6 @@ from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, request_options
 from .profile import make_profile, origin_of
 from .request_headers import request_headers
 from .response import ResponseAssembler
-from .scrapy_api import is_heard
 
 if TYPE_CHECKING:
     from .context import CrawlContext
@@ -66,7 +65,7 @@ def build_request(
         maxsize_bytes=int(meta.get("download_maxsize", settings.download_maxsize)),
         warnsize_bytes=int(meta.get("download_warnsize", settings.download_warnsize)),
         keep_partial=not fail_on_dataloss,
-        stream=is_heard(context.crawler),
+        stream=context.signals.are_heard(),
         report_tls=settings.downloader_client_tls_verbose_logging,
         fresh_connection=meta.pop(FRESH, False),
     )

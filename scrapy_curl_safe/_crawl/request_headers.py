@@ -7,7 +7,12 @@ from typing import Any
 from scrapy import Request
 
 from .._ipc.messages import HeaderPairs, Profile
-from .scrapy_api import DEFAULT_HEADERS, OFFERED_ENCODINGS, SUPPORTED_ENCODINGS
+from .scrapy_api import (
+    DEFAULT_HEADERS,
+    OFFERED_ENCODINGS,
+    SUPPORTED_ENCODINGS,
+    header_items,
+)
 
 # Between them, all browsers ask for these.
 _DECODES_ALL = {b"gzip", b"deflate", b"br", b"zstd"} <= SUPPORTED_ENCODINGS
@@ -24,8 +29,7 @@ def request_headers(request: Request, options: dict[str, Any], profile: Profile)
     browser = profile.impersonate is not None or profile.fingerprint is not None
     like_browser = browser and profile.default_headers
     headers: HeaderPairs = []
-    # Headers.items() would normalize each name once more.
-    for name, values in dict.items(request.headers):
+    for name, values in header_items(request.headers):
         lower = name.lower()
         if lower == b"proxy-authorization":
             continue
@@ -33,7 +37,7 @@ def request_headers(request: Request, options: dict[str, Any], profile: Profile)
             headers.append((name, None))
         elif not (like_browser and _gives_way(lower, values)):
             headers += [(name, value) for value in values]
-    if like_browser and not dict.__contains__(request.headers, b"Accept-Encoding"):
+    if like_browser and b"Accept-Encoding" not in request.headers:
         # HttpCompressionMiddleware is off: nobody would decode what the browser asks for.
         headers.append((b"Accept-Encoding", None))
     return headers

@@ -105,10 +105,7 @@ class ResponseAssembler:
         return int(length)
 
     def _signal(self, signal: object, **arguments: Any) -> None:
-        crawler = self._context.crawler
-        results = crawler.signals.send_catch_log(
-            signal, request=self._request, spider=crawler.spider, **arguments
-        )
+        results = self._context.signals.send(signal, request=self._request, **arguments)
         for receiver, result in results:
             if isinstance(result, Failure) and isinstance(result.value, StopDownload):
                 logger.debug("Download of %s stopped by %s", self._request, receiver)

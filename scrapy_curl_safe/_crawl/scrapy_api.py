@@ -1,40 +1,69 @@
-"""What this package uses of Scrapy beyond its documented interface, in one place."""
+"""What this package uses of Scrapy beyond its documented interface, in one place.
+
+Each name may go with the next Scrapy. What stands in for it is slower, or knows less, and leads to
+the same pages:
+
+    name                                     without it
+    pydispatch.dispatcher.connections        each download is taken for heard, and so streamed
+    scrapy.responsetypes.responsetypes       the Content-Type alone decides a response's class
+    httpcompression.ACCEPTED_ENCODINGS       only gzip and deflate are asked for
+    http.Headers being a dict                headers are read and made by its own methods
+    ExecutionEngine.running, .start_time     the other one tells whether the engine has started
+    ExecutionEngine.close_spider_async       a crawl that is closed ends with the reason "shutdown"
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
-from pydispatch import dispatcher
 from scrapy import signals
-from scrapy.addons import AddonManager
 from scrapy.crawler import Crawler
-from scrapy.downloadermiddlewares.httpcompression import ACCEPTED_ENCODINGS
-from scrapy.http import Headers, Response
-from scrapy.responsetypes import responsetypes
-from scrapy.settings import default_settings
+from scrapy.exceptions import NotConfigured, NotSupported
+from scrapy.http import Headers, HtmlResponse, JsonResponse, Response, TextResponse, XmlResponse
+from scrapy.settings import Settings
 from scrapy.utils.asyncio import call_later
+from scrapy.utils.conf import build_component_list
 from scrapy.utils.defer import deferred_from_coro
-from scrapy.utils.url import add_http_if_no_scheme
+from scrapy.utils.misc import build_from_crawler, load_object
+
+try:
+    from pydispatch import dispatcher
+except ImportError:
+    dispatcher = None
+try:
+    from scrapy.responsetypes import responsetypes
+except ImportError:
+    responsetypes = None  # type: ignore[assignment]
+try:
+    from scrapy.downloadermiddlewares.httpcompression import ACCEPTED_ENCODINGS
+except ImportError:
+    ACCEPTED_ENCODINGS = [b"gzip", b"deflate"]
 
 __all__ = [
     "DEFAULT_HEADERS",
     "OFFERED_ENCODINGS",
     "SUPPORTED_ENCODINGS",
-    "add_http_if_no_scheme",
+    "DownloadSignals",
     "close_crawl",
     "default_handler_path",
-    "is_heard",
+    "header_items",
     "load_addons",
     "make_headers",
     "response_class",
 ]
 
+logger = logging.getLogger(__name__)
+
+_defaults = Settings()
 #: The headers that Scrapy sends unless somebody sets them, by lower-case name.
 DEFAULT_HEADERS = {
     name.lower().encode(): value.encode()
     for name, value in {
-        **default_settings.DEFAULT_REQUEST_HEADERS,
-        "User-Agent": default_settings.USER_AGENT,
+        **_defaults.getdict("DEFAULT_REQUEST_HEADERS"),
+        "User-Agent": _defaults["USER_AGENT"],
     }.items()
 }
 #: What HttpCompressionMiddleware decodes here, which depends on what is installed.
@@ -42,17 +71,68 @@ SUPPORTED_ENCODINGS = frozenset(ACCEPTED_ENCODINGS)
 #: The Accept-Encoding header that it sends.
 OFFERED_ENCODINGS = b", ".join(ACCEPTED_ENCODINGS)
 
-_HEARD = {signals.headers_received, signals.bytes_received, dispatcher.Any}
+# Signals
 
 
-def is_heard(crawler: Crawler) -> bool:
-    """Tell whether a receiver is connected to a signal that is sent while a download runs."""
-    # As dispatcher.getAllReceivers() would find out, which takes 6 µs, twice a request.
-    connections = dispatcher.connections
-    return not (
-        _HEARD.isdisjoint(connections.get(id(crawler), ()))
-        and _HEARD.isdisjoint(connections.get(id(dispatcher.Any), ()))
-    )
+class DownloadSignals:
+    """The signals that are sent while a download runs.
+
+    Args:
+        crawler: whose they are.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        self._signals = {signals.headers_received, signals.bytes_received}
+        self._knows_receivers = self._probe()
+        if not self._knows_receivers:
+            logger.warning(
+                "This Scrapy does not tell whether its signals headers_received and bytes_received "
+                "have receivers. Each response is read as if they had, which is slower"
+            )
+
+    def are_heard(self) -> bool:
+        """Tell whether a receiver is, or may be, connected to one of them."""
+        return not self._knows_receivers or self._has_receiver()
+
+    def send(self, signal: object, **arguments: Any) -> Iterable[tuple[Any, Any]]:
+        """Send one of them; return each receiver with what it returned, or its Failure."""
+        crawler = self._crawler
+        results: list[tuple[Any, Any]] = crawler.signals.send_catch_log(
+            signal, spider=crawler.spider, **arguments
+        )
+        return results
+
+    def _probe(self) -> bool:
+        """Connect a receiver, and see whether that shows."""
+
+        def receive() -> None: ...
+
+        try:
+            assert dispatcher is not None
+            self._signals.add(dispatcher.Any)
+            before = self._has_receiver()
+            for signal in (signals.headers_received, signals.bytes_received):
+                self._crawler.signals.connect(receive, signal)
+                during = self._has_receiver()
+                self._crawler.signals.disconnect(receive, signal)
+                if not during or self._has_receiver() != before:
+                    return False
+        except Exception:  # whatever has become of an interface that nobody promised
+            return False
+        return True
+
+    def _has_receiver(self) -> bool:
+        # As dispatcher.getAllReceivers() would find out, which takes 6 µs, twice a request.
+        assert dispatcher is not None
+        connections = dispatcher.connections
+        return not (
+            self._signals.isdisjoint(connections.get(id(self._crawler), ()))
+            and self._signals.isdisjoint(connections.get(id(dispatcher.Any), ()))
+        )
+
+
+# Headers and responses
 
 
 @lru_cache(1024)
@@ -60,8 +140,7 @@ def _title(name: bytes) -> bytes:
     return name.title()
 
 
-def make_headers(pairs: list[tuple[bytes, bytes]]) -> Headers:
-    """Return `Headers(pairs)`, in a quarter of the time: names are normalized once for all."""
+def _make_headers_quickly(pairs: list[tuple[bytes, bytes]]) -> Headers:
     lists: dict[bytes, list[bytes]] = {}
     for name, value in pairs:
         lists.setdefault(_title(name), []).append(value)
@@ -70,9 +149,49 @@ def make_headers(pairs: list[tuple[bytes, bytes]]) -> Headers:
     return headers
 
 
+def _make_headers_slowly(pairs: list[tuple[bytes, bytes]]) -> Headers:
+    headers = Headers()
+    for name, value in pairs:
+        headers.appendlist(name, value)
+    return headers
+
+
+def _are_headers_dicts() -> bool:
+    pairs = [(b"a-b", b"1"), (b"A-B", b"2"), (b"etag", b"3")]
+    try:
+        return _make_headers_quickly(pairs) == _make_headers_slowly(pairs)
+    except Exception:  # see above
+        return False
+
+
+_HEADERS_ARE_DICTS = _are_headers_dicts()
+
+
+def make_headers(pairs: list[tuple[bytes, bytes]]) -> Headers:
+    """Return `Headers(pairs)`, in a quarter of the time: names are normalized once for all."""
+    return _make_headers_quickly(pairs) if _HEADERS_ARE_DICTS else _make_headers_slowly(pairs)
+
+
+def header_items(headers: Headers) -> Iterable[tuple[bytes, list[bytes]]]:
+    """Return the items of `headers`, without normalizing each name once more."""
+    return dict.items(headers) if _HEADERS_ARE_DICTS else headers.items()
+
+
 @lru_cache(1024)
 def _class_of(content_type: bytes, content_encoding: bytes | None) -> type[Response]:
-    return responsetypes.from_content_type(content_type, content_encoding)
+    if responsetypes is not None:
+        found: type[Response] = responsetypes.from_content_type(content_type, content_encoding)
+        return found
+    if content_encoding:
+        return Response
+    mime_type = content_type.partition(b";")[0].strip().lower()
+    if mime_type in (b"text/html", b"application/xhtml+xml"):
+        return HtmlResponse
+    if mime_type.endswith((b"/xml", b"+xml")):
+        return XmlResponse
+    if mime_type.endswith((b"/json", b"+json")):
+        return JsonResponse
+    return TextResponse if mime_type.startswith(b"text/") else Response
 
 
 def response_class(headers: Headers, url: str, body: bytes) -> type[Response]:
@@ -83,12 +202,24 @@ def response_class(headers: Headers, url: str, body: bytes) -> type[Response]:
         found = _class_of(content_type, headers.get(b"Content-Encoding"))
         if found is not Response:
             return found
-    return responsetypes.from_args(headers=headers, url=url, body=body)
+    if responsetypes is None:
+        return Response
+    guessed: type[Response] = responsetypes.from_args(headers=headers, url=url, body=body)
+    return guessed
+
+
+# Settings
 
 
 def default_handler_path(crawler: Crawler, scheme: str) -> str:
-    """Return the import path of Scrapy's own download handler for a scheme."""
-    path: str = crawler.settings["DOWNLOAD_HANDLERS_BASE"][scheme]
+    """Return the import path of Scrapy's own download handler for a scheme.
+
+    Raises:
+        NotSupported: Scrapy has none, or does not tell.
+    """
+    path = crawler.settings.getdict("DOWNLOAD_HANDLERS_BASE").get(scheme)
+    if not isinstance(path, str):
+        raise NotSupported(f"DOWNLOAD_HANDLERS_BASE has no handler for {scheme}")
     return path
 
 
@@ -98,16 +229,31 @@ def load_addons(crawler: Crawler) -> None:
     Raises:
         ValueError: an add-on of this package found a wrong setting.
     """
-    AddonManager(crawler).load_settings(crawler.settings)
+    for path in build_component_list(crawler.settings["ADDONS"]):
+        try:
+            addon = build_from_crawler(load_object(path), crawler)
+            if hasattr(addon, "update_settings"):
+                addon.update_settings(crawler.settings)
+        except NotConfigured as error:
+            logger.warning("The add-on %s is not used: %s", path, error)
+
+
+# The engine
 
 
 def close_crawl(crawler: Crawler, reason: str) -> None:
-    """Close the spider, or, where the crawl is still starting, as soon as it runs."""
+    """Close the spider, or, where the crawl is still starting, as soon as it runs.
+
+    Args:
+        reason: the crawl's `finish_reason`; "shutdown" if the engine cannot be given one.
+    """
 
     def close() -> None:
         engine = crawler.engine
         assert engine is not None
-        if engine.running:
+        if not hasattr(engine, "close_spider_async"):
+            deferred_from_coro(crawler.stop_async())
+        elif getattr(engine, "running", True):
             deferred_from_coro(engine.close_spider_async(reason=reason))
         elif crawler.crawling:
             # The engine runs some turns of the loop after `engine_started`. One that is closed
@@ -126,4 +272,6 @@ def _has_started(crawler: Crawler) -> bool:
         engine = crawler.engine
     except RuntimeError:  # Scrapy's answer as long as there is none
         return False
-    return engine is not None and engine.start_time is not None
+    return engine is not None and (
+        getattr(engine, "start_time", None) is not None or getattr(engine, "running", False)
+    )

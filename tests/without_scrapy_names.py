@@ -1,0 +1,35 @@
+"""Runs a crawl (`testkit.runner`) in which this package finds none of the names of Scrapy that no
+documentation promises, as with a Scrapy that has others in their place."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from importlib import import_module
+from types import ModuleType
+
+# Scrapy itself needs them, and so has to have them before they go.
+import scrapy.core.engine
+import scrapy.core.scraper
+import scrapy.crawler
+import scrapy.downloadermiddlewares.httpcompression
+import scrapy.pipelines.files  # noqa: F401
+
+_GONE = {
+    "pydispatch": None,
+    "scrapy.responsetypes": None,
+    "scrapy.downloadermiddlewares.httpcompression": ModuleType("httpcompression"),
+}
+
+
+def main() -> None:
+    kept = {name: sys.modules[name] for name in _GONE}
+    sys.modules.update(_GONE)  # type: ignore[arg-type]
+    api = import_module("scrapy_curl_safe._crawl.scrapy_api")
+    sys.modules.update(kept)
+    assert api.dispatcher is None
+    runpy.run_module("testkit.runner", run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
