@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from testkit.crawling import ROOT, urls
+from testkit.crawling import ROOT, assert_all_pages, urls
 from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 from testkit.processes import worker_pids
@@ -201,3 +201,57 @@ def test_jobdir_brings_each_page_once_over_two_runs(
     numbers = [r["number"] for r in one.responses + two.responses]
     assert 20 <= len(one.responses) < 100
     assert sorted(numbers) == list(range(100))
+
+
+def test_no_limit_on_requests_at_once(crawl: RunCrawl) -> None:
+    """CONCURRENT_REQUESTS = 0, since Scrapy 2.18."""
+    with TlsOrigin(delay=0.1) as origin:
+        crawled = crawl(
+            *urls(origin, 60), CONCURRENT_REQUESTS=0, CONCURRENT_REQUESTS_PER_DOMAIN=1000
+        )
+    assert_all_pages(crawled, 60)
+    assert crawled.stat("in_flight_max") > 16
+
+
+def test_scrapys_own_handler_without_a_reactor(crawl: RunCrawl, origin: TlsOrigin) -> None:
+    """It is aiohttp's then, and not Twisted's."""
+    pytest.importorskip("aiohttp")
+    crawled = crawl(
+        {"url": f"{origin.url}/theirs", "meta": {"curl_safe": False}},
+        f"{origin.url}/ours",
+        way="none",
+        DOWNLOAD_VERIFY_CERTIFICATES=False,
+    )
+    assert_all_pages(crawled, 2)
+    agents = {seen.path: seen.header("User-Agent") or b"" for seen in origin.requests}
+    assert agents["/theirs"].startswith(b"Scrapy/")
+    assert agents["/ours"].startswith(b"Mozilla/")
+    assert crawled.stat("response_count") == 1
+
+
+def test_what_a_copy_of_the_meta_brings_along(scrapy: RunScrapy, tmp_path: Path) -> None:
+    """MetaCopyDetectionMiddleware names no key of this package, and a copy of them does no harm."""
+    with TlsOrigin(drop=0.3, requests_per_connection=1) as origin:
+        (tmp_path / "spiders.py").write_text(
+            f"""
+import scrapy
+class S(scrapy.Spider):
+    name = "s"
+    start_urls = ["{origin.url}/0"]
+    def parse(self, response):
+        number = int(response.url.rpartition("/")[2])
+        yield {{"number": number, "attempt": response.meta["curl_safe_info"]["attempt"]}}
+        if number < 30:
+            yield response.follow(f"/{{number + 1}}", meta=response.meta)
+"""
+        )
+        run = scrapy("crawl", "s", "-s", "RETRY_TIMES=0", "-O", "items.json")
+        paths = [seen.path for seen in origin.requests]
+    assert paths == [f"/{number}" for number in range(31)]
+    assert "internal meta keys" in run.stderr
+    (warning,) = (line for line in run.stderr.splitlines() if "internal meta keys" in line)
+    assert "curl_safe" not in warning.partition("Source response")[0]
+    items = json.loads((tmp_path / "items.json").read_text())
+    # Each page counts its own tries.
+    assert {item["attempt"] for item in items} >= {1, 2}
+    assert max(item["attempt"] for item in items) < 10
