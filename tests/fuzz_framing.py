@@ -100,8 +100,8 @@ MESSAGES: dict[str, list[ToWorker | FromWorker]] = {
         Completed(id=7, stats=STATS, head=HEAD, shared=SharedSlice(0, 10)),
         Failed(id=7, stats=STATS, kind=FailureKind.SYSCALL, code=35, detail="SSL_ERROR_SYSCALL"),
         InvalidRequest(id=7, detail="a header"),
-        SizeWarning(id=7, size=10, expected=True),
-        TooLarge(id=7, stats=STATS, size=10, expected=False),
+        SizeWarning(id=7, size=10, limit=9, expected=True),
+        TooLarge(id=7, stats=STATS, size=10, limit=9, expected=False),
         Cancelled(7),
     ],
 }

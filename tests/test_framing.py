@@ -130,8 +130,10 @@ FROM_WORKER: dict[type, st.SearchStrategy[Any]] = {
     ),
     InvalidRequest: st.builds(InvalidRequest, id=ids, detail=text),
     Cancelled: st.builds(Cancelled, id=ids),
-    SizeWarning: st.builds(SizeWarning, id=ids, size=whole, expected=st.booleans()),
-    TooLarge: st.builds(TooLarge, id=ids, stats=transfers, size=whole, expected=st.booleans()),
+    SizeWarning: st.builds(SizeWarning, id=ids, size=whole, limit=whole, expected=st.booleans()),
+    TooLarge: st.builds(
+        TooLarge, id=ids, stats=transfers, size=whole, limit=whole, expected=st.booleans()
+    ),
 }
 from_worker = st.one_of(*FROM_WORKER.values())
 DIRECTIONS: dict[str, tuple[st.SearchStrategy[Any], Callable[[], FrameDecoder[Any]]]] = {

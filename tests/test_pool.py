@@ -91,7 +91,7 @@ async def test_the_listener_hears_what_comes_ahead_of_the_outcome() -> None:
         head = ResponseHead(
             id=fetch.id, status=200, protocol="HTTP/2", headers=[], stats=TransferStats()
         )
-        warning = SizeWarning(id=fetch.id, size=2, expected=False)
+        warning = SizeWarning(id=fetch.id, size=2, limit=1, expected=False)
         worker.send(head, warning)
         worker.send(Chunk(fetch.id), body=b"a")
         worker.complete(fetch, head=None)
@@ -767,7 +767,7 @@ async def test_a_response_that_is_too_large_has_had_its_handshake() -> None:
         fetching = fake.fetch()
         await settle()
         stats = TransferStats(connects=1, connected_at=0.1, handshake_at=0.2)
-        worker.send(TooLarge(id=1, stats=stats, size=10, expected=True))
+        worker.send(TooLarge(id=1, stats=stats, size=10, limit=9, expected=True))
         await settle()
         assert isinstance(fetching.result.outcome, TooLarge)
         assert fake.origin().handshakes_done == 1

@@ -34,6 +34,7 @@ from .errors import download_error
 from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, RETRIES
 from .profile import origin_of
 from .scrapy_api import make_headers, response_class
+from .scrapys_words import size_message
 
 if TYPE_CHECKING:
     from .context import CrawlContext
@@ -88,13 +89,7 @@ class ResponseAssembler:
             self._body.append(body)
             self._signal(signals.bytes_received, data=body)
         else:
-            logger.warning(
-                "%s %d bytes for %s, more than its download warn size (%s)",
-                "Expecting" if message.expected else "Received",
-                message.size,
-                self._request,
-                self._request.meta.get("download_warnsize", "DOWNLOAD_WARNSIZE"),
-            )
+            logger.warning(size_message(message, "warn", self._request))
         return self._stop is None
 
     def _content_length(self) -> int | None:
@@ -168,10 +163,7 @@ class ResponseAssembler:
         return self._head.stats, response
 
     def _too_large(self, outcome: TooLarge) -> DownloadCancelledError:
-        message = (
-            f"{'Expected' if outcome.expected else 'Received'} {outcome.size} bytes for "
-            f"{self._request}, more than its download max size"
-        )
+        message = size_message(outcome, "max", self._request)
         logger.warning(message)
         return DownloadCancelledError(message)
 

@@ -246,6 +246,7 @@ class SizeWarning(msgspec.Struct, array_like=True, tag=7, kw_only=True):
 
     id: int
     size: int
+    limit: int
     expected: bool
 
 
@@ -255,6 +256,7 @@ class TooLarge(msgspec.Struct, array_like=True, tag=8, kw_only=True):
     id: int
     stats: TransferStats
     size: int
+    limit: int
     expected: bool
 
 

@@ -142,7 +142,7 @@ class Download:
         """Return a size above the maximum, and whether it was only announced; None if none is."""
         if error.code != CurlCode.FILESIZE_EXCEEDED:
             return None
-        maxsize = self._fetch.maxsize_bytes or MAX_BODY_BYTES
+        maxsize = self._maxsize
         if self._head is None:
             # libcurl did not even pass on the header with the length.
             return maxsize + 1, True
@@ -176,8 +176,14 @@ class Download:
         if self._framing is not Framing.NONE:
             self._content_length = parsed.content_length or 0
 
+    @property
+    def _maxsize(self) -> int:
+        return self._fetch.maxsize_bytes or MAX_BODY_BYTES
+
     def _warn(self, size: int, *, expected: bool) -> None:
-        self._send(SizeWarning(id=self._fetch.id, size=size, expected=expected), b"")
+        fetch = self._fetch
+        limit = fetch.warnsize_bytes
+        self._send(SizeWarning(id=fetch.id, size=size, limit=limit, expected=expected), b"")
 
     def _on_debug(self, kind: int, text: bytes) -> None:
         if kind == _CURLINFO_TEXT and text.startswith(_TLS_LINE):
@@ -192,7 +198,10 @@ class Download:
         stats = read_stats(self._easy, received=received, resumed=self._resumed)
         if error is not None and (excess := self._excess(error, received)) is not None:
             size, expected = excess
-            self._end(TooLarge(id=fetch.id, stats=stats, size=size, expected=expected))
+            too_large = TooLarge(
+                id=fetch.id, stats=stats, size=size, limit=self._maxsize, expected=expected
+            )
+            self._end(too_large)
         elif self._head is not None:
             self._end_of_body(error, stats, received, body, offset)
         elif error is None or self._invalid_head is not None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from curl_cffi import Curl, CurlError
 
-from .._ipc.framing import MAX_BODY_BYTES
 from .._ipc.messages import Chunk, Fetch
 from .download import Download, Send
 from .session import Session
@@ -91,7 +90,7 @@ class StreamedDownload(Download):
 
     def _fits(self, size: int, *, expected: bool) -> bool:
         """Compare a size with the maximum, and with the size of which to warn."""
-        if size > (self._fetch.maxsize_bytes or MAX_BODY_BYTES):
+        if size > self._maxsize:
             self._too_large = size, expected
             return False
         if 0 < self._fetch.warnsize_bytes < size and not self._has_warned:
