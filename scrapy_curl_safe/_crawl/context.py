@@ -19,6 +19,7 @@ from ..settings import Settings
 from .event_loop import running_event_loop
 from .profile import make_profile
 from .scrapy_api import DownloadSignals, close_crawl
+from .scrapys_words import dataloss_message
 from .stats import CrawlStats
 
 logger = logging.getLogger(__name__)
@@ -100,11 +101,7 @@ class CrawlContext:
         if self._warned_of_dataloss:
             return
         self._warned_of_dataloss = True
-        logger.warning(
-            "The body of %s ended early, and so its download failed. To get such responses, set "
-            "DOWNLOAD_FAIL_ON_DATALOSS = False. (Logged once.)",
-            request.url,
-        )
+        logger.warning(dataloss_message(request.url))
 
     def _spider_opened(self) -> None:
         self.pool.start()

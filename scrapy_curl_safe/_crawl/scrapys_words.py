@@ -18,3 +18,11 @@ def size_message(
         f"{verb} {passed.size} bytes which is larger than download {limit} size ({passed.limit}) "
         f"in request {request}."
     )
+
+
+def dataloss_message(url: str) -> str:
+    """Say how to get responses whose body ended early. Logged once."""
+    return (
+        f"Got data loss in {url}. If you want to process broken responses set the setting "
+        "DOWNLOAD_FAIL_ON_DATALOSS = False -- This message won't be shown in further requests"
+    )
