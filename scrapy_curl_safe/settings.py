@@ -126,8 +126,8 @@ class Settings:
             download_fail_on_dataloss=read.flag("DOWNLOAD_FAIL_ON_DATALOSS", True),
             download_bind_address=read.checked("DOWNLOAD_BIND_ADDRESS", None, parse_bind_address),
             download_verify_certificates=read.flag("DOWNLOAD_VERIFY_CERTIFICATES", False),
-            download_tls_min_version=read.checked("DOWNLOAD_TLS_MIN_VERSION", None, _tls_version),
-            download_tls_max_version=read.checked("DOWNLOAD_TLS_MAX_VERSION", None, _tls_version),
+            download_tls_min_version=read.tls_version("DOWNLOAD_TLS_MIN_VERSION"),
+            download_tls_max_version=read.tls_version("DOWNLOAD_TLS_MAX_VERSION"),
             downloader_client_tls_verbose_logging=read.flag(
                 "DOWNLOADER_CLIENT_TLS_VERBOSE_LOGGING", False
             ),
@@ -187,6 +187,14 @@ class _Reader:
             value = self._settings.get(name)
             raise ValueError(f"{name} is {value!r}: it takes True or False") from None
 
+    def tls_version(self, name: str) -> str | None:
+        value: str | None = self._settings[name]
+        if value is None or value in _TLS_VERSIONS:
+            return value
+        # The first words are Scrapy's.
+        takes = ", ".join(_TLS_VERSIONS)
+        raise ValueError(f"Unknown {name} value: {value}: it takes one of {takes}, or None")
+
 
 def _range(least: float, most: float | None) -> str:
     return f"of {least:g} or more" if most is None else f"from {least:g} to {most:g}"
@@ -244,14 +252,6 @@ def parse_bind_address(value: Any) -> tuple[str, int] | None:
         return host, _port(port or None) or 0
     except (TypeError, ValueError):
         raise ValueError("an IP address, or a tuple of an IP address and a port") from None
-
-
-def _tls_version(value: Any) -> str | None:
-    if value is None:
-        return None
-    if value in _TLS_VERSIONS:
-        return str(value)
-    raise ValueError(f"one of {', '.join(_TLS_VERSIONS)}, or None")
 
 
 def _path(value: Any) -> str | None:

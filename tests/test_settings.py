@@ -99,7 +99,6 @@ BAD = [
     ("CURL_SAFE_COMPAT", "scrapy-curl", "True or False"),
     ("DOWNLOAD_BIND_ADDRESS", "eth0", "an IP address, or a tuple"),
     ("DOWNLOAD_BIND_ADDRESS", ("127.0.0.1",), "an IP address, or a tuple"),
-    ("DOWNLOAD_TLS_MAX_VERSION", "1.2", "one of TLSv1.0, TLSv1.1, TLSv1.2, TLSv1.3, or None"),
 ]
 
 
@@ -127,6 +126,15 @@ def test_a_bad_value_is_named_with_what_it_takes(name: str, value: object, takes
     with pytest.raises(ValueError, match=r"\A") as raised:
         Settings.load(ScrapySettings({name: value}))
     assert str(raised.value).startswith(f"{name} is {value!r}: it takes {takes}")
+
+
+@pytest.mark.parametrize("name", ["DOWNLOAD_TLS_MIN_VERSION", "DOWNLOAD_TLS_MAX_VERSION"])
+@pytest.mark.parametrize("value", ["1.2", "SSLv3", ["TLSv1.2"], 7])
+def test_a_tls_version_is_refused_in_scrapys_words(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"\AUnknown {name} value: ") as raised:
+        Settings.load(ScrapySettings({name: value}))
+    takes = "one of TLSv1.0, TLSv1.1, TLSv1.2, TLSv1.3, or None"
+    assert str(raised.value) == f"Unknown {name} value: {value}: it takes {takes}"
 
 
 def test_they_are_frozen() -> None:
