@@ -94,13 +94,27 @@ def test_a_plain_response_has_no_certificate(crawl: Callable[..., Crawled]) -> N
     assert crawled.responses[0]["certificate"] is None
 
 
-def test_verbose_logging_names_protocol_and_cipher(crawl: Callable[..., Crawled]) -> None:
+def test_verbose_logging_names_protocol_cipher_and_certificate(
+    crawl: Callable[..., Crawled],
+) -> None:
     with TlsOrigin() as origin:
-        crawled = crawl(origin.url, DOWNLOADER_CLIENT_TLS_VERBOSE_LOGGING=True)
+        crawled = crawl(
+            origin.url,
+            f"{origin.url}/reused",
+            DOWNLOADER_CLIENT_TLS_VERBOSE_LOGGING=True,
+            CURL_SAFE_WORKERS=1,
+            CONCURRENT_REQUESTS=1,
+        )
         silent = crawl(origin.url)
-    line = r"TLS connection to 127.0.0.1: protocol TLSv1.3, cipher TLS_\w+\n"
-    assert re.search(line, crawled.log)
-    assert not re.search(line, silent.log)
+    connection = r"DEBUG: SSL connection to 127.0.0.1 using protocol TLSv1.3, cipher TLS_\w+\n"
+    certificate = (
+        r"DEBUG: SSL connection certificate: "
+        r'issuer "OU=Testing CA #\S+,O=trustme v[\d.]+", '
+        r'subject "OU=Testing cert #\S+,O=trustme v[\d.]+"\n'
+    )
+    assert len(re.findall(connection, crawled.log)) == 1
+    assert len(re.findall(certificate, crawled.log)) == 1
+    assert "SSL connection" not in silent.log
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from .errors import download_error
 from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, RETRIES
 from .profile import origin_of
 from .scrapy_api import make_headers, response_class
-from .scrapys_words import size_message
+from .scrapys_words import size_message, tls_messages
 
 if TYPE_CHECKING:
     from .context import CrawlContext
@@ -192,13 +192,9 @@ class ResponseAssembler:
         if "#" in url:
             url = urldefrag(url).url
         if head.tls is not None:
-            version, _, cipher = head.tls.partition(" / ")
-            logger.debug(
-                "TLS connection to %s: protocol %s, cipher %s",
-                urlparse_cached(self._request).hostname,
-                version,
-                cipher.partition(" / ")[0],
-            )
+            host = urlparse_cached(self._request).hostname or ""
+            for line in tls_messages(host, head.tls, head.certificate):
+                logger.debug(line)
         return response_class(headers, url, body)(
             url=url,
             status=head.status,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Literal
 
+from cryptography import x509
 from scrapy import Request
 
 from .._ipc.messages import SizeWarning, TooLarge
+
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def size_message(
@@ -26,3 +31,30 @@ def dataloss_message(url: str) -> str:
         f"Got data loss in {url}. If you want to process broken responses set the setting "
         "DOWNLOAD_FAIL_ON_DATALOSS = False -- This message won't be shown in further requests"
     )
+
+
+def tls_messages(host: str, tls: str, certificate: bytes | None) -> Iterator[str]:
+    """Say which TLS connection a response came by.
+
+    Args:
+        tls: version and cipher, as a `ResponseHead` has them.
+        certificate: of the origin, as DER.
+    """
+    version, _, rest = tls.partition(" / ")
+    cipher = rest.partition(" / ")[0]
+    yield f"SSL connection to {host} using protocol {version}, cipher {cipher}"
+    if certificate is None:
+        return
+    try:
+        parsed = x509.load_der_x509_certificate(certificate)
+        issuer, subject = _readable(parsed.issuer), _readable(parsed.subject)
+    except ValueError as error:  # nothing has verified it
+        yield f"SSL connection certificate cannot be read: {error}"
+    else:
+        yield f'SSL connection certificate: issuer "{issuer}", subject "{subject}"'
+
+
+def _readable(name: x509.Name) -> str:
+    """Return a name by RFC 4514, in which an origin's line break begins no line of the log."""
+    text = name.rfc4514_string()
+    return _CONTROL_CHARACTER.sub(lambda found: f"\\{ord(found[0]):02x}", text)
