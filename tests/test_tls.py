@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import logging
 import re
 import ssl
 from collections.abc import Callable
@@ -10,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scrapy.utils.test import get_crawler
 
+from scrapy_curl_safe import CurlSafeDownloadHandler
 from testkit.crawling import Crawled
 from testkit.origins.certs import certs
 from testkit.origins.hello import parse_client_hello
@@ -155,3 +159,21 @@ def test_keys_are_logged_where_sslkeylogfile_says(
     with TlsOrigin() as origin:
         crawl(origin.url, env={"SSLKEYLOGFILE": str(keys)})
     assert "CLIENT_TRAFFIC_SECRET_0" in keys.read_text()
+
+
+def test_a_key_log_that_cannot_be_written_is_warned_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Without a crawl, in which Scrapy may import aiohttp, which fails then."""
+    keys = tmp_path / "missing" / "keys.log"
+    crawler = get_crawler()
+    monkeypatch.setenv("SSLKEYLOGFILE", str(keys))
+
+    async def build_handlers() -> None:
+        handlers = [CurlSafeDownloadHandler(crawler) for _ in ("http", "https")]
+        for handler in handlers:
+            await handler.close()
+
+    asyncio.run(build_handlers())
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert warning.startswith(f"Cannot write TLS session keys to {keys}: [Errno 2] ")

@@ -19,7 +19,7 @@ from ..settings import Settings
 from .event_loop import running_event_loop
 from .profile import make_profile
 from .scrapy_api import DownloadSignals, close_crawl
-from .scrapys_words import dataloss_message
+from .scrapys_words import dataloss_message, key_log_message
 from .stats import CrawlStats
 
 logger = logging.getLogger(__name__)
@@ -59,9 +59,11 @@ class CrawlContext:
         self.origins = origins_of(crawler, settings)
         self.profile = make_profile(Request("data:,"), {}, settings)
         self.encoded_profile = encode_profile(self.profile)
+        launcher = WorkerLauncher.capture(settings.python)
+        _check_key_log(launcher.environment.get("SSLKEYLOGFILE"))
         self.pool = Pool(
             loop,
-            WorkerLauncher.capture(settings.python),
+            launcher,
             self._hello(),
             WorkerLimits(
                 count=settings.workers,
@@ -138,6 +140,16 @@ class CrawlContext:
     def _on_exhausted(self, reason: str) -> None:
         logger.error("The crawl is closed, since no worker can be had: %s", reason)
         close_crawl(self.crawler, "curl_safe_no_worker")
+
+
+def _check_key_log(path: str | None) -> None:
+    """Warn of a file for TLS keys that no worker can write: libcurl would say nothing."""
+    if path:
+        try:
+            with open(path, "ab"):
+                pass
+        except OSError as error:
+            logger.warning(key_log_message(path, error))
 
 
 def context_of(crawler: Crawler) -> CrawlContext | None:

@@ -33,6 +33,11 @@ def dataloss_message(url: str) -> str:
     )
 
 
+def key_log_message(path: str, error: OSError) -> str:
+    """Say that the file that SSLKEYLOGFILE names cannot be written."""
+    return f"Cannot write TLS session keys to {path}: {error}"
+
+
 def tls_messages(host: str, tls: str, certificate: bytes | None) -> Iterator[str]:
     """Say which TLS connection a response came by.
 
