@@ -85,6 +85,7 @@ class Settings:
     download_verify_certificates: bool
     download_tls_min_version: str | None
     download_tls_max_version: str | None
+    downloader_client_tls_ciphers: str | None
     downloader_client_tls_verbose_logging: bool
     scraper_slot_max_active_size: int
     retry_enabled: bool
@@ -128,6 +129,9 @@ class Settings:
             download_verify_certificates=read.flag("DOWNLOAD_VERIFY_CERTIFICATES", False),
             download_tls_min_version=read.tls_version("DOWNLOAD_TLS_MIN_VERSION"),
             download_tls_max_version=read.tls_version("DOWNLOAD_TLS_MAX_VERSION"),
+            downloader_client_tls_ciphers=read.checked(
+                "DOWNLOADER_CLIENT_TLS_CIPHERS", None, _tls_ciphers
+            ),
             downloader_client_tls_verbose_logging=read.flag(
                 "DOWNLOADER_CLIENT_TLS_VERBOSE_LOGGING", False
             ),
@@ -252,6 +256,14 @@ def parse_bind_address(value: Any) -> tuple[str, int] | None:
         return host, _port(port or None) or 0
     except (TypeError, ValueError):
         raise ValueError("an IP address, or a tuple of an IP address and a port") from None
+
+
+def _tls_ciphers(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        # What is in lists for OpenSSL's defaults ("DEFAULT:!DH", "DEFAULT@SECLEVEL=1") is for the
+        # browser's to say.
+        return None if not value or value.startswith("DEFAULT") else value
+    raise ValueError("a list of ciphers as OpenSSL takes it, or None")
 
 
 def _path(value: Any) -> str | None:

@@ -15,7 +15,7 @@ import pytest
 from scrapy.utils.test import get_crawler
 
 from scrapy_curl_safe import CurlSafeDownloadHandler
-from testkit.crawling import Crawled
+from testkit.crawling import Crawled, assert_all_pages
 from testkit.origins.certs import certs
 from testkit.origins.hello import parse_client_hello
 from testkit.origins.holding import SlowOnce
@@ -150,6 +150,66 @@ def test_an_origin_below_the_minimum_is_refused(crawl: Callable[..., Crawled]) -
     with TlsOrigin(context=context) as origin:
         crawled = crawl(origin.url, DOWNLOAD_TLS_MIN_VERSION="TLSv1.3")
     assert crawled.errors[0]["type"] == "HandshakeError"
+
+
+AES128_SHA, AES256_SHA = 0x2F, 0x35
+
+
+def ciphers_offered(origin: TlsOrigin) -> set[int]:
+    """Of TLS 1.2 and before, without the number that a browser makes up (RFC 8701)."""
+    ciphers = parse_client_hello(origin.hellos[-1]).ciphers
+    return {cipher for cipher in ciphers if cipher >> 8 != 0x13 and cipher & 0x0F0F != 0x0A0A}
+
+
+@pytest.mark.parametrize("browser", ["chrome", None])
+def test_the_ciphers_of_the_setting_replace_the_browsers(
+    crawl: Callable[..., Crawled], browser: str | None
+) -> None:
+    with TlsOrigin() as origin:
+        crawled = crawl(
+            origin.url,
+            CURL_SAFE_IMPERSONATE=browser,
+            DOWNLOADER_CLIENT_TLS_CIPHERS="AES256-SHA:AES128-SHA",
+        )
+        assert ciphers_offered(origin) == {AES128_SHA, AES256_SHA}
+    assert_all_pages(crawled, 1)
+    warning = "WARNING: DOWNLOADER_CLIENT_TLS_CIPHERS replaces the browser's ciphers"
+    assert crawled.log.count(warning) == (browser is not None)
+
+
+@pytest.mark.parametrize("ciphers", ["DEFAULT", "DEFAULT:!DH"])
+def test_scrapys_default_ciphers_leave_the_browsers(
+    crawl: Callable[..., Crawled], ciphers: str
+) -> None:
+    with TlsOrigin() as origin:
+        crawl(origin.url)
+        browsers = ciphers_offered(origin)
+        crawled = crawl(origin.url, DOWNLOADER_CLIENT_TLS_CIPHERS=ciphers)
+        assert ciphers_offered(origin) == browsers > {AES128_SHA, AES256_SHA}
+    assert "DOWNLOADER_CLIENT_TLS_CIPHERS replaces" not in crawled.log
+
+
+def test_ja3_goes_before_the_ciphers_of_the_setting(crawl: Callable[..., Crawled]) -> None:
+    ja3 = "771,4865-49195-47,0-11-10-35-13-23-43-51,29-23-24,0"
+    with TlsOrigin() as origin:
+        crawl(
+            {"url": origin.url, "meta": {"curl_safe": {"ja3": ja3}}},
+            DOWNLOADER_CLIENT_TLS_CIPHERS="AES256-SHA",
+        )
+        assert ciphers_offered(origin) == {49195, AES128_SHA}
+
+
+def test_ciphers_that_boringssl_does_not_have_are_a_clear_failure(
+    crawl: Callable[..., Crawled],
+) -> None:
+    with TlsOrigin() as origin:
+        crawled = crawl(
+            origin.url, RETRY_ENABLED=False, DOWNLOADER_CLIENT_TLS_CIPHERS="CAMELLIA256-SHA"
+        )
+    (error,) = crawled.errors
+    assert error["type"] == "DownloadFailedError"
+    assert "curl: (59) failed setting cipher list: CAMELLIA256-SHA; " in error["text"]
+    assert "DOWNLOADER_CLIENT_TLS_CIPHERS" in error["text"]
 
 
 def test_keys_are_logged_where_sslkeylogfile_says(

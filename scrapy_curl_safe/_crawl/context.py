@@ -57,6 +57,11 @@ class CrawlContext:
         loop = running_event_loop()
         self.stats = CrawlStats(crawler.stats, loop.call_soon)
         self.origins = origins_of(crawler, settings)
+        if settings.downloader_client_tls_ciphers and settings.impersonate is not None:
+            logger.warning(
+                "DOWNLOADER_CLIENT_TLS_CIPHERS replaces the browser's ciphers, and so a server can "
+                "tell that no browser made the handshake. With DEFAULT the browser's are offered"
+            )
         self.profile = make_profile(Request("data:,"), {}, settings)
         self.encoded_profile = encode_profile(self.profile)
         launcher = WorkerLauncher.capture(settings.python)

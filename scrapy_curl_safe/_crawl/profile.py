@@ -83,6 +83,7 @@ def make_profile(request: Request, options: dict[str, Any], settings: Settings) 
         verify=options.get("verify", settings.download_verify_certificates),
         tls_min=settings.download_tls_min_version,
         tls_max=settings.download_tls_max_version,
+        tls_ciphers=None if "ja3" in options else settings.downloader_client_tls_ciphers,
         interface=bind[0] if bind else None,
         local_port=bind[1] if bind else 0,
         proxy=proxy,

@@ -45,6 +45,7 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     verify: bool = False
     tls_min: str | None = None
     tls_max: str | None = None
+    tls_ciphers: str | None = None
     interface: str | None = None
     local_port: int = 0
     proxy: str | None = None

@@ -123,6 +123,9 @@ def _set_tls_options(easy: Curl, profile: Profile) -> None:
         # CURLOPT_SSLVERSION has the maximum in the upper 16 bits.
         limits = _SSL_VERSIONS[profile.tls_min] | _SSL_VERSIONS[profile.tls_max] << 16
         easy.setopt(CurlOpt.SSLVERSION, limits)
+    if profile.tls_ciphers is not None:
+        # Of TLS 1.2 and before; those of TLS 1.3 stay the browser's.
+        easy.setopt(CurlOpt.SSL_CIPHER_LIST, profile.tls_ciphers.encode())
 
 
 def _set_route_options(easy: Curl, profile: Profile) -> None:
