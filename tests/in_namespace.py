@@ -1,13 +1,8 @@
-"""Crawls on a machine made to fail: `unshare -Urmn python -m tests.in_namespace KIND`.
-
-In namespaces of its own, so nothing else on the machine sees any of it.
-"""
+"""Crawls on a machine made to fail, in namespaces: `python -m tests.in_namespace KIND`."""
 
 from __future__ import annotations
 
-import fcntl
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -19,16 +14,11 @@ import psutil
 from curl_cffi import Curl
 
 from testkit.crawling import Crawl, Crawled, assert_all_pages, urls
+from testkit.namespaces import bind, raise_loopback
 from testkit.origins.raw import HOLD, Piece, RawOrigin
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 from testkit.scenario import Scenario
 from testkit.waiting import wait_until
-
-
-def raise_loopback() -> None:
-    siocsifflags, iff_up = 0x8914, 1
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        fcntl.ioctl(sock, siocsifflags, struct.pack("16sh", b"lo", iff_up))
 
 
 def drop(what: str) -> None:
@@ -47,14 +37,6 @@ def crawl(
         crawl = Crawl(requests, settings, marker=Path(directory), scenario=scenario)
         meanwhile(crawl)
         return crawl.finish(150)
-
-
-def bind(path: str, text: str) -> None:
-    """Put another text in place of a file of the system."""
-    with tempfile.NamedTemporaryFile("w") as file:
-        file.write(text)
-        file.flush()
-        subprocess.run(["mount", "--bind", file.name, path], check=True)
 
 
 def loss() -> None:

@@ -129,6 +129,9 @@ BY_TEST = {
     "pip install .": "test_docs.py::test_the_first_page",
     "cd example_project": "test_docs.py::test_the_first_page",
     "python demo.py": "test_docs.py::test_the_first_page",
+    "proxychains4 -f proxychains.conf scrapy crawl titles": (
+        "test_redirects.py::test_a_crawl_that_is_redirected"
+    ),
 }
 # What is enough of those that take long.
 ENOUGH = {

@@ -70,6 +70,22 @@ print(len(os.listdir("/proc/self/fd")) > 2, socket.gethostbyname("localhost"))
     assert inside(read, SSL_CERT_FILE=str(certs().ca_pem)) == "True 127.0.0.1"
 
 
+def test_the_aliases_of_hosts_are_read(tmp_path: Path) -> None:
+    aliases, others = tmp_path / "aliases", tmp_path / "others"
+    aliases.write_text("site example.com")
+    others.write_text("site example.org")
+    ask = f"""
+from scrapy_curl_safe._platform.redirects import redirects_problem
+print(redirects_problem())
+os.environ["HOSTALIASES"] = {str(others)!r}
+print(redirects_problem())
+"""
+    before, after = inside(ask, HOSTALIASES=str(aliases)).splitlines()
+    assert before == "None"
+    assert after.startswith("HOSTALIASES: the workers cannot read the file that it names")
+    assert str(others) in after
+
+
 @pytest.mark.parametrize(
     "action",
     [

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-
 import pytest
 
-from testkit.crawling import ROOT
-
-
-def can(*command: str) -> bool:
-    if not all(map(shutil.which, ("unshare", command[0]))):
-        return False
-    run = subprocess.run(["unshare", "-Urmn", *command], capture_output=True, check=False)
-    return run.returncode == 0
-
+from testkit.namespaces import can_isolate, run_isolated
 
 pytestmark = pytest.mark.processes
-needs_namespaces = pytest.mark.skipif(not can("true"), reason="no namespaces can be made here")
+needs_namespaces = pytest.mark.skipif(
+    not can_isolate("true"), reason="no namespaces can be made here"
+)
 needs_nft = pytest.mark.skipif(
-    not can("nft", "add", "table", "inet", "t"), reason="no packet filter can be made here"
+    not can_isolate("nft", "add", "table", "inet", "t"), reason="no packet filter can be made here"
 )
 
 
@@ -38,11 +28,4 @@ needs_nft = pytest.mark.skipif(
     ],
 )
 def test_a_crawl_on_a_bad_machine(kind: str) -> None:
-    run = subprocess.run(
-        ["unshare", "-Urmn", sys.executable, "-m", "tests.in_namespace", kind],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
+    run_isolated("tests.in_namespace", kind)

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from .c_library import call
+from .redirects import alias_file
 from .refusals import Facility, note_refusal
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -92,7 +93,7 @@ def _restrict() -> None:
     rules = struct.pack("=QQQ", denied, 0, _SCOPES) if version >= 6 else struct.pack("=Q", denied)
     ruleset = _check(_syscall(_CREATE_RULESET, rules, len(rules), 0))
     try:
-        for path in {*_SYSTEM_PATHS, *_library_paths(), *_authority_paths()}:
+        for path in {*_SYSTEM_PATHS, *_library_paths(), *_configured_paths()}:
             _allow(ruleset, path, _READ_FILE)
         if key_log := os.environ.get("SSLKEYLOGFILE"):
             # Only a file that exists can be allowed.
@@ -112,8 +113,10 @@ def _library_paths() -> Iterator[str]:
             yield from getattr(module, "__path__", None) or [str(module.__file__)]
 
 
-def _authority_paths() -> Iterable[str]:
-    return (os.environ[name] for name in _AUTHORITY_VARIABLES if os.environ.get(name))
+def _configured_paths() -> Iterable[str]:
+    """Return the certificate authorities and the aliases of hosts that the environment names."""
+    authorities = [os.environ.get(name) for name in _AUTHORITY_VARIABLES]
+    return filter(None, [*authorities, alias_file()])
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:

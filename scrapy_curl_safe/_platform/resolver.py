@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 
+from .redirects import alias_file
+
 # Read when a name is looked up, and replaced by whatever manages the network.
 _CONFIGURATION = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
 
 
 def resolver_state() -> tuple[int, ...]:
-    """Return a value that changes with the system's resolver configuration."""
-    return tuple(_inode(path) for path in _CONFIGURATION)
+    """Return a value that changes with the configuration of name lookups."""
+    aliases = alias_file()
+    paths = _CONFIGURATION if aliases is None else (*_CONFIGURATION, aliases)
+    return tuple(map(_inode, paths))
 
 
 def _inode(path: str) -> int:

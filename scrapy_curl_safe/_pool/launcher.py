@@ -19,6 +19,7 @@ from .. import _worker
 from .._ipc.shared_memory import SHARED_MEMORY_BYTES, SharedMemoryReader
 from .._platform.memory import create_shared_memory
 from .._platform.process import signals_held_back
+from .._platform.redirects import absolute_path, redirects_for_child
 from .._platform.refusals import Facility, note_refusal
 from .._version import __version__
 from .interpreter import MARKER, find_interpreter, is_frozen
@@ -28,7 +29,6 @@ from .worker_process import WorkerProcess
 _PATHS = frozenset(
     {
         "TMPDIR",
-        "HOSTALIASES",
         "SSLKEYLOGFILE",
         "CURL_CA_BUNDLE",
         "REQUESTS_CA_BUNDLE",
@@ -36,8 +36,8 @@ _PATHS = frozenset(
         "SSL_CERT_DIR",
     }
 )
-# What a worker gets of the crawler's environment: what finds the system's libraries and
-# certificate authorities, and what redirects sockets and name lookups. No proxies, no credentials.
+# What a worker gets of the crawler's environment, beside what redirects sockets and name lookups:
+# what finds the system's libraries and certificate authorities. No proxies, no credentials.
 _NAMES = _PATHS | {
     "PATH",
     "LANG",
@@ -45,11 +45,7 @@ _NAMES = _PATHS | {
     "LC_CTYPE",
     "TZ",
     "LD_LIBRARY_PATH",
-    "LD_PRELOAD",
-    "LOCALDOMAIN",
-    "RES_OPTIONS",
 }
-_PREFIXES = ("PROXYCHAINS_", "TORSOCKS_")
 
 
 @dataclass(frozen=True)
@@ -142,10 +138,10 @@ def _environment(root: str | None) -> dict[str, str]:
         root: where the package is; None if the worker's interpreter has its own.
     """
     environment = {
-        name: _absolute(value) if name in _PATHS and value else value
+        name: absolute_path(value) if name in _PATHS and value else value
         for name, value in os.environ.items()
-        if name in _NAMES or name.startswith(_PREFIXES)
-    }
+        if name in _NAMES
+    } | redirects_for_child()
     environment[MARKER] = "1"
     environment["CURL_SAFE_VERSION"] = __version__
     if is_frozen():
@@ -159,13 +155,6 @@ def _environment(root: str | None) -> dict[str, str]:
     if root is not None:
         environment["CURL_SAFE_ROOT"] = root
     return environment
-
-
-def _absolute(path: str) -> str:
-    try:
-        return os.path.abspath(path)
-    except OSError:  # the current directory was removed
-        return path
 
 
 def _import_path() -> list[str]:

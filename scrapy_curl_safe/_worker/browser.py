@@ -11,6 +11,7 @@ import curl_cffi
 from curl_cffi import Curl, CurlOpt, CurlSslVersion
 
 from .._ipc.messages import Profile
+from .._platform.redirects import redirecting_libraries
 from .curl_api import DEFAULT_CACERT, BrowserTypeLiteral, ffi, set_curl_options
 from .easy import EasyHandle
 from .header_lists import header_line
@@ -44,6 +45,12 @@ def create_easy_handle(profile: Profile) -> EasyHandle:
         raise ProfileError(
             f"curl_cffi {_VERSION} cannot impersonate {profile.impersonate!r}: "
             f"it knows {', '.join(sorted(TARGETS))}"
+        )
+    library = redirecting_libraries().get("connect")
+    if library is not None and (profile.http_version or "").startswith("v3"):
+        raise ProfileError(
+            f"HTTP/3 ({profile.http_version}) goes by UDP, past {library}, which redirects "
+            "connections"
         )
     easy = EasyHandle()
     try:

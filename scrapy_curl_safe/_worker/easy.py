@@ -10,6 +10,7 @@ from curl_cffi import Curl, CurlInfo, CurlOpt
 from .._ipc.messages import SharedSlice
 from .c_streams import FWRITE, MemoryStream, SharedSlot
 from .curl_api import easy_getinfo, easy_setopt, ffi, write_callback
+from .slist import make_slist
 from .stream_pool import streams
 
 # As plain numbers: members of curl_cffi's enumerations take longer to look up.
@@ -25,6 +26,9 @@ _HEADERDATA = int(CurlOpt.HEADERDATA)
 _HEADERFUNCTION = int(CurlOpt.HEADERFUNCTION)
 _PREREQFUNCTION = int(CurlOpt.PREREQFUNCTION)
 _PREREQDATA = int(CurlOpt.PREREQDATA)
+_RESOLVE = int(CurlOpt.RESOLVE)
+_RESOLVER_START_FUNCTION = int(CurlOpt.RESOLVER_START_FUNCTION)
+_RESOLVER_START_DATA = int(CurlOpt.RESOLVER_START_DATA)
 _CONN_ID = int(CurlInfo.CONN_ID)
 _REQUEST_SIZE = int(CurlInfo.REQUEST_SIZE)
 #: Tells, by `get_number`, how many connections a transfer has opened.
@@ -47,6 +51,13 @@ def _on_send(easy: Any, *_: object) -> int:
     return int(ffi.from_handle(easy)._refuses_send())  # CURL_PREREQFUNC_ABORT is 1
 
 
+@ffi.callback("int(void *, void *, void *)", error=1)  # type: ignore[untyped-decorator]
+def _on_lookup(state: Any, reserved: Any, easy: Any) -> int:
+    """https://curl.se/libcurl/c/CURLOPT_RESOLVER_START_FUNCTION.html"""
+    ffi.from_handle(easy).wanted_lookup = True
+    return 1
+
+
 class EasyHandle(Curl):
     """An easy handle whose options stay set from request to request, until they change.
 
@@ -57,7 +68,12 @@ class EasyHandle(Curl):
         max_sends: how many times the request may be sent.
         was_send_refused: whether the transfer was aborted because the request would have been sent
             too many times.
+        wanted_lookup: whether the transfer ended since libcurl would have looked up a name.
     """
+
+    # Attributes of a handle only where lookups are redirected.
+    wanted_lookup = False
+    _addresses: Any = None
 
     # Until curl_cffi 0.16 every handle would allocate 128 kB, which only WebSockets use.
     _WS_RECV_BUFFER_SIZE = 1
@@ -120,6 +136,21 @@ class EasyHandle(Curl):
             self._body_handle = body  # libcurl reads it from here
         is_custom = body or method not in ("GET", "HEAD")
         self.set_text(_CUSTOMREQUEST, method.encode() if is_custom else None)
+
+    def number(self, option: int) -> int:
+        """Return what `set_number` has set."""
+        return int(self._values[option])
+
+    def forbid_lookups(self) -> None:
+        """Have the next transfer end when libcurl needs an address that it does not have."""
+        self.wanted_lookup = False
+        self._set(_RESOLVER_START_FUNCTION, _on_lookup)
+        self._set(_RESOLVER_START_DATA, self._self)
+
+    def set_addresses(self, entries: list[bytes]) -> None:
+        """Set the addresses of hosts for the next transfer, as CURLOPT_RESOLVE takes them."""
+        self._addresses = make_slist(entries)
+        self._set(_RESOLVE, self._addresses)
 
     def limit_sends(self, most: int) -> None:
         """Bound how many times the next request may be sent.
@@ -220,7 +251,7 @@ class EasyHandle(Curl):
     def close(self) -> None:
         super().close()
         self.reuse()
-        self._header_list = None
+        self._header_list = self._addresses = None
         self._first_line_data = None
         self._self = None
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from .._ipc.http_syntax import HeadPart, HttpSyntaxError, check_head_part
 from .._ipc.messages import HeaderPairs, Profile
-from .curl_api import ffi, lib
+from .slist import make_slist
 
 # libcurl would add these to some requests, which have them only if the crawler says so.
 _SUPPRESSED = (b"Expect", b"Content-Type")
@@ -53,7 +53,7 @@ class HeaderLists:
         if header_list is None:
             if len(self._lists) == _MAX_LISTS:
                 self._lists.clear()
-            header_list = self._lists[key] = _slist(self._lines(headers))
+            header_list = self._lists[key] = make_slist(self._lines(headers))
         return header_list
 
     def _lines(self, headers: HeaderPairs) -> list[bytes]:
@@ -87,14 +87,3 @@ def header_line(name: bytes, value: bytes | None) -> bytes:
         return name + b":"
     check_head_part(HeadPart.FIELD_VALUE, value, of=f"header {name!r}")
     return name + b": " + value if value.strip() else name + b";"
-
-
-def _slist(lines: list[bytes]) -> Any:
-    first = ffi.NULL
-    for line in lines:
-        longer = lib.curl_slist_append(first, line)
-        if longer == ffi.NULL:
-            lib.curl_slist_free_all(first)
-            raise MemoryError
-        first = longer
-    return ffi.gc(first, lib.curl_slist_free_all)

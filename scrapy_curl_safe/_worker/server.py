@@ -31,6 +31,7 @@ from .._platform.landlock import enter_sandbox
 from .._platform.limits import forbid_core_dumps, open_descriptors, raise_descriptor_limit
 from .._platform.memory import resident_megabytes, trim_memory
 from .._platform.process import die_with_parent, leave_signals_to_parent, use_batch_scheduling
+from .._platform.redirects import are_lookups_redirected, redirects_problem
 from .._platform.refusals import Facility, note_refusal, noted_refusals
 from .._platform.resolver import resolver_state
 from .._version import __version__
@@ -38,6 +39,7 @@ from . import EX_SOFTWARE
 from .browser import ProfileError, create_easy_handle
 from .download import Download
 from .header_lists import HeaderLists
+from .lookups import Lookups
 from .loop import Loop, LoopTimer
 from .session import OutOfResourcesError, SessionCache
 from .stream_pool import streams
@@ -123,9 +125,12 @@ class _Server:
 
     def _on_hello(self, hello: Hello) -> None:
         self._hello_timer.set(None)
-        self._sessions = SessionCache(self._loop, hello.max_sessions, hello.max_connections)
+        lookups = Lookups(self._loop) if are_lookups_redirected() else None
+        self._sessions = SessionCache(
+            self._loop, hello.max_sessions, hello.max_connections, lookups
+        )
         problem = version_problem(worker=__version__, crawler=hello.version)
-        problem = problem or _problem(hello.profiles)
+        problem = problem or redirects_problem() or _problem(hello.profiles)
         if problem is None:
             self._sessions.get(hello.profiles[0][1])
         version = Curl().version().decode()

@@ -16,8 +16,10 @@ from .browser import create_easy_handle
 from .certificates import CertificateCache
 from .easy import EasyHandle
 from .header_lists import HeaderLists
+from .lookups import Lookups
 from .loop import Loop
 from .multi import Multi
+from .redirected_multi import RedirectedMulti
 
 # An idle handle takes about 30 kB.
 _MAX_IDLE_HANDLES = 64
@@ -39,6 +41,7 @@ class Session:
         profile: of all requests of the session.
         max_connections: idle ones that are kept, the oldest closed first. Together with those in
             use and those that are being closed there are at most twice as many.
+        lookups: who looks up names, if not libcurl.
 
     Attributes:
         multi: runs the session's transfers.
@@ -52,12 +55,17 @@ class Session:
         ProfileError: see `create_easy_handle`.
     """
 
-    def __init__(self, loop: Loop, profile: Profile, max_connections: int) -> None:
+    def __init__(
+        self, loop: Loop, profile: Profile, max_connections: int, lookups: Lookups | None
+    ) -> None:
         self.profile = profile
         self.header_lists = HeaderLists(profile)
         self.in_flight = 0
         self._idle_handles = [create_easy_handle(profile)]
-        self.multi = Multi(loop)
+        if lookups is None:
+            self.multi = Multi(loop)
+        else:
+            self.multi = RedirectedMulti(loop, lookups, profile.proxy)
         if not self.multi.is_usable:
             raise OutOfResourcesError("no descriptor or memory is left for a session")
         self.certificates = CertificateCache(self.multi.transfers)
@@ -101,10 +109,14 @@ class SessionCache:
         loop: of the worker.
         max_sessions: how many to keep. Each one, even if idle, wakes the loop ten times a second.
         max_connections: of each session.
+        lookups: as a `Session` takes them.
     """
 
-    def __init__(self, loop: Loop, max_sessions: int, max_connections: int) -> None:
+    def __init__(
+        self, loop: Loop, max_sessions: int, max_connections: int, lookups: Lookups | None
+    ) -> None:
         self._loop = loop
+        self._lookups = lookups
         self._max_sessions = max_sessions
         self._max_connections = max_connections
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
@@ -120,7 +132,7 @@ class SessionCache:
         if session is not None:
             self._sessions.move_to_end(profile)
             return session
-        session = Session(self._loop, decode_profile(profile), self._max_connections)
+        session = Session(self._loop, decode_profile(profile), self._max_connections, self._lookups)
         self._sessions[profile] = session
         self._close_surplus()
         return session

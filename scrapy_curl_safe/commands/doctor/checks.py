@@ -110,6 +110,8 @@ def _worker(facts: Facts) -> Finding:
     fix = "python -m pip install --force-reinstall curl_cffi msgspec"
     if "CURL_SAFE_PYTHON" in facts.worker_error:
         fix = 'CURL_SAFE_PYTHON = "/path/to/python"'
+    elif "HOSTALIASES" in facts.worker_error:
+        fix = "let this user read that file, or unset HOSTALIASES"
     return Finding("worker", CheckStatus.PROBLEM, facts.worker_error, why, fix)
 
 

@@ -17,6 +17,7 @@ from ..._pool.worker_client import WorkerClient, WorkerFailedError
 from ...settings import Settings
 from .local_origin import HOST, run_local_origin
 
+_SETTING = "CURL_SAFE_IMPERSONATE"
 _HANDSHAKE_TIMEOUT_SECONDS = 10.0
 
 
@@ -47,11 +48,13 @@ def try_worker(settings: Settings) -> WorkerTrial:
 
 async def _try_worker(profile: bytes, python: str | None) -> WorkerTrial:
     try:
-        hello = Hello(profiles=[("CURL_SAFE_IMPERSONATE", profile)])
+        hello = Hello(profiles=[(_SETTING, profile)])
         with WorkerClient(hello, python=python) as worker:
             ready = await worker.ready()
             WorkerAffinity().apply(worker.process.pid)
             refusals = all_refusals(ready.refusals)
+            if ready.problem is not None and not ready.problem.startswith(_SETTING):
+                return WorkerTrial(ready.curl, refusals, worker_error=ready.problem)
             if ready.problem is not None:
                 return WorkerTrial(ready.curl, refusals, target_error=ready.problem)
             error = await _try_handshake(worker, profile)

@@ -1,0 +1,133 @@
+"""What redirects a process's sockets and name lookups.
+
+A library that is loaded ahead of the C library (ld.so(8), LD_PRELOAD: proxychains, torsocks) takes
+the place of some of its functions. Environment variables change what the C library looks up
+(resolv.conf(5), hostname(7)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import re
+from functools import lru_cache
+
+from .c_library import c_function
+
+# Tells a child process what is redirected in its parent.
+_VARIABLE = "CURL_SAFE_REDIRECTS"
+
+# By which a connection, or a lookup of a name, begins.
+_FUNCTIONS = ("connect", "getaddrinfo")
+_C_LIBRARY = re.compile(r"(libc|libpthread|ld-musl)\b")
+
+# The C library looks names up by them.
+_LOOKUP_VARIABLES = frozenset({"HOSTALIASES", "LOCALDOMAIN", "RES_OPTIONS"})
+_CONFIGURATION_FILES = ("PROXYCHAINS_CONF_FILE", "TORSOCKS_CONF_FILE")
+_PREFIXES = ("PROXYCHAINS_", "TORSOCKS_")
+_PRELOAD = "LD_PRELOAD"
+# Where libproxychains looks for its configuration, ahead of /etc, without a variable.
+_PROXYCHAINS_CONFIGURATIONS = ("proxychains.conf", "~/.proxychains/proxychains.conf")
+
+
+class _SymbolInfo(ctypes.Structure):
+    """The Dl_info of dladdr(3)."""
+
+    _fields_ = (
+        ("path", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("name", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+    )
+
+
+@lru_cache
+def redirecting_libraries() -> dict[str, str]:
+    """Return the functions that are not the C library's own, with the path of the library that has
+    each."""
+    found = {function: _library_of(function) for function in _FUNCTIONS}
+    return {
+        function: path
+        for function, path in found.items()
+        if path and not _C_LIBRARY.match(os.path.basename(path))
+    }
+
+
+def are_lookups_redirected() -> bool:
+    """Tell whether a name that the C library looks up may get another address than the system's
+    name servers have for it."""
+    return bool(redirecting_libraries() or any(map(os.environ.get, _LOOKUP_VARIABLES)))
+
+
+def alias_file() -> str | None:
+    """Return the path of the file that is read anew for each lookup; None if there is none."""
+    return os.environ.get("HOSTALIASES") or None
+
+
+def redirects_for_child() -> dict[str, str]:
+    """Return the variables by which a child process that runs in another directory is redirected
+    as this one is, and can find out whether it is."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _LOOKUP_VARIABLES or name.startswith(_PREFIXES)
+    }
+    for name in ("HOSTALIASES", *_CONFIGURATION_FILES):
+        if environment.get(name):
+            environment[name] = absolute_path(environment[name])
+    preloaded = os.environ.get(_PRELOAD, "").replace(":", " ").split()
+    if preloaded:
+        # A name without a directory is looked up as other libraries are.
+        environment[_PRELOAD] = ":".join(absolute_path(p) if "/" in p else p for p in preloaded)
+    libraries = redirecting_libraries()
+    if libraries:
+        environment[_VARIABLE] = json.dumps(libraries)
+    if any("proxychains" in path for path in libraries.values()):
+        for path in map(os.path.expanduser, _PROXYCHAINS_CONFIGURATIONS):
+            if os.path.isfile(path):
+                environment.setdefault("PROXYCHAINS_CONF_FILE", absolute_path(path))
+    return environment
+
+
+def redirects_problem() -> str | None:
+    """Say what is redirected in the parent of this process, by whose `redirects_for_child` this
+    one was started, and is not here; None if all is."""
+    own = redirecting_libraries()
+    for function, path in json.loads(os.environ.get(_VARIABLE, "{}")).items():
+        if os.path.basename(own.get(function, "")) != os.path.basename(path):
+            return (
+                f"LD_PRELOAD: {path} redirects {function}() of this program, and not of its "
+                "workers, which would go past it. LD_PRELOAD must stay in the environment, and "
+                "CURL_SAFE_PYTHON, if set, be an interpreter that loads this library"
+            )
+    aliases = alias_file()
+    if aliases is not None:
+        try:
+            with open(aliases, "rb"):
+                pass
+        except FileNotFoundError:
+            pass  # nobody has aliases then
+        except OSError as error:
+            return f"HOSTALIASES: the workers cannot read the file that it names: {error}"
+    return None
+
+
+def absolute_path(path: str) -> str:
+    with contextlib.suppress(OSError):  # the current directory was removed
+        return os.path.abspath(path)
+    return path
+
+
+def _library_of(function: str) -> str | None:
+    """Return the path of the library whose function of this name is called."""
+    try:
+        find = c_function("dladdr", ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(_SymbolInfo))
+        address = ctypes.cast(getattr(ctypes.CDLL(None), function), ctypes.c_void_p)
+    except (AttributeError, TypeError):  # Windows
+        return None
+    info = _SymbolInfo()
+    if not find(address, ctypes.byref(info)) or not info.path:
+        return None
+    return os.fsdecode(info.path)

@@ -1,0 +1,74 @@
+"""Looks names up by the C library, in threads."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from .loop import Loop
+
+_MAX_THREADS = 16
+
+#: Addresses of a host, or why there are none.
+LookupResult = list[str] | OSError
+OnResult = Callable[[LookupResult], None]
+
+
+class Lookups:
+    """Lookups under way, of which each name has one at a time.
+
+    libcurl brings a resolver of its own (c-ares, since curl_cffi 0.17), which passes by whatever
+    redirects the C library's lookups.
+
+    Args:
+        loop: of the worker, in which results arrive.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self._threads = ThreadPoolExecutor(_MAX_THREADS)
+        self._waiting: dict[str, list[OnResult]] = {}
+        # What the threads have found out. They write a byte for each result, to wake the loop.
+        self._results: deque[tuple[str, LookupResult]] = deque()
+        self._wake_up, self._waker = os.pipe()
+        loop.add_reader(self._wake_up, self._on_results)
+
+    def __repr__(self) -> str:
+        return f"<Lookups of {', '.join(self._waiting) or 'no names'}>"
+
+    def start(self, host: str, on_result: OnResult) -> None:
+        """Look a name up; an address is taken for what it is.
+
+        Args:
+            on_result: called once, in a later turn of the loop.
+        """
+        waiting = self._waiting.setdefault(host, [])
+        waiting.append(on_result)
+        if len(waiting) == 1:
+            try:
+                self._threads.submit(self._look_up, host)
+            except RuntimeError:
+                self._report(host, OSError("a thread failed to start"))
+
+    def _look_up(self, host: str) -> None:
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            # The C library's order is the order in which they are to be tried (RFC 6724).
+            self._report(host, list(dict.fromkeys(str(address[0]) for *_, address in found)))
+        except OSError as error:
+            self._report(host, error)
+        except UnicodeError as error:
+            self._report(host, OSError(str(error)))
+
+    def _report(self, host: str, result: LookupResult) -> None:
+        self._results.append((host, result))
+        os.write(self._waker, b"\0")
+
+    def _on_results(self) -> None:
+        os.read(self._wake_up, 4096)
+        while self._results:
+            host, result = self._results.popleft()
+            for on_result in self._waiting.pop(host):
+                on_result(result)

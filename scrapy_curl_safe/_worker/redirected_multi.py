@@ -1,0 +1,228 @@
+"""Transfers whose names the C library looks up, since something redirects its lookups.
+
+libcurl asks before it looks a name up by itself (CURLOPT_RESOLVER_START_FUNCTION) and is told no,
+which ends the transfer before anything was sent. It starts again when the addresses are known:
+
+    transfer without addresses --> lookups --> transfer with addresses
+
+libcurl keeps them as long as those that it finds by itself. A transfer on a connection that is
+open, or to a host whose addresses libcurl has, needs no lookup.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from curl_cffi import CurlError, CurlInfo, CurlOpt
+
+from .._ipc.failures import CurlCode
+from .easy import EasyHandle
+from .lookups import LookupResult, Lookups
+from .loop import Loop, LoopTimer
+from .multi import Multi, OnEnd
+
+_TIMEOUT_MS = int(CurlOpt.TIMEOUT_MS)
+_REQUEST_SIZE = int(CurlInfo.REQUEST_SIZE)
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PROXY_PORTS = {"https": 443}
+_DEFAULT_PROXY_PORT = 1080
+# Those that are told the address of the origin, and not its name.
+_PROXIES_WITHOUT_LOOKUPS = ("socks4", "socks5")
+
+
+# With which libcurl ends a transfer that lacks an address: the first since 8.21, others before.
+_LOOKUP_CODES = (
+    CurlCode.ABORTED_BY_CALLBACK,
+    CurlCode.COULDNT_RESOLVE_HOST,
+    CurlCode.COULDNT_RESOLVE_PROXY,
+)
+
+
+class _Host(NamedTuple):
+    """Something that libcurl connects to.
+
+    Attributes:
+        name: as libcurl looks it up.
+        port: of the connection.
+        code: libcurl's, for a host without an address.
+    """
+
+    name: str
+    port: int
+    code: CurlCode
+
+
+class RedirectedMulti(Multi):
+    """A multi handle that never looks up a name by itself.
+
+    Args:
+        loop: of the worker.
+        lookups: who looks up names instead.
+        proxy: of the transfers; None for none.
+    """
+
+    def __init__(self, loop: Loop, lookups: Lookups, proxy: str | None) -> None:
+        super().__init__(loop)
+        self._lookups = lookups
+        self._proxy = proxy
+        self._waits: dict[EasyHandle, _Wait] = {}
+
+    def add(self, easy: EasyHandle, on_end: OnEnd) -> None:
+        easy.forbid_lookups()
+        super().add(easy, lambda error: self._on_first_end(easy, on_end, error))
+
+    def remove(self, easy: EasyHandle) -> None:
+        wait = self._waits.pop(easy, None)
+        if wait is None:
+            super().remove(easy)
+        else:
+            wait.cancel()
+
+    def _on_first_end(self, easy: EasyHandle, on_end: OnEnd, error: CurlError | None) -> None:
+        if not _lacked_address(easy, error):
+            on_end(error)
+        elif easy.get_number(_REQUEST_SIZE):
+            # An idle connection died with the request. libcurl would send it again; but it would
+            # not know, then, that it was sent before.
+            on_end(_error(CurlCode.RECV_ERROR, "Connection died before the result began"))
+        else:
+            self._look_up(easy, on_end)
+
+    def _look_up(self, easy: EasyHandle, on_end: OnEnd) -> None:
+        def on_wait_end(error: CurlError | None) -> None:
+            del self._waits[easy]
+            if error is None:
+                self._add_again(easy, on_end)
+            else:
+                on_end(error)
+
+        try:
+            hosts = _hosts(easy.url, self._proxy)
+        except ValueError as error:
+            on_end(_unresolved(CurlCode.COULDNT_RESOLVE_HOST, easy.url, str(error)))
+            return
+        self._waits[easy] = _Wait(self._loop, self._lookups, easy, hosts, on_wait_end)
+
+    def _add_again(self, easy: EasyHandle, on_end: OnEnd) -> None:
+        def on_second_end(error: CurlError | None) -> None:
+            if _lacked_address(easy, error):
+                # The local address of the profile is a name, say.
+                why = "only the names of the origin and its proxy are looked up"
+                error = _unresolved(CurlCode.COULDNT_RESOLVE_HOST, easy.url, why)
+            on_end(error)
+
+        easy.forbid_lookups()
+        try:
+            super().add(easy, on_second_end)
+        except CurlError as error:
+            on_end(error)
+
+
+def _lacked_address(easy: EasyHandle, error: CurlError | None) -> bool:
+    """Tell whether a transfer failed since libcurl was not allowed to look up a name.
+
+    It can do without some lookups: that of the HTTPS record of an origin whose address it has.
+    """
+    if error is None or not easy.wanted_lookup or easy.was_send_refused:
+        return False
+    return error.code in _LOOKUP_CODES
+
+
+class _Wait:
+    """A transfer's wait for addresses, which then are its handle's.
+
+    Args:
+        loop: of the worker.
+        lookups: who has the addresses.
+        easy: the transfer's handle, whose timeout bounds the wait and is shortened by it.
+        hosts: to look up.
+        on_end: called once, with the error if there is one; never after `cancel`.
+    """
+
+    def __init__(
+        self, loop: Loop, lookups: Lookups, easy: EasyHandle, hosts: list[_Host], on_end: OnEnd
+    ) -> None:
+        self._easy = easy
+        self._missing = len(hosts)
+        self._entries: list[bytes] = []
+        self._on_end: OnEnd | None = on_end
+        self._began = time.monotonic()
+        self._timeout_ms = easy.number(_TIMEOUT_MS)
+        self._timer = LoopTimer(loop, self._on_timeout)
+        if self._timeout_ms:
+            self._timer.set(self._timeout_ms / 1000)
+        for host in hosts:
+            lookups.start(host.name, partial(self._on_result, host))
+
+    def cancel(self) -> None:
+        self._timer.set(None)
+        self._on_end = None
+
+    def _on_result(self, host: _Host, result: LookupResult) -> None:
+        if isinstance(result, OSError):
+            self._finish(_unresolved(host.code, host.name, result.strerror or str(result)))
+            return
+        self._entries.append(_entry(host, result))
+        self._missing -= 1
+        if self._missing or self._on_end is None:
+            return
+        if self._timeout_ms:
+            spent_ms = round((time.monotonic() - self._began) * 1000)
+            self._easy.set_number(_TIMEOUT_MS, max(1, self._timeout_ms - spent_ms))
+        self._easy.set_addresses(self._entries)
+        self._finish(None)
+
+    def _on_timeout(self) -> None:
+        text = f"Resolving timed out after {self._timeout_ms} milliseconds"
+        self._finish(_error(CurlCode.OPERATION_TIMEDOUT, text))
+
+    def _finish(self, error: CurlError | None) -> None:
+        on_end = self._on_end
+        self.cancel()
+        if on_end is not None:
+            on_end(error)
+
+
+def _hosts(url: str, proxy: str | None) -> list[_Host]:
+    """Return the hosts that a transfer may connect to or, through its proxy, name by address.
+
+    Raises:
+        ValueError: one of the names is none.
+    """
+    if proxy is None:
+        return [_host(url, CurlCode.COULDNT_RESOLVE_HOST)]
+    hosts = [_host(proxy, CurlCode.COULDNT_RESOLVE_PROXY)]
+    if proxy.partition(":")[0].lower() in _PROXIES_WITHOUT_LOOKUPS:
+        hosts.append(_host(url, CurlCode.COULDNT_RESOLVE_HOST))
+    return hosts
+
+
+def _host(url: str, code: CurlCode) -> _Host:
+    parts = urlsplit(url)
+    if code is CurlCode.COULDNT_RESOLVE_PROXY:
+        port = _DEFAULT_PROXY_PORTS.get(parts.scheme, _DEFAULT_PROXY_PORT)
+    else:
+        port = _DEFAULT_PORTS[parts.scheme]
+    name = unquote(parts.hostname or "")
+    if not name.isascii():
+        name = name.encode("idna").decode()
+    return _Host(name, parts.port or port, code)
+
+
+def _entry(host: _Host, addresses: list[str]) -> bytes:
+    """Return an entry of CURLOPT_RESOLVE, whose "+" lets libcurl forget it in time."""
+    name, *bracketed = (f"[{text}]" if ":" in text else text for text in [host.name, *addresses])
+    return f"+{name}:{host.port}:{','.join(bracketed)}".encode()
+
+
+def _unresolved(code: CurlCode, name: str, why: str) -> CurlError:
+    what = "proxy" if code is CurlCode.COULDNT_RESOLVE_PROXY else "host"
+    return _error(code, f"Could not resolve {what}: {name} ({why})")
+
+
+def _error(code: CurlCode, text: str) -> CurlError:
+    return CurlError(text, code)

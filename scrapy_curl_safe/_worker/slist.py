@@ -1,0 +1,23 @@
+"""libcurl's lists of strings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .curl_api import ffi, lib
+
+
+def make_slist(strings: list[bytes]) -> Any:
+    """Return a curl_slist, which exists as long as somebody refers to what this returns.
+
+    Raises:
+        MemoryError: no memory is left.
+    """
+    first = ffi.NULL
+    for string in strings:
+        longer = lib.curl_slist_append(first, string)
+        if longer == ffi.NULL:
+            lib.curl_slist_free_all(first)
+            raise MemoryError
+        first = longer
+    return ffi.gc(first, lib.curl_slist_free_all)
