@@ -136,6 +136,27 @@ def test_requests_with_the_same_headers_share_a_list() -> None:
     assert lines_of(lists.get(headers)) == lines_of(first)
 
 
+def test_a_rider_shares_the_line_of_another_header() -> None:
+    headers: HeaderPairs = [(b"User-Agent", b"u"), (b"Accept", b"a"), (b"TE", b"t")]
+    riders = [(b"te", b"accept"), (b"priority", b"accept"), (b"accept", b"x-none")]
+    lines = lines_of(HeaderLists(Profile()).make(headers, riders))
+    assert lines == [b"User-Agent: u", b"Accept: a\r\nTE: t", b"Expect:", b"Content-Type:"]
+
+
+@pytest.mark.parametrize("value", [None, b"", b" "])
+def test_a_line_that_libcurl_rewrites_is_not_shared(value: bytes | None) -> None:
+    headers: HeaderPairs = [(b"User-Agent", value), (b"Accept", b"a"), (b"TE", value)]
+    riders = [(b"accept", b"user-agent"), (b"te", b"accept")]
+    lists = HeaderLists(Profile())
+    assert lines_of(lists.make(headers, riders)) == lines_of(lists.make(headers))
+
+
+def test_a_rider_with_a_line_break_is_refused() -> None:
+    headers: HeaderPairs = [(b"Accept", b"a"), (b"TE", b"t\r\nX: 1")]
+    with pytest.raises(HttpSyntaxError):
+        HeaderLists(Profile()).make(headers, [(b"te", b"accept")])
+
+
 tokens = st.text("abcXYZ019-_!~", min_size=1, max_size=8).map(lambda text: b"X-" + text.encode())
 words = st.text("aZ0:;,=\"'/.é", min_size=1, max_size=5).map(lambda text: text.encode("latin-1"))
 blanks = st.sampled_from([b"", b" ", b"\t", b"  \t"])

@@ -56,6 +56,22 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     once: bool = False
 
 
+class BrowserHead(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """The head of a browser's request, without what changes from one request to the next."""
+
+    #: None as a value keeps libcurl from sending that header of its own accord.
+    fields: HeaderPairs
+    #: Names in lower case, in the order in which all headers go out, libcurl's own included.
+    order: list[bytes]
+    #: Of the HTTP/2 stream, 1 to 256; None for the target's own.
+    weight: int | None = None
+    #: The exclusive flag of the HTTP/2 priority.
+    exclusive: bool = False
+    #: Lower-case names, each with that of the header whose line it shares, so that libcurl does not
+    #: look at it: libcurl keeps some headers from HTTP/1.1, and others it sends everywhere.
+    riders: list[tuple[bytes, bytes]] = []
+
+
 class TransferStats(msgspec.Struct, array_like=True, kw_only=True):
     """Network statistics of one transfer, as curl_easy_getinfo(3) reports them.
 
@@ -114,6 +130,12 @@ class Fetch(msgspec.Struct, array_like=True, tag=1, kw_only=True):
     method: str = "GET"
     #: None as a value keeps libcurl from sending that header of its own accord.
     headers: HeaderPairs = []
+    #: An encoded BrowserHead, which is sent in place of `headers`. Not a part of the profile, so
+    #: that requests of all kinds share connections.
+    browser_head: bytes | None = None
+    #: Values of Cookie and Referer beside it.
+    cookie: bytes | None = None
+    referer: bytes | None = None
     #: For the whole download; 0 for no bound.
     timeout_seconds: float = 0.0
     #: Size of the body at which the download is cut off; 0 for no bound.
@@ -283,12 +305,13 @@ FromWorker = (
 #: Exactly one of these ends each Fetch; no message about it follows.
 Outcome = Completed | Failed | InvalidRequest | TooLarge | Cancelled
 
-_profile_encoder = msgspec.msgpack.Encoder()
+_encoder = msgspec.msgpack.Encoder()
 _profile_decoder = msgspec.msgpack.Decoder(Profile)
+_head_decoder = msgspec.msgpack.Decoder(BrowserHead)
 
 
 def encode_profile(profile: Profile) -> bytes:
-    return _profile_encoder.encode(profile)
+    return _encoder.encode(profile)
 
 
 def decode_profile(data: bytes) -> Profile:
@@ -301,6 +324,22 @@ def decode_profile(data: bytes) -> Profile:
         return _profile_decoder.decode(data)
     except msgspec.MsgspecError as error:
         raise ProtocolError(f"not a profile: {error}") from error
+
+
+def encode_browser_head(head: BrowserHead) -> bytes:
+    return _encoder.encode(head)
+
+
+def decode_browser_head(data: bytes) -> BrowserHead:
+    """Decode what `encode_browser_head` returned.
+
+    Raises:
+        ProtocolError: the bytes are no encoded BrowserHead.
+    """
+    try:
+        return _head_decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ProtocolError(f"not a browser's head: {error}") from error
 
 
 def version_problem(*, worker: str, crawler: str) -> str | None:

@@ -19,7 +19,12 @@ from .header_lists import header_line
 TARGETS: frozenset[str] = frozenset(get_args(BrowserTypeLiteral))
 # Read at import: a sandboxed worker cannot read it later.
 _VERSION = version("curl_cffi")
-_HAS_HEADER_ORDER = hasattr(CurlOpt, "HTTPHEADER_ORDER")  # since curl_cffi 0.16
+# Since curl_cffi 0.16: for HTTP/1.1 and HTTP/2, and for HTTP/3.
+_HEADER_ORDERS = [
+    getattr(CurlOpt, name)
+    for name in ("HTTPHEADER_ORDER", "HTTP3_HTTPHEADER_ORDER")
+    if hasattr(CurlOpt, name)
+]
 
 _SSL_VERSIONS = {
     None: CurlSslVersion.DEFAULT,
@@ -95,9 +100,10 @@ def _impersonate(easy: Curl, profile: Profile) -> None:
             quote=False,
         )
     given: Any = extra_fp or {}
-    if _HAS_HEADER_ORDER and not profile.default_headers and "header_order" not in given:
+    if not profile.default_headers and "header_order" not in given:
         # curl_cffi 0.17 and later would sort any headers in the browser's order.
-        easy.setopt(CurlOpt.HTTPHEADER_ORDER, ffi.NULL)
+        for order in _HEADER_ORDERS:
+            easy.setopt(order, ffi.NULL)
     if profile.ja3 is not None and "tls_permute_extensions" not in given:
         # With curl_cffi 0.17 and later a browser that permutes its extensions would still do so.
         easy.setopt(CurlOpt.SSL_PERMUTE_EXTENSIONS, 0)

@@ -75,7 +75,8 @@ class Download:
         self._request_body = body
         self._send = send
         self._on_end = on_end
-        self._easy = session.acquire()
+        self._has_browser_head = fetch.browser_head is not None
+        self._easy = session.acquire(for_browser_head=self._has_browser_head)
         self._is_over = False
         self._head: ResponseHead | None = None
         self._invalid_head: str | None = None
@@ -260,6 +261,6 @@ class Download:
 
     def _end(self, outcome: Outcome, body: bytes = b"") -> None:
         self._is_over = True
-        self._session.release(self._easy)
+        self._session.release(self._easy, for_browser_head=self._has_browser_head)
         self._on_end(self._fetch.id)
         self._send(outcome, body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from .._ipc.http_syntax import HeadPart, HttpSyntaxError, check_head_part
@@ -53,13 +54,40 @@ class HeaderLists:
         if header_list is None:
             if len(self._lists) == _MAX_LISTS:
                 self._lists.clear()
-            header_list = self._lists[key] = make_slist(self._lines(headers))
+            header_list = self._lists[key] = self.make(headers)
         return header_list
 
-    def _lines(self, headers: HeaderPairs) -> list[bytes]:
-        given = {name.lower() for name, _ in headers}
-        lines = [header_line(name, value) for name, value in headers]
-        return lines + [line for name, line in self._default_lines if name not in given]
+    def make(self, headers: HeaderPairs, riders: Sequence[tuple[bytes, bytes]] = ()) -> Any:
+        """Return a new curl_slist.
+
+        Args:
+            riders: see `BrowserHead`; without a line to share, a header keeps its own.
+
+        Raises:
+            HttpSyntaxError: one of the headers cannot be sent.
+            MemoryError: no memory is left.
+        """
+        lines = [(name.lower(), header_line(name, value)) for name, value in headers]
+        given = {name for name, _ in lines}
+        # Other lines are not sent as they are.
+        with_value = {name.lower() for name, value in headers if value and value.strip()}
+        for rider, carrier in riders:
+            if with_value >= {rider, carrier}:
+                lines = _share_line(lines, rider, carrier)
+        lines += [(name, line) for name, line in self._default_lines if name not in given]
+        return make_slist([line for _, line in lines])
+
+
+def _share_line(
+    lines: list[tuple[bytes, bytes]], rider: bytes, carrier: bytes
+) -> list[tuple[bytes, bytes]]:
+    """Move the lines of one header to the end of the first one of another."""
+    riding = [line for name, line in lines if name == rider]
+    left = [(name, line) for name, line in lines if name != rider]
+    at = next(index for index, (name, _) in enumerate(left) if name == carrier)
+    # Each line was checked, so that no other line break is in it.
+    left[at] = (carrier, b"\r\n".join([left[at][1], *riding]))
+    return left
 
 
 def _fingerprint_headers(profile: Profile) -> list[tuple[bytes, bytes]]:

@@ -8,7 +8,7 @@ from .._ipc.framing import MAX_BODY_BYTES
 from .._ipc.http_syntax import HeadPart, check_head_part
 from .._ipc.messages import Fetch
 from .easy import EasyHandle
-from .request_target import request_target
+from .request_target import request_target, with_host
 from .session import Session
 
 # As plain numbers: members of curl_cffi's enumerations take longer to look up.
@@ -39,16 +39,15 @@ def set_request_options(easy: EasyHandle, fetch: Fetch, body: bytes, session: Se
         HttpSyntaxError: method, URL or a header cannot be sent.
         ValueError: the URL cannot be encoded or split.
     """
-    headers = fetch.headers
     easy.url = fetch.url
     http_proxy = (session.profile.proxy or "").startswith("http")
     server, target, authority, is_absolute = request_target(fetch.url, http_proxy=http_proxy)
+    host = None
     if is_absolute and authority.startswith(b"["):
         # libcurl 8.21 loses the brackets of an IPv6 address and fails with code 27. The proxy is
         # given the URL as it is, and libcurl a host that it never looks up.
         server = server.replace(authority, b"ipv6-literal.invalid")
-        if all(name.lower() != b"host" for name, _ in headers):
-            headers = [*headers, (b"Host", authority)]
+        host = authority
     if fetch.method not in _COMMON_METHODS:
         check_head_part(HeadPart.METHOD, fetch.method.encode())
     easy.set_text(_URL, server)
@@ -63,7 +62,10 @@ def set_request_options(easy: EasyHandle, fetch: Fetch, body: bytes, session: Se
         is_large = len(body) >= _LARGE_UPLOAD_BYTES
         buffer_size = _MIN_UPLOAD_BUFFER_BYTES if is_large else _DEFAULT_UPLOAD_BUFFER_BYTES
         easy.set_number(_UPLOAD_BUFFERSIZE, buffer_size)
-    easy.set_header_list(session.header_lists.get(headers))
+    if fetch.browser_head is None:
+        easy.set_header_list(session.header_lists.get(with_host(fetch.headers, host)))
+    else:
+        session.browser_heads.set(easy, fetch, host)
     timeout_ms = _to_milliseconds(fetch.timeout_seconds)
     easy.set_number(_TIMEOUT_MS, timeout_ms)
     easy.set_number(_CONNECTTIMEOUT_MS, timeout_ms)

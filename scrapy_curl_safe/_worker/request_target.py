@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from .._ipc.http_syntax import HeadPart, check_head_part
+from .._ipc.messages import HeaderPairs
 
 _SCHEME = re.compile(rb"https?:", re.IGNORECASE)
 # Without a fragment, and without what a head may not have (`HeadPart.TARGET`).
@@ -62,3 +63,14 @@ def request_target(url: str, *, http_proxy: bool) -> RequestTarget:
     if http_proxy and scheme.lower() == b"http":
         return RequestTarget(server, scheme + b"://" + authority + path, authority, True)
     return RequestTarget(server, path, authority, False)
+
+
+def with_host(headers: HeaderPairs, host: bytes | None) -> HeaderPairs:
+    """Add a Host to headers that have none.
+
+    Args:
+        host: its value; None to leave it to libcurl.
+    """
+    if host is None or any(name.lower() == b"host" for name, _ in headers):
+        return headers
+    return [*headers, (b"Host", host)]

@@ -13,6 +13,7 @@ from curl_cffi import CurlMOpt
 
 from .._ipc.messages import Profile, decode_profile
 from .browser import create_easy_handle
+from .browser_heads import BrowserHeads
 from .certificates import CertificateCache
 from .easy import EasyHandle
 from .header_lists import HeaderLists
@@ -46,6 +47,7 @@ class Session:
     Attributes:
         multi: runs the session's transfers.
         header_lists: of the session's requests.
+        browser_heads: of those that have a browser's head.
         certificates: that the session has seen.
         in_flight: how many handles are in use.
 
@@ -61,7 +63,11 @@ class Session:
         self.profile = profile
         self.header_lists = HeaderLists(profile)
         self.in_flight = 0
-        self._idle_handles = [create_easy_handle(profile)]
+        self.browser_heads = BrowserHeads(profile, self.header_lists)
+        # Whether they have sent a browser's head: what it sets, the target's own values among it,
+        # could not be set back for another request.
+        self._idle_handles: dict[bool, list[EasyHandle]] = {True: [], False: []}
+        self._idle_handles[not profile.default_headers].append(create_easy_handle(profile))
         if lookups is None:
             self.multi = Multi(loop)
         else:
@@ -77,28 +83,35 @@ class Session:
 
     def __repr__(self) -> str:
         browser = self.profile.impersonate or "no browser"
-        idle = len(self._idle_handles)
+        idle = sum(map(len, self._idle_handles.values()))
         return f"<Session {browser}, {self.in_flight} in flight, {idle} idle handles>"
 
-    def acquire(self) -> EasyHandle:
+    def acquire(self, *, for_browser_head: bool) -> EasyHandle:
         """Return an easy handle for one request."""
         self.in_flight += 1
-        return self._idle_handles.pop() if self._idle_handles else create_easy_handle(self.profile)
+        idle = self._idle_handles[for_browser_head]
+        return idle.pop() if idle else create_easy_handle(self.profile)
 
-    def release(self, easy: EasyHandle) -> None:
-        """Take a handle back, whose transfer is over."""
+    def release(self, easy: EasyHandle, *, for_browser_head: bool) -> None:
+        """Take a handle back, whose transfer is over.
+
+        Args:
+            for_browser_head: as it was acquired.
+        """
         self.in_flight -= 1
-        if len(self._idle_handles) < _MAX_IDLE_HANDLES:
+        idle = self._idle_handles[for_browser_head]
+        if len(idle) < _MAX_IDLE_HANDLES:
             easy.reuse()
-            self._idle_handles.append(easy)
+            idle.append(easy)
         else:
             easy.close()
 
     def close(self) -> None:
         """Close all connections. No request may be in flight."""
-        for easy in self._idle_handles:
-            easy.close()
-        self._idle_handles.clear()
+        for idle in self._idle_handles.values():
+            for easy in idle:
+                easy.close()
+            idle.clear()
         self.multi.close()
 
 

@@ -10,6 +10,7 @@ from h2.events import (
     DataReceived,
     Event,
     PingAckReceived,
+    PriorityUpdated,
     RequestReceived,
     StreamEnded,
     StreamReset,
@@ -32,6 +33,7 @@ LAST_STREAM_ID = 2**31 - 1
 @dataclass
 class _Upload:
     headers: Headers
+    priority: PriorityUpdated | None
     body: bytearray = field(default_factory=bytearray)
 
 
@@ -50,7 +52,12 @@ class Http2Connection:
         self._limit = limit
         self._opened = opened
         self._opening: bytes | None = b""
-        self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+        # Normalizing would join cookies into one header.
+        self._h2 = H2Connection(
+            H2Configuration(
+                client_side=False, header_encoding=None, normalize_inbound_headers=False
+            )
+        )
         self._uploads: dict[int, _Upload] = {}
         self._taken = 0
         self._leaving = False
@@ -120,7 +127,7 @@ class Http2Connection:
     def _handle(self, event: Event) -> None:
         if isinstance(event, RequestReceived):
             self._taken += 1
-            self._uploads[event.stream_id] = _Upload(tuple(event.headers))
+            self._uploads[event.stream_id] = _Upload(tuple(event.headers), event.priority_updated)
         elif isinstance(event, DataReceived):
             self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             if event.stream_id in self._uploads:
@@ -139,7 +146,7 @@ class Http2Connection:
             self._check_finished()
 
     def _start(self, stream_id: int, upload: _Upload) -> None:
-        pseudo = dict(upload.headers)
+        pseudo, priority = dict(upload.headers), upload.priority
         request = SeenRequest(
             method=pseudo[b":method"].decode("latin-1"),
             path=pseudo[b":path"].decode("latin-1"),
@@ -147,6 +154,8 @@ class Http2Connection:
             body=bytes(upload.body),
             connection=self._number,
             http_version="2",
+            weight=priority.weight if priority else None,
+            exclusive=priority.exclusive if priority else None,
         )
         task = asyncio.ensure_future(self._reply(stream_id, request))
         self._answers[stream_id] = task

@@ -12,6 +12,8 @@ class SeenRequest:
     Attributes:
         headers: as received; with HTTP/2 and 3 they include the pseudo-headers.
         connection: number of the connection, counted from 0.
+        weight: of the HTTP/2 stream, 1 to 256; None without an HTTP/2 priority.
+        exclusive: that priority's exclusive flag.
     """
 
     method: str
@@ -20,6 +22,8 @@ class SeenRequest:
     body: bytes
     connection: int
     http_version: str
+    weight: int | None = None
+    exclusive: bool | None = None
 
     def header(self, name: str) -> bytes | None:
         """Return the value of the first header of a name, in any case; None if there is none."""
