@@ -10,7 +10,9 @@ from scrapy.utils.conf import build_component_list
 from scrapy.utils.misc import load_object
 from scrapy.utils.python import global_object_name
 
+from ._crawl.browser.referrer import DEFAULT_POLICY
 from .handler import CurlSafeDownloadHandler
+from .initiator import InitiatorMiddleware
 from .middleware import HandshakeRetryMiddleware
 from .monitor import HandshakeMonitor
 from .settings import Settings
@@ -19,11 +21,13 @@ logger = logging.getLogger(__name__)
 
 
 class Addon:
-    """Turns on the download handler, the middleware and the monitor.
+    """Turns on the download handler, the middlewares and the monitor, and has the Referer follow
+    the policy of browsers.
 
-    What is set already wins: a handler for one of the schemes, another order of the middleware, or
-    None in place of any of the three. A handler that another add-on has set is an error: this
-    package's would not be used, or only by that one, if it had a lower order in ADDONS.
+    What is set already wins: a handler for one of the schemes, another order of a middleware, None
+    in place of any of the four, or another REFERRER_POLICY. A handler that another add-on has set
+    is an error: this package's would not be used, or only by that one, if it had a lower order in
+    ADDONS.
     """
 
     def update_settings(self, settings: BaseSettings) -> None:
@@ -33,7 +37,7 @@ class Addon:
             ValueError: a setting is wrong, or another add-on has set a download handler; Scrapy
                 then does not start the crawl.
         """
-        Settings.load(settings)
+        mode = Settings.load(settings).browser_headers
         handlers = settings.getdict("DOWNLOAD_HANDLERS")
         for scheme in ("http", "https"):
             if handlers.setdefault(scheme, CurlSafeDownloadHandler) is not CurlSafeDownloadHandler:
@@ -48,6 +52,12 @@ class Addon:
             "DOWNLOADER_MIDDLEWARES", HandshakeRetryMiddleware, 560
         )
         settings.setdefault_in_component_priority_dict("EXTENSIONS", HandshakeMonitor, 0)
+        if mode == "context":
+            settings.setdefault_in_component_priority_dict(
+                "SPIDER_MIDDLEWARES", InitiatorMiddleware, 750
+            )
+            if settings.getpriority("REFERRER_POLICY") == get_settings_priority("default"):
+                settings.set("REFERRER_POLICY", DEFAULT_POLICY, "addon")
 
 
 def _check_handler(settings: BaseSettings, scheme: str, handler: Any) -> None:

@@ -20,7 +20,7 @@ from ._crawl.context import CrawlContext
 from ._crawl.errors import pool_error
 from ._crawl.meta import AVOID, CRASHES, reset_if_given_up
 from ._crawl.profile import origin_of
-from ._crawl.request import QUARANTINE_AFTER_CRASHES, build_request, options_of
+from ._crawl.request import QUARANTINE_AFTER_CRASHES, build_request, options_of, profile_of
 from ._crawl.response import ResponseAssembler
 from ._crawl.scrapy_api import close_crawl, default_handler_path
 from ._pool.errors import PoolError
@@ -78,14 +78,19 @@ class CurlSafeDownloadHandler:
         options = options_of(request, self._context)
         if options is False:
             return await self._download_by_scrapy(request)
+        profile = profile_of(request, options, self._context)
+        if profile.header_mode == "context":
+            await self._context.targets.learn(profile.profile, profile.encoded)
         assembler = ResponseAssembler(request, self._context)
-        pool_request = build_request(request, options, self._context, assembler)
+        pool_request = build_request(request, options, profile, self._context, assembler)
         self._context.stats.request()
         try:
             result = await self._context.pool.fetch(pool_request)
         except PoolError as error:
             raise self._without_outcome(request, error) from error
         response = assembler.finish(result)
+        if pool_request.fetch.browser_head is not None:
+            self._context.heads.response_received(request, options, response, pool_request.key)
         self._context.origins.response_received(pool_request.origin)
         return response
 

@@ -17,6 +17,7 @@ from ._platform.affinity import usable_cpus
 HTTP_VERSIONS = ("v1", "v2", "v2tls", "v2_prior_knowledge", "v3", "v3only")
 # Aliases: each stands for the newest browser of its kind that the installed curl_cffi has.
 _BROWSERS = ("chrome", "firefox", "safari")
+BROWSER_HEADERS = ("context", "static", "none")
 _TLS_VERSIONS = ("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
 
@@ -36,6 +37,8 @@ class Settings:
         workers: worker processes; by default `min(4, max(2, CPUs))`
         impersonate: the browser to impersonate: a curl_cffi target, a fingerprint, or `None` for
             plain curl
+        browser_headers: which of the browser's headers a request carries: `"context"`, those that
+            the browser would send for it; `"static"`, a fixed set; `"none"`
         browsers: the browsers that `RandomBrowserMiddleware` picks from
         http_version: `None` to let the TLS negotiation decide, or one of curl_cffi's names
         worker_max_requests: replace a worker after so many requests; 0 for never
@@ -60,6 +63,7 @@ class Settings:
 
     workers: int
     impersonate: str | dict[str, Any] | None
+    browser_headers: str
     browsers: tuple[str | dict[str, Any], ...]
     http_version: str | None
     worker_max_requests: int
@@ -104,6 +108,7 @@ class Settings:
         return cls(
             workers=read.whole("CURL_SAFE_WORKERS", default_workers(), 1, 64),
             impersonate=read.checked("CURL_SAFE_IMPERSONATE", "chrome", parse_impersonate),
+            browser_headers=read.checked("CURL_SAFE_BROWSER_HEADERS", "context", _browser_headers),
             browsers=read.checked("CURL_SAFE_BROWSERS", _BROWSERS, _parse_browsers),
             http_version=read.checked("CURL_SAFE_HTTP_VERSION", None, parse_http_version),
             worker_max_requests=read.whole("CURL_SAFE_WORKER_MAX_REQUESTS", 0),
@@ -219,6 +224,12 @@ def parse_impersonate(value: Any) -> str | dict[str, Any] | None:
     if isinstance(value, BaseSettings):
         return value.copy_to_dict()
     raise ValueError("the name of a curl_cffi target, a fingerprint as a dict, or None")
+
+
+def _browser_headers(value: Any) -> str:
+    if value in BROWSER_HEADERS:
+        return str(value)
+    raise ValueError(f"one of {', '.join(BROWSER_HEADERS)}")
 
 
 def _parse_browsers(value: Any) -> tuple[str | dict[str, Any], ...]:

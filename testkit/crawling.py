@@ -20,7 +20,8 @@ from testkit.waiting import wait_until
 ROOT = Path(__file__).parent.parent
 _LONGEST_CRAWL_SECONDS = 280.0
 
-#: A URL, or the arguments of a `scrapy.Request` with its body as text.
+#: A URL, or the arguments of a `scrapy.Request` with its body as text. In `then` are the requests
+#: that its callback yields, each likewise.
 Wanted = str | Mapping[str, Any]
 
 

@@ -6,7 +6,7 @@ import json
 import resource
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from typing import Any
@@ -92,11 +92,12 @@ class PlanSpider(scrapy.Spider):
     def _request(self, number: int, arguments: dict[str, Any]) -> scrapy.Request:
         if "body" in arguments:
             arguments["body"] = arguments["body"].encode("latin-1")
+        then = arguments.pop("then", [])
         return scrapy.Request(
             **arguments,
             callback=self.parse,
             errback=self.failed,
-            cb_kwargs={"number": number},
+            cb_kwargs={"number": number, "then": then} if then else {"number": number},
             dont_filter=not self.scenario.filter_duplicates,
         )
 
@@ -123,11 +124,13 @@ class PlanSpider(scrapy.Spider):
 
     # Outcomes
 
-    def parse(self, response: Response, number: int) -> dict[str, Any] | None:
+    def parse(
+        self, response: Response, number: int, then: Sequence[dict[str, Any]] = ()
+    ) -> Iterator[Any]:
         burn(self.scenario.burn_seconds)
         if self.scenario.count_only:
             self._count(str(response.status))
-            return None
+            return
         responses = self.outcomes.responses
         assert response.request is not None
         responses.append(
@@ -154,7 +157,9 @@ class PlanSpider(scrapy.Spider):
             raise CloseSpider("enough")
         if len(responses) == self.scenario.error_at:
             raise RuntimeError("a bug")
-        return {"number": number, "file_urls": list(self.scenario.file_urls)}
+        yield {"number": number, "file_urls": list(self.scenario.file_urls)}
+        for arguments in then:
+            yield self._request(number, dict(arguments))
 
     def failed(self, failure: Failure) -> None:
         error = failure.value

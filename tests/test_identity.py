@@ -12,7 +12,7 @@ from scrapy.settings import Settings as ScrapySettings
 from scrapy.settings import default_settings
 
 from scrapy_curl_safe._crawl.meta import request_options
-from scrapy_curl_safe._crawl.profile import make_profile, origin_of, route_of
+from scrapy_curl_safe._crawl.profile import encoded_profile, make_profile, origin_of, route_of
 from scrapy_curl_safe._crawl.request_headers import request_headers
 from scrapy_curl_safe._ipc.messages import HeaderPairs, Profile
 from scrapy_curl_safe.settings import Settings
@@ -33,7 +33,8 @@ def headers(
     request: Request, options: dict[str, Any] | None = None, **settings: Any
 ) -> HeaderPairs:
     options = options or {}
-    return request_headers(request, options, profile(request, options, **settings))
+    made = encoded_profile(request, options, Settings.load(ScrapySettings(settings)))
+    return request_headers(request, options, like_browser=made.is_like_browser)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from testkit.origins.tls import TlsOrigin
 DEFAULTS = {
     "CURL_SAFE_WORKERS": default_workers(),
     "CURL_SAFE_IMPERSONATE": "chrome",
+    "CURL_SAFE_BROWSER_HEADERS": "context",
     "CURL_SAFE_BROWSERS": ("chrome", "firefox", "safari"),
     "CURL_SAFE_HTTP_VERSION": None,
     "CURL_SAFE_WORKER_MAX_REQUESTS": 0,
@@ -42,6 +43,7 @@ GOOD = [
     ("CURL_SAFE_IMPERSONATE", "None", None),
     ("CURL_SAFE_IMPERSONATE", "firefox", "firefox"),
     ("CURL_SAFE_IMPERSONATE", {"tls_ciphers": ["A"]}, {"tls_ciphers": ["A"]}),
+    ("CURL_SAFE_BROWSER_HEADERS", "static", "static"),
     ("CURL_SAFE_BROWSERS", ["chrome", {"tls_ciphers": ["A"]}], ("chrome", {"tls_ciphers": ["A"]})),
     ("CURL_SAFE_BROWSERS", "edge, tor", ("edge", "tor")),
     ("CURL_SAFE_HTTP_VERSION", "v2tls", "v2tls"),

@@ -10,14 +10,16 @@ from weakref import WeakKeyDictionary
 from scrapy import Request, signals
 from scrapy.crawler import Crawler
 
-from .._ipc.messages import Hello, encode_profile
+from .._ipc.messages import Hello
 from .._pool.launcher import WorkerLauncher
 from .._pool.origins import OriginRegistry
 from .._pool.pool import Pool
 from .._pool.worker_limits import WorkerLimits
 from ..settings import Settings
+from .browser_targets import BrowserTargets
 from .event_loop import running_event_loop
-from .profile import make_profile
+from .head_builder import HeadBuilder
+from .profile import encoded_profile
 from .scrapy_api import DownloadSignals, close_crawl
 from .scrapys_words import dataloss_message, key_log_message
 from .stats import CrawlStats
@@ -42,6 +44,8 @@ class CrawlContext:
 
     Attributes:
         profile: of a request that asks for nothing of its own.
+        targets: the browsers whose headers are computed.
+        heads: builds the heads of their requests.
 
     Raises:
         ValueError: a setting is wrong.
@@ -62,8 +66,8 @@ class CrawlContext:
                 "DOWNLOADER_CLIENT_TLS_CIPHERS replaces the browser's ciphers, and so a server can "
                 "tell that no browser made the handshake. With DEFAULT the browser's are offered"
             )
-        self.profile = make_profile(Request("data:,"), {}, settings)
-        self.encoded_profile = encode_profile(self.profile)
+        self.profile = encoded_profile(Request("data:,"), {}, settings)
+        self.heads = HeadBuilder(crawler)
         launcher = WorkerLauncher.capture(settings.python)
         _check_key_log(launcher.environment.get("SSLKEYLOGFILE"))
         self.pool = Pool(
@@ -82,6 +86,7 @@ class CrawlContext:
             events=self.stats,
             on_exhausted=self._on_exhausted,
         )
+        self.targets = BrowserTargets(loop, self.pool.fetch)
         # The stats are dumped before the handlers are closed.
         crawler.signals.connect(self.stats.set_rates, signals.spider_closed)
         # Not before: a crawl that fails on its way there closes no handler.
@@ -137,10 +142,10 @@ class CrawlContext:
             for browser in self.settings.browsers
         ]
         default = f"CURL_SAFE_IMPERSONATE is {self.settings.impersonate!r}"
-        return [(default, self.encoded_profile), *browsers]
+        return [(default, self.profile.encoded), *browsers]
 
     def _encoded(self, options: dict[str, Any]) -> bytes:
-        return encode_profile(make_profile(Request("data:,"), options, self.settings))
+        return encoded_profile(Request("data:,"), options, self.settings).encoded
 
     def _on_exhausted(self, reason: str) -> None:
         logger.error("The crawl is closed, since no worker can be had: %s", reason)

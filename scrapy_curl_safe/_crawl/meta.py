@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from .._ipc.messages import HeaderPairs
 from ..settings import parse_http_version, parse_impersonate
+from .browser.request import KINDS, Kind
+from .browser.sites import web_origin
 
 # Private keys. Their values are plain, since a request may be kept on disk or in another queue.
 #: How often a request was retried because its handshake failed.
@@ -69,6 +71,24 @@ def _bytes(value: Any) -> bytes:
     raise TypeError
 
 
+def _kind(value: Any) -> Kind:
+    if value not in KINDS:
+        raise ValueError(f"one of {', '.join(KINDS)}")
+    kind: Kind = value
+    return kind
+
+
+def _initiator(value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str) and web_origin(value) is not None:
+            return value
+    except ValueError:  # of its port
+        pass
+    raise ValueError("the URL of a page, or None for an address that was typed")
+
+
 #: The keys of `meta["curl_safe"]`, each with what returns its checked value or raises ValueError.
 CHECKS: dict[str, Callable[[Any], Any]] = {
     "impersonate": parse_impersonate,
@@ -79,6 +99,9 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "verify": _boolean,
     "default_headers": _boolean,
     "raw_headers": _pairs,
+    "as": _kind,
+    "from": _initiator,
+    "clicked": _boolean,
 }
 
 
@@ -94,6 +117,10 @@ def request_options(meta: Mapping[str, Any]) -> dict[str, Any] | Literal[False]:
         verify: whether the certificate must be valid
         default_headers: whether the browser's headers are sent, too; `True` unless it is there
         raw_headers: sent as given, in this order, in place of all other headers
+        as: what the browser asks for; guessed where it is not there
+        from: URL of the page that asks for it; where it is not there, the page whose callback
+            yielded the request
+        clicked: `False` if no user caused it, but a script or a meta refresh
 
     Raises:
         ValueError: an unknown key or a bad value, naming it and what it takes.

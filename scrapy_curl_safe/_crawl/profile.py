@@ -7,14 +7,14 @@ import binascii
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from scrapy import Request
 from scrapy.http import Headers
 from scrapy.utils.httpobj import urlparse_cached
 
-from .._ipc.messages import Profile
+from .._ipc.messages import Profile, encode_profile
 from .._pool.origins import Route
 from ..settings import Settings, parse_bind_address
 
@@ -52,6 +52,23 @@ def route_of(request: Request, options: Mapping[str, Any]) -> Route:
     return Route(origin_of(request), _without_credentials(proxy) if proxy else None)
 
 
+def header_mode(options: Mapping[str, Any], settings: Settings) -> str:
+    """Return which of the browser's headers a request carries, by the values of
+    CURL_SAFE_BROWSER_HEADERS.
+
+    Args:
+        options: as `make_profile` takes them.
+    """
+    wanted = options.get("default_headers")
+    if "raw_headers" in options or wanted is False:
+        return "none"
+    if options.get("impersonate", settings.impersonate) is None:
+        return "static"  # The set of no browser is empty.
+    if settings.browser_headers == "none" and wanted:
+        return "static"
+    return settings.browser_headers
+
+
 def make_profile(request: Request, options: dict[str, Any], settings: Settings) -> Profile:
     """Make the profile of a request.
 
@@ -79,7 +96,7 @@ def make_profile(request: Request, options: dict[str, Any], settings: Settings) 
         akamai=options.get("akamai"),
         extra_fp=options.get("extra_fp"),
         http_version=options.get("http_version", settings.http_version),
-        default_headers=options.get("default_headers", True) and "raw_headers" not in options,
+        default_headers=header_mode(options, settings) == "static",
         verify=options.get("verify", settings.download_verify_certificates),
         tls_min=settings.download_tls_min_version,
         tls_max=settings.download_tls_max_version,
@@ -91,6 +108,33 @@ def make_profile(request: Request, options: dict[str, Any], settings: Settings) 
         proxy_password=password,
         proxy_headers=proxy_headers,
     )
+
+
+class EncodedProfile(NamedTuple):
+    """A profile, and what comes with it.
+
+    Attributes:
+        encoded: for the worker.
+        header_mode: which of the browser's headers its requests carry.
+    """
+
+    profile: Profile
+    encoded: bytes
+    header_mode: str
+
+    @property
+    def is_like_browser(self) -> bool:
+        """Whether its requests carry a browser's headers."""
+        has_browser = self.profile.impersonate is not None or self.profile.fingerprint is not None
+        return has_browser and self.header_mode != "none"
+
+
+def encoded_profile(
+    request: Request, options: dict[str, Any], settings: Settings
+) -> EncodedProfile:
+    """Return the profile of a request; see `make_profile`."""
+    profile = make_profile(request, options, settings)
+    return EncodedProfile(profile, encode_profile(profile), header_mode(options, settings))
 
 
 def _proxy(

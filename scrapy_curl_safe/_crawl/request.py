@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec.structs import replace
 from scrapy import Request
 
-from .._ipc.messages import Fetch, Profile, encode_profile
+from .._ipc.messages import Fetch, encode_profile
 from .._pool.origins import Route
 from .._pool.request import PoolRequest
 from .compat import all_options
 from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, request_options
-from .profile import make_profile, origin_of
+from .profile import EncodedProfile, encoded_profile, origin_of
 from .request_headers import request_headers
 from .response import ResponseAssembler
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 #: A request that was in flight in so many workers as they died has the next one for itself.
 QUARANTINE_AFTER_CRASHES = 2
+
+# Keys of meta["curl_safe"] that are no part of a profile.
+_OF_HEAD = {"as", "from", "clicked"}
 
 
 def options_of(request: Request, context: CrawlContext) -> dict[str, Any] | Literal[False]:
@@ -33,9 +37,32 @@ def options_of(request: Request, context: CrawlContext) -> dict[str, Any] | Lite
     return request_options(request.meta)
 
 
+def profile_of(request: Request, options: dict[str, Any], context: CrawlContext) -> EncodedProfile:
+    """Return the profile of a request.
+
+    Args:
+        options: as `options_of` returned them.
+
+    Raises:
+        ValueError: a bad value of one of Scrapy's own meta keys.
+    """
+    meta = request.meta
+    if (
+        (not options or options.keys() <= _OF_HEAD)
+        and not meta.get("proxy")
+        and meta.get("bindaddress") is None
+        and HTTP1_ORIGIN not in meta
+    ):
+        return context.profile
+    if context.settings.http_version is None and meta.get(HTTP1_ORIGIN) == origin_of(request):
+        options = {"http_version": "v1", **options}
+    return encoded_profile(request, options, context.settings)
+
+
 def build_request(
     request: Request,
     options: dict[str, Any],
+    profile: EncodedProfile,
     context: CrawlContext,
     assembler: ResponseAssembler,
 ) -> PoolRequest:
@@ -44,23 +71,28 @@ def build_request(
 
     Args:
         options: as `options_of` returned them.
+        profile: as `profile_of` returned it.
         assembler: hears of the download.
 
     Raises:
         ValueError: a bad value of one of Scrapy's own meta keys.
     """
     settings, meta = context.settings, request.meta
+    target = None
+    if profile.header_mode == "context":
+        target = context.targets.get(profile.encoded)
+        if target is None:
+            profile = _with_fixed_headers(profile)
     origin = origin_of(request)
-    if meta.get(HTTP1_ORIGIN) == origin and settings.http_version is None:
-        options = {"http_version": "v1", **options}
-    profile, encoded = _profile(request, options, context)
+    key = (origin, profile.encoded)
+    headers = request_headers(request, options, like_browser=profile.is_like_browser)
     fail_on_dataloss = meta.get("download_fail_on_dataloss", settings.download_fail_on_dataloss)
     timeout = options.get("timeout", meta.get("download_timeout", settings.download_timeout))
     fetch = Fetch(
         method=request.method,
         url=request.url,
-        headers=request_headers(request, options, profile),
-        profile=encoded,
+        headers=headers if target is None else [],
+        profile=profile.encoded,
         timeout_seconds=float(timeout),
         maxsize_bytes=int(meta.get("download_maxsize", settings.download_maxsize)),
         warnsize_bytes=int(meta.get("download_warnsize", settings.download_warnsize)),
@@ -69,23 +101,22 @@ def build_request(
         report_tls=settings.downloader_client_tls_verbose_logging,
         fresh_connection=meta.pop(FRESH, False),
     )
+    if target is not None:
+        fetch.browser_head, fetch.cookie, fetch.referer = context.heads.build(
+            request, options, headers, target, key, http_version=profile.profile.http_version
+        )
     return PoolRequest(
         fetch,
         request.body,
-        key=(origin, encoded),
+        key=key,
         listener=assembler,
-        origin=context.origins.get(Route(origin, profile.proxy)),
+        origin=context.origins.get(Route(origin, profile.profile.proxy)),
         needs_tls=request.url.startswith("https:"),
         avoid=meta.pop(AVOID, None),
         in_quarantine=meta.get(CRASHES, 0) >= QUARANTINE_AFTER_CRASHES,
     )
 
 
-def _profile(
-    request: Request, options: dict[str, Any], context: CrawlContext
-) -> tuple[Profile, bytes]:
-    meta = request.meta
-    if not options and not meta.get("proxy") and meta.get("bindaddress") is None:
-        return context.profile, context.encoded_profile
-    profile = make_profile(request, options, context.settings)
-    return profile, encode_profile(profile)
+def _with_fixed_headers(of_context: EncodedProfile) -> EncodedProfile:
+    profile = replace(of_context.profile, default_headers=True)
+    return EncodedProfile(profile, encode_profile(profile), "static")

@@ -6,7 +6,7 @@ from typing import Any
 
 from scrapy import Request
 
-from .._ipc.messages import HeaderPairs, Profile
+from .._ipc.messages import HeaderPairs
 from .scrapy_api import (
     DEFAULT_HEADERS,
     OFFERED_ENCODINGS,
@@ -18,16 +18,18 @@ from .scrapy_api import (
 _DECODES_ALL = {b"gzip", b"deflate", b"br", b"zstd"} <= SUPPORTED_ENCODINGS
 
 
-def request_headers(request: Request, options: dict[str, Any], profile: Profile) -> HeaderPairs:
+def request_headers(
+    request: Request, options: dict[str, Any], *, like_browser: bool
+) -> HeaderPairs:
     """Return what is sent, in order; None as a value keeps a header from being sent.
 
-    Where the browser's own headers are sent, too, these only add to them and replace them.
+    Args:
+        like_browser: whether the browser's own headers are sent, too; these then only add to them
+            and replace them.
     """
     if "raw_headers" in options:
         raw: HeaderPairs = options["raw_headers"]
         return raw
-    browser = profile.impersonate is not None or profile.fingerprint is not None
-    like_browser = browser and profile.default_headers
     headers: HeaderPairs = []
     for name, values in header_items(request.headers):
         lower = name.lower()

@@ -17,10 +17,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from functools import lru_cache
+from http.cookiejar import Cookie
 from typing import Any
 
-from scrapy import signals
+from scrapy import Request, signals
 from scrapy.crawler import Crawler
+from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from scrapy.exceptions import NotConfigured, NotSupported
 from scrapy.http import Headers, HtmlResponse, JsonResponse, Response, TextResponse, XmlResponse
 from scrapy.settings import Settings
@@ -48,6 +50,7 @@ __all__ = [
     "SUPPORTED_ENCODINGS",
     "DownloadSignals",
     "close_crawl",
+    "cookies_for",
     "default_handler_path",
     "header_items",
     "load_addons",
@@ -221,6 +224,15 @@ def default_handler_path(crawler: Crawler, scheme: str) -> str:
     if not isinstance(path, str):
         raise NotSupported(f"DOWNLOAD_HANDLERS_BASE has no handler for {scheme}")
     return path
+
+
+def cookies_for(crawler: Crawler, request: Request) -> Iterable[Cookie] | None:
+    """Return the jar from which Scrapy takes a request's cookies; None if they are the user's."""
+    middleware = crawler.get_downloader_middleware(CookiesMiddleware)
+    if middleware is None or request.meta.get("dont_merge_cookies"):
+        return None
+    jar: Iterable[Cookie] = middleware.jars[request.meta.get("cookiejar")]
+    return jar
 
 
 def load_addons(crawler: Crawler) -> None:

@@ -81,6 +81,48 @@ class Proxy(BackgroundServer):
         )
 
 
+class PortProxy(BackgroundServer):
+    """A SOCKS5 proxy that takes every host for this machine, so that origins can have any name.
+
+    Args:
+        ports: by the port that a client asks for, the one that it gets.
+    """
+
+    def __init__(self, ports: dict[int, int]) -> None:
+        super().__init__()
+        self._ports = ports
+
+    @property
+    def url(self) -> str:
+        return f"socks5h://127.0.0.1:{self.port}"
+
+    async def run(self) -> None:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self.ready.set()
+        await self.stop.wait()
+        server.close()
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # RFC 1928: greeting, and a request for a domain name (type 3).
+        _, count = await reader.readexactly(2)
+        await reader.readexactly(count)
+        writer.write(b"\x05\x00")
+        *_, kind, length = await reader.readexactly(5)
+        assert kind == 3
+        asked = await reader.readexactly(length + 2)
+        port = self._ports[int.from_bytes(asked[-2:], "big")]
+        origin = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"\x05\x00\x00\x01" + bytes(6))
+        await asyncio.gather(
+            _copy(reader, origin[1], bytearray()), _copy(origin[0], writer, bytearray())
+        )
+
+
 async def _copy(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: bytearray
 ) -> None:

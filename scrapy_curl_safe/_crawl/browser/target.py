@@ -25,6 +25,9 @@ _FAMILY_MARKS: tuple[tuple[str, Family], ...] = (
     ("Chromium/", "chromium"),
 )
 
+# The versions from which on a browser sends Priority. libcurl keeps it from HTTP/1.1, over which
+# targets are learned.
+_PRIORITY_SINCE: dict[Family, int] = {"chromium": 124, "gecko": 128, "webkit": 18}
 # The versions from which on a browser sends Sec-Fetch-Storage-Access.
 _STORAGE_ACCESS_SINCE: dict[Family, int] = {"chromium": 133, "gecko": 153}
 
@@ -55,7 +58,7 @@ class Target:
 
     @property
     def has_priority(self) -> bool:
-        """Whether it sends RFC 9218's Priority; Chromium does since 124, Firefox since 128."""
+        """Whether it sends RFC 9218's Priority."""
         return "priority" in self.order
 
     @property
@@ -87,7 +90,8 @@ _OF_CONTEXT = frozenset(
 
 
 def learn_target(headers: Iterable[tuple[str, str]]) -> Target:
-    """Learn a target from the headers of a page that it sent over HTTPS or to this machine."""
+    """Learn a target from the headers of a page that it sent over HTTPS or to this machine, by
+    whatever version of HTTP."""
     pairs = [(name.lower(), value) for name, value in headers]
     user_agent = dict(pairs).get("user-agent", "")
     family: Family = "webkit"
@@ -96,13 +100,19 @@ def learn_target(headers: Iterable[tuple[str, str]]) -> Target:
             family = marked
             break
     version = _VERSION[family].search(user_agent)
+    major = int(version[1]) if version else 0
+    order = [name for name, _ in pairs]
+    if major >= _PRIORITY_SINCE[family] and "priority" not in order:
+        # Of Safari, this is its place; the other families have tables.
+        at = order.index("accept-encoding") if "accept-encoding" in order else len(order)
+        order.insert(at, "priority")
     return Target(
         family=family,
-        major=int(version[1]) if version else 0,
+        major=major,
         values=tuple(
             (name, value)
             for name, value in pairs
             if name not in _OF_CONTEXT and not name.startswith("sec-fetch-")
         ),
-        order=tuple(name for name, _ in pairs),
+        order=tuple(order),
     )

@@ -1,0 +1,84 @@
+"""A browser's head of a request, encoded for the worker. Pure.
+
+What is the same for many requests is computed and encoded once: everything but the URL's path, the
+cookies, and a Referer with its path.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from .._ipc.messages import BrowserHead, encode_browser_head
+from .browser.headers import BrowserHeaders, browser_headers, http1_fields
+from .browser.referrer import Trim
+from .browser.request import BrowserRequest, facts_of
+from .browser.target import Family, Target
+
+#: Headers that a user set, in order; None as a value keeps one from being sent.
+OwnHeaders = tuple[tuple[bytes, "bytes | None"], ...]
+
+# Firefox sends Priority over HTTP/1.1 and TE over HTTP/2 and HTTP/3 alone; libcurl handles them the
+# other way round. It recognizes lines by their first name. (curl_cffi 0.17 lets Priority pass where
+# a line begins with Firefox's User-Agent.)
+_RIDERS_OF_HTTP1: dict[Family, list[tuple[bytes, bytes]]] = {
+    "gecko": [(b"priority", b"user-agent")]
+}
+_RIDERS_OF_HTTP2: dict[Family, list[tuple[bytes, bytes]]] = {
+    "gecko": [(b"te", b"priority"), (b"user-agent", b"accept")]
+}
+
+
+class EncodedHead(NamedTuple):
+    """The head of requests that differ only in paths and cookies.
+
+    Attributes:
+        message: what the worker gets: an encoded `BrowserHead`.
+        referer: value of Referer, if it does not depend on a path; None for no such header.
+        shows_initiator: whether Referer has the initiator's whole URL.
+        has_all_cookies: whether the browser sends all cookies that its jar has for the URL.
+    """
+
+    message: bytes
+    referer: bytes | None
+    shows_initiator: bool
+    has_all_cookies: bool
+
+
+@lru_cache(2048)
+def encoded_head(
+    target: Target, request: BrowserRequest, own: OwnHeaders, is_http1: bool
+) -> EncodedHead:
+    """Return the head of a request.
+
+    Args:
+        request: its URLs without their paths, which matter only to Referer.
+        own: of the user, but for Cookie and Referer, which are not part of the head.
+        is_http1: whether the origin is known to speak HTTP/1.1.
+
+    Raises:
+        ValueError: see `browser_headers`.
+    """
+    headers = browser_headers(request, target, own)
+    facts = facts_of(request)
+    message = BrowserHead(
+        fields=[
+            *_fields(headers, is_http1),
+            *((name, None) for name, value in own if value is None),
+        ],
+        order=list(headers.order),
+        weight=headers.weight,
+        exclusive=headers.exclusive,
+        riders=(_RIDERS_OF_HTTP1 if is_http1 else _RIDERS_OF_HTTP2).get(headers.family, []),
+    )
+    return EncodedHead(
+        encode_browser_head(message),
+        dict(headers.fields).get(b"Referer"),
+        facts.referer is Trim.FULL,
+        facts.has_credentials and not facts.is_third_party,
+    )
+
+
+def _fields(headers: BrowserHeaders, is_http1: bool) -> list[tuple[bytes, bytes]]:
+    fields = http1_fields(headers) if is_http1 else headers.fields
+    return [field for field in fields if field[0] not in (b"Referer", b"Cookie")]

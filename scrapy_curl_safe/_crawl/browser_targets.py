@@ -1,0 +1,141 @@
+"""What each impersonated browser contributes to its requests' headers, learned from a worker.
+
+Only curl_cffi knows it, which the crawler does not load. So a worker sends one request with the
+target's own headers to this process, before the first request with that target goes out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from .._ipc.messages import (
+    Chunk,
+    Fetch,
+    InvalidRequest,
+    Profile,
+    ResponseHead,
+    SizeWarning,
+    encode_profile,
+)
+from .._pool.errors import PoolError, WorkersExhaustedError
+from .._pool.event_loop import EventLoop, Future
+from .._pool.origins import Origin, Route
+from .._pool.request import PoolRequest, Result
+from .browser.target import Target, learn_target
+from .loopback import LoopbackOrigin
+
+logger = logging.getLogger(__name__)
+
+_TIMEOUT_SECONDS = 10.0
+# A worker can die of something else meanwhile.
+_MOST_TRIES = 3
+# Profiles have credentials of proxies, of which there may be any number.
+_MOST_PROFILES = 4096
+
+
+class _NoListener:
+    """Ignores how the download goes."""
+
+    def on_sent(self) -> None:
+        """Do nothing."""
+
+    def on_message(self, message: ResponseHead | Chunk | SizeWarning, body: bytes) -> bool:
+        """Let the download go on."""
+        return True
+
+
+class BrowserTargets:
+    """The targets of a crawl. One that cannot be learned is None: its own headers are sent.
+
+    Args:
+        loop: of the crawl.
+        fetch: sends a request to a worker.
+    """
+
+    def __init__(self, loop: EventLoop, fetch: Callable[[PoolRequest], Awaitable[Result]]) -> None:
+        self._loop = loop
+        self._fetch = fetch
+        self._by_browser: dict[bytes, Target | None] = {}
+        self._by_profile: dict[bytes, Target | None] = {}
+        self._waiting: dict[bytes, list[Future[None]]] = {}
+
+    def get(self, encoded_profile: bytes) -> Target | None:
+        """Return the target of a profile; None if it is not known."""
+        return self._by_profile.get(encoded_profile)
+
+    async def learn(self, profile: Profile, encoded_profile: bytes) -> None:
+        """Learn the target of a profile, once for all profiles with its browser."""
+        if encoded_profile in self._by_profile:
+            return
+        browser = encode_profile(
+            Profile(
+                impersonate=profile.impersonate,
+                fingerprint=profile.fingerprint,
+                extra_fp=profile.extra_fp,
+                # Over plain http any other one has libcurl offer an upgrade.
+                http_version="v2tls",
+            )
+        )
+        while browser not in self._by_browser:
+            if browser in self._waiting:
+                turn = self._loop.create_future()
+                self._waiting[browser].append(turn)
+                await turn
+                continue
+            self._waiting[browser] = []
+            try:
+                if not await self._learn(browser):
+                    return
+            finally:
+                for turn in self._waiting.pop(browser):
+                    if not turn.done():
+                        turn.set_result(None)
+        if len(self._by_profile) >= _MOST_PROFILES:
+            self._by_profile.clear()
+        self._by_profile[encoded_profile] = self._by_browser[browser]
+
+    async def _learn(self, browser: bytes) -> bool:
+        """Learn a browser; return False if no worker can be had, so that nothing can be sent."""
+        reason = ""
+        for _ in range(_MOST_TRIES):
+            try:
+                self._by_browser[browser] = await self._ask(browser)
+                return True
+            except WorkersExhaustedError:
+                return False
+            except (PoolError, OSError, _NotSentError) as error:
+                reason = str(error)
+        logger.warning(
+            "The headers of %s could not be learned from a worker: %s. Its requests go out with "
+            "its fixed headers, as with CURL_SAFE_BROWSER_HEADERS = 'static'",
+            msgspec.msgpack.decode(browser, type=Profile).impersonate or "a fingerprint",
+            reason,
+        )
+        self._by_browser[browser] = None
+        return True
+
+    async def _ask(self, browser: bytes) -> Target | None:
+        with LoopbackOrigin(self._loop) as origin:
+            request = PoolRequest(
+                Fetch(url=origin.url, profile=browser, timeout_seconds=_TIMEOUT_SECONDS),
+                b"",
+                key=(origin.url, browser),
+                listener=_NoListener(),
+                origin=Origin(Route(origin.url, None), 1, 1),
+                needs_tls=False,
+            )
+            outcome = (await self._fetch(request)).outcome
+            if isinstance(outcome, InvalidRequest):
+                # curl_cffi does not know the browser, which the request itself will say.
+                return None
+            if not origin.headers:
+                raise _NotSentError(f"{outcome}")
+        has_agent = any(name.lower() == "user-agent" for name, _ in origin.headers)
+        return learn_target(origin.headers) if has_agent else None
+
+
+class _NotSentError(Exception):
+    """Says what became of the request in place of its arrival."""

@@ -1,0 +1,215 @@
+"""Builds the head of a request as the browser would send it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from http.cookiejar import Cookie
+from typing import Any, NamedTuple
+
+from scrapy import Request
+from scrapy.crawler import Crawler
+from scrapy.http import Response
+from scrapy.http.request import NO_CALLBACK
+from scrapy.spidermiddlewares.referer import RefererMiddleware
+
+from .._ipc.messages import HeaderPairs
+from .browser.classify import guess_kind
+from .browser.cookies import crumbs, sends_cookie
+from .browser.referrer import DEFAULT_POLICY, Trim, referer
+from .browser.request import NAVIGATIONS, BrowserRequest, Kind, at_origins
+from .browser.sites import web_origin
+from .browser.target import Target
+from .browser_head import OwnHeaders, encoded_head
+from .file_pages import file_pages_of
+from .initiators import Asked, asked, browser_policy, note_own_referer, note_page, note_response
+from .scrapy_api import cookies_for
+from .visited_origins import VisitedOrigins
+
+_HIDES_ALL = "no-referrer"
+
+# The headers by which a script gives itself away.
+_TELLING = {b"X-Requested-With", b"Content-Type", b"Accept"}
+
+
+class HeadFields(NamedTuple):
+    """The head of one request: see the fields of these names of `Fetch`."""
+
+    browser_head: bytes
+    cookie: bytes | None
+    referer: bytes | None
+
+
+class HeadBuilder:
+    """Builds the heads of a crawl's requests.
+
+    Args:
+        crawler: of the crawl, which has begun when the first request is built.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        self._visited = VisitedOrigins()
+        self._pages = file_pages_of(crawler)
+        self._policy: str | None = browser_policy(crawler.settings.get("REFERRER_POLICY") or "")
+        self._sets_referer: bool | None = None
+
+    def build(
+        self,
+        request: Request,
+        options: dict[str, Any],
+        headers: HeaderPairs,
+        target: Target,
+        key: tuple[str, bytes],
+        *,
+        http_version: str | None,
+    ) -> HeadFields:
+        """Build the head of a request.
+
+        Args:
+            options: of its meta, checked.
+            headers: that are not Scrapy's defaults; None as a value keeps one from being sent.
+            key: its origin and encoded profile.
+            http_version: of its profile.
+
+        Raises:
+            ValueError: its URL or that of its initiator is not valid.
+        """
+        own, cookie, own_referer = _split(headers)
+        kind = options.get("as") or _kind_of(request, own)
+        how = self._asked(request, options, own_referer)
+        browser_request = at_origins(
+            BrowserRequest(
+                kind,
+                request.url,
+                request.method,
+                how.initiator,
+                how.policy or DEFAULT_POLICY,
+                how.redirects,
+                how.clicked,
+                "soft" if how.is_reload and kind == "page" else None,
+                how.was_post,
+                None,
+                None,
+                self._visited.hints(key),
+            )
+        )
+        is_http1 = http_version == "v1" or (
+            self._visited.speaks_http1(key)
+            if request.url.startswith("https:")
+            else http_version != "v2_prior_knowledge"
+        )
+        head = encoded_head(target, browser_request, own, is_http1)
+        if cookie and not head.has_all_cookies:
+            cookie = self._filtered(cookie, request, browser_request)
+        if how.has_own_referer or how.policy is None:
+            shown = own_referer
+        elif head.shows_initiator and how.initiator is not None:
+            shown = (referer(how.initiator, Trim.FULL) or "").encode()
+        else:
+            shown = head.referer
+        return HeadFields(head.message, cookie or None, shown or None)
+
+    def response_received(
+        self,
+        request: Request,
+        options: dict[str, Any],
+        response: Response,
+        key: Hashable,
+    ) -> None:
+        """Learn from a response.
+
+        Args:
+            options: of the request's meta, checked.
+            key: the request's origin and encoded profile.
+        """
+        is_page = True
+        if dict.__contains__(response.headers, b"Accept-Ch"):
+            own = tuple((n, v[0] if v else None) for n, v in dict.items(request.headers))
+            is_page = (options.get("as") or _kind_of(request, own)) in NAVIGATIONS
+        self._visited.response_received(key, response, is_page=is_page)
+        note_response(request, response)
+
+    def _asked(self, request: Request, options: dict[str, Any], own_referer: bytes | None) -> Asked:
+        how = asked(request.meta, options, self._policy)
+        if not self._has_referer_middleware():
+            how = how._replace(policy=_HIDES_ALL)
+        if how.initiator is not None or "from" in options:
+            return how
+        if how.has_own_referer and own_referer:
+            page = own_referer.decode("latin-1")
+            if web_origin(page) is not None:
+                note_own_referer(request, page)
+                return how._replace(initiator=page)
+        if request.callback is NO_CALLBACK:
+            page_of_file = self._pages.page_of(request.url)
+            if page_of_file is not None:
+                note_page(request, page_of_file)
+                return how._replace(initiator=page_of_file)
+        return how
+
+    def _has_referer_middleware(self) -> bool:
+        """Tell whether Scrapy sets a Referer; without, the user wants none."""
+        if self._sets_referer is None:
+            self._sets_referer = self._crawler.get_spider_middleware(RefererMiddleware) is not None
+        return self._sets_referer
+
+    def _filtered(
+        self, header: bytes, request: Request, browser_request: BrowserRequest
+    ) -> bytes | None:
+        """Leave out the cookies of Scrapy's jar that a browser would not send."""
+        jar = cookies_for(self._crawler, request)
+        if jar is None:
+            return header
+        known = list(jar)
+        explicit = _names_of(request.cookies)
+        kept = [
+            crumb
+            for crumb in crumbs(header.decode("latin-1"))
+            if crumb.partition("=")[0] in explicit or _is_sent(crumb, known, browser_request)
+        ]
+        return "; ".join(kept).encode("latin-1") or None
+
+
+def _split(headers: HeaderPairs) -> tuple[OwnHeaders, bytes | None, bytes | None]:
+    """Return the headers but for Cookie and Referer, and the values of these two."""
+    cookies, referers = [], []
+    own = []
+    for pair in headers:
+        if pair[0] == b"Cookie":
+            cookies.append(pair[1] or b"")
+        elif pair[0] == b"Referer":
+            referers.append(pair[1])
+        else:
+            own.append(pair)
+    return tuple(own), b"; ".join(cookies), referers[0] if referers else None
+
+
+def _kind_of(request: Request, own: OwnHeaders) -> Kind:
+    has_callback = request.callback is not NO_CALLBACK
+    telling = {}
+    for name, value in own:
+        if name in _TELLING and value is not None:
+            telling[name.decode().lower()] = value.decode("latin-1")
+    return guess_kind(request.method, request.url, telling, has_callback)
+
+
+def _names_of(cookies: Any) -> set[str]:
+    """Return the names of the cookies that a request brings itself."""
+    if isinstance(cookies, dict):
+        return set(map(str, cookies))
+    return {str(cookie.get("name")) for cookie in cookies}
+
+
+def _is_sent(crumb: str, jar: Iterable[Cookie], request: BrowserRequest) -> bool:
+    name, _, value = crumb.partition("=")
+    same = [cookie for cookie in jar if cookie.name == name and (cookie.value or "") == value]
+    return not same or any(
+        sends_cookie(request, _same_site(cookie), cookie.secure) for cookie in same
+    )
+
+
+def _same_site(cookie: Cookie) -> str | None:
+    for name in ("SameSite", "samesite", "Samesite", "SAMESITE"):
+        if cookie.has_nonstandard_attr(name):
+            return cookie.get_nonstandard_attr(name)
+    return None

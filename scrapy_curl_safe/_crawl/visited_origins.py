@@ -1,0 +1,53 @@
+"""What a browser remembers of the origins that it has visited. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from scrapy.http import Response
+
+from .browser.client_hints import parse_accept_ch
+
+# Of so many, all are forgotten, and learned again.
+_MOST_ORIGINS = 16_384
+
+
+class VisitedOrigins:
+    """What the origins have told each profile, by origin and profile.
+
+    A visitor with another profile is another one, whom the origin has told nothing.
+    """
+
+    def __init__(self) -> None:
+        self._http1: set[Hashable] = set()
+        self._hints: dict[Hashable, tuple[str, ...]] = {}
+
+    def speaks_http1(self, key: Hashable) -> bool:
+        """Tell whether the origin has answered by HTTP/1.1 the last time."""
+        return key in self._http1
+
+    def hints(self, key: Hashable) -> tuple[str, ...]:
+        """Return the client hints that the origin asked for."""
+        return self._hints.get(key, ())
+
+    def response_received(self, key: Hashable, response: Response, *, is_page: bool) -> None:
+        """Learn from a response.
+
+        Args:
+            is_page: whether it is the answer to a navigation. Browsers heed Accept-CH there alone.
+        """
+        if (response.protocol or "").startswith("HTTP/1"):
+            if key not in self._http1:
+                _make_room(self._http1)
+                self._http1.add(key)
+        elif self._http1:
+            self._http1.discard(key)
+        if is_page and dict.__contains__(response.headers, b"Accept-Ch"):
+            _make_room(self._hints)
+            header = b",".join(response.headers.getlist(b"Accept-Ch"))
+            self._hints[key] = parse_accept_ch(header.decode("latin-1"))
+
+
+def _make_room(known: set[Hashable] | dict[Hashable, tuple[str, ...]]) -> None:
+    if len(known) >= _MOST_ORIGINS:
+        known.clear()
