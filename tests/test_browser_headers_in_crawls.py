@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from curl_cffi import CurlOpt
 
+from scrapy_curl_safe._crawl.browser.contradictions import contradictions
 from testkit.fixtures import RunCrawl
-from testkit.origins.proxies import PortProxy
-from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
+from testkit.origins.site import Site, fields_of, make_site
+from testkit.origins.tls import Reply, SeenRequest
 from testkit.scenario import Scenario
 from tests.test_browser_headers import (
     BROWSERS,
@@ -49,30 +48,6 @@ def app(seen: SeenRequest) -> Reply:
     return Reply(status, [(b"Location", location.encode())] if location else [])
 
 
-class Site(NamedTuple):
-    """Origins of any name, by the ports that the recordings had."""
-
-    h2: TlsOrigin
-    h1: TlsOrigin
-    plain: TlsOrigin
-    proxy: PortProxy
-
-    @property
-    def requests(self) -> list[SeenRequest]:
-        return [*self.h2.requests, *self.h1.requests, *self.plain.requests]
-
-
-@contextmanager
-def make_site() -> Iterator[Site]:
-    with (
-        TlsOrigin(app, alpn=("h2", "http/1.1")) as h2,
-        TlsOrigin(app) as h1,
-        TlsOrigin(app, tls=False) as plain,
-        PortProxy({443: h2.port, 9443: h1.port, 80: plain.port, 9080: plain.port}) as proxy,
-    ):
-        yield Site(h2, h1, plain, proxy)
-
-
 def in_crawl(scenario: dict[str, Any], proxy: str) -> dict[str, Any]:
     """Return the request with which a crawl gets into a situation; mostly the page before it."""
     recorded = describe(scenario)
@@ -104,23 +79,16 @@ def in_crawl(scenario: dict[str, Any], proxy: str) -> dict[str, Any]:
 
 
 def seen_in(scenario: dict[str, Any], site: Site) -> Recorded:
-    seen = [
-        each
-        for each in site.requests
-        if (each.header(":authority") or each.header("Host")) == scenario["host"].encode()
-        and (each.method, each.path) == (scenario["method"], scenario["path"])
-    ][-1]
-    fields = [
-        (name.decode(), value.decode()) for name, value in seen.headers if not name.startswith(b":")
-    ]
     recorded = describe(scenario)
+    seen = site.last(recorded.request.url, scenario["method"])
+    fields = [(name.decode(), value.decode()) for name, value in fields_of(seen)]
     return recorded._replace(fields=fields, weight=seen.weight, exclusive=seen.exclusive)
 
 
 @pytest.mark.parametrize("browser", BROWSERS)
 def test_every_recorded_situation_is_equal(crawl: RunCrawl, browser: str) -> None:
     scenarios = RECORDINGS[browser]["scenarios"]
-    with make_site() as site:
+    with make_site(app) as site:
         # Firefox's first request to an HTTP/1.1 origin would have no Priority.
         first = {"url": "https://www.site-a.test:9443/", "meta": {"proxy": site.proxy.url}}
         crawled = crawl(
@@ -138,6 +106,8 @@ def test_every_recorded_situation_is_equal(crawl: RunCrawl, browser: str) -> Non
             if comparable(seen) != comparable(recorded):
                 different[scenario["key"]] = (seen.fields, recorded.fields)
         assert different == {}
+        broken = {site.url_of(seen): contradictions(site.sent(seen)) for seen in site.requests}
+        assert [url for url, rules in broken.items() if rules] == []
         # One for each of the three names, whatever was asked for.
         assert {seen.connection for seen in site.h2.requests} == {0, 1, 2}
         assert {seen.connection for seen in site.h1.requests} == {0}

@@ -91,6 +91,11 @@ def test_the_example_project_has_no_problem() -> None:
             "DOWNLOADER_MIDDLEWARES = {'scrapy_curl_safe.HandshakeRetryMiddleware': 540}",
             "middleware", "problem", "at 540, RetryMiddleware at 550", ": 560}",
         ),
+        ("ADDONS = {}", "initiators", "warning", "not noted", "ADDONS"),
+        (
+            "SPIDER_MIDDLEWARES = {'scrapy_curl_safe.initiator.InitiatorMiddleware': 700}",
+            "initiators", "problem", "at 700, RefererMiddleware at 700", ": 750}",
+        ),
     ],
 )  # fmt: skip
 def test_what_a_project_has_wrong(
@@ -247,6 +252,18 @@ def test_a_connection_table_that_fills_up(table: Any, status: Any) -> None:
 )
 def test_versions(version: str, status: Any) -> None:
     assert status_of("Scrapy", versions={"Scrapy": version}) is status
+
+
+@pytest.mark.parametrize(
+    ("version", "status"), [("0.15.0", CheckStatus.WARNING), ("0.16.0", CheckStatus.OK)]
+)
+def test_whether_an_order_of_headers_can_be_given(version: str, status: Any) -> None:
+    assert status_of("header order", versions={"curl_cffi": version}) is status
+
+
+def test_nothing_is_said_of_an_order_that_nobody_computes() -> None:
+    checks = {f.check for f in run_checks(Facts(browser_headers="static"))}
+    assert checks.isdisjoint({"header order", "initiators"})
 
 
 def test_every_check_says_why_and_every_fault_what_to_do() -> None:

@@ -66,6 +66,7 @@ def test_bodies_are_those_of_scrapys_own_handler(tmp_path: Path, origin: tuple[s
         return {i["url"]: i["sha256"] for i in items}
 
     ours = bodies("ours")
+    fixed = bodies("fixed", "-s", "CURL_SAFE_BROWSER_HEADERS=static")
     scrapys = bodies("scrapys", "-s", "ADDONS={}", "-s", "RETRY_TIMES=20")
     assert len(ours) == pages
-    assert ours == scrapys
+    assert ours == fixed == scrapys

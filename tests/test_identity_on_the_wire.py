@@ -8,9 +8,11 @@ from typing import Any
 import curl_cffi.requests
 import pytest
 
+from scrapy_curl_safe._crawl.browser.contradictions import contradictions
 from testkit.crawling import urls
 from testkit.fixtures import RunCrawl
 from testkit.origins.hello import ja3, parse_client_hello, parse_h2_opening
+from testkit.origins.site import as_sent
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 
 BROWSERS = ("chrome", "firefox", "safari")
@@ -36,14 +38,16 @@ def header_names(origin: TlsOrigin) -> list[bytes]:
     return [name for name, _ in request.headers if not name.startswith(b":")]
 
 
+@pytest.mark.parametrize("mode", ["context", "static"])
 @pytest.mark.parametrize("browser", BROWSERS)
-def test_the_pool_looks_like_curl_cffi_itself(crawl: RunCrawl, browser: str) -> None:
+def test_the_pool_looks_like_curl_cffi_itself(crawl: RunCrawl, browser: str, mode: str) -> None:
     with TlsOrigin(alpn=("h2",)) as direct, TlsOrigin(alpn=("h2",)) as pooled:
         curl_cffi.requests.get(direct.url, impersonate=browser, verify=False)
-        crawled = crawl(pooled.url, CURL_SAFE_IMPERSONATE=browser)
+        crawled = crawl(pooled.url, CURL_SAFE_IMPERSONATE=browser, CURL_SAFE_BROWSER_HEADERS=mode)
         assert crawled.responses[0]["status"] == 200
         assert seen_by_origin(pooled) == seen_by_origin(direct)
-        assert header_names(pooled) == header_names(direct)
+        if mode == "static":
+            assert header_names(pooled) == header_names(direct)
         values = dict(pooled.requests[0].headers)
         assert values[b"user-agent"] == dict(direct.requests[0].headers)[b"user-agent"]
         assert b"Scrapy" not in b" ".join(values.values())
@@ -194,6 +198,9 @@ def test_every_target_of_the_installed_curl_cffi(crawl: RunCrawl) -> None:
         family = next((text for name, text in names.items() if target.startswith(name)), b"")
         assert family in agent
     assert len(set(handshakes.values())) > 10
+    # Whatever a target's own headers contradict.
+    broken = {seen.path[1:]: contradictions(as_sent(seen, origin.url)) for seen in origin.requests}
+    assert {target: rules for target, rules in broken.items() if rules} == {}
 
 
 JA3 = "771,4865-4866-4867-49195-49199,0-11-10-35-16-5-13-51-45-43-23-65281,29-23-24,0"

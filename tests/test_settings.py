@@ -76,6 +76,8 @@ GOOD = [
 ]
 
 BAD = [
+    ("CURL_SAFE_BROWSER_HEADERS", "dynamic", "one of context, static, none"),
+    ("CURL_SAFE_BROWSER_HEADERS", None, "one of context, static, none"),
     ("CURL_SAFE_WORKERS", 0, "a whole number from 1 to 64"),
     ("CURL_SAFE_WORKERS", 65, "a whole number from 1 to 64"),
     ("CURL_SAFE_WORKERS", "many", "a whole number from 1 to 64"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from functools import lru_cache
 from http.cookiejar import Cookie
 from typing import Any, NamedTuple
 
@@ -16,13 +17,13 @@ from .._ipc.messages import HeaderPairs
 from .browser.classify import guess_kind
 from .browser.cookies import crumbs, sends_cookie
 from .browser.referrer import DEFAULT_POLICY, Trim, referer
-from .browser.request import NAVIGATIONS, BrowserRequest, Kind, at_origins
+from .browser.request import NAVIGATIONS, BrowserRequest, Kind, root_of
 from .browser.sites import web_origin
 from .browser.target import Target
 from .browser_head import OwnHeaders, encoded_head
 from .file_pages import file_pages_of
 from .initiators import Asked, asked, browser_policy, note_own_referer, note_page, note_response
-from .scrapy_api import cookies_for
+from .scrapy_api import cookies_for, header_items
 from .visited_origins import VisitedOrigins
 
 _HIDES_ALL = "no-referrer"
@@ -77,21 +78,21 @@ class HeadBuilder:
         own, cookie, own_referer = _split(headers)
         kind = options.get("as") or _kind_of(request, own)
         how = self._asked(request, options, own_referer)
-        browser_request = at_origins(
-            BrowserRequest(
-                kind,
-                request.url,
-                request.method,
-                how.initiator,
-                how.policy or DEFAULT_POLICY,
-                how.redirects,
-                how.clicked,
-                "soft" if how.is_reload and kind == "page" else None,
-                how.was_post,
-                None,
-                None,
-                self._visited.hints(key),
-            )
+        initiator = how.initiator
+        # Its key in the cache of heads, hence without paths.
+        browser_request = BrowserRequest(
+            kind,
+            root_of(request.url),
+            request.method,
+            None if initiator is None else root_of(initiator),
+            how.policy or DEFAULT_POLICY,
+            how.redirects,
+            how.clicked,
+            "soft" if how.is_reload and kind == "page" else None,
+            how.was_post,
+            None,
+            None,
+            self._visited.hints(key),
         )
         is_http1 = http_version == "v1" or (
             self._visited.speaks_http1(key)
@@ -103,8 +104,8 @@ class HeadBuilder:
             cookie = self._filtered(cookie, request, browser_request)
         if how.has_own_referer or how.policy is None:
             shown = own_referer
-        elif head.shows_initiator and how.initiator is not None:
-            shown = (referer(how.initiator, Trim.FULL) or "").encode()
+        elif head.shows_initiator and initiator is not None:
+            shown = _whole(initiator)
         else:
             shown = head.referer
         return HeadFields(head.message, cookie or None, shown or None)
@@ -122,11 +123,13 @@ class HeadBuilder:
             options: of the request's meta, checked.
             key: the request's origin and encoded profile.
         """
-        is_page = True
-        if dict.__contains__(response.headers, b"Accept-Ch"):
-            own = tuple((n, v[0] if v else None) for n, v in dict.items(request.headers))
-            is_page = (options.get("as") or _kind_of(request, own)) in NAVIGATIONS
-        self._visited.response_received(key, response, is_page=is_page)
+        self._visited.answered(key, response.protocol)
+        if b"Accept-CH" in response.headers:
+            own = tuple((n, v[0] if v else None) for n, v in header_items(request.headers))
+            # Browsers heed it in answers to navigations alone.
+            if (options.get("as") or _kind_of(request, own)) in NAVIGATIONS:
+                asks_for = b",".join(response.headers.getlist(b"Accept-Ch")).decode("latin-1")
+                self._visited.asked_for_hints(key, asks_for)
         note_response(request, response)
 
     def _asked(self, request: Request, options: dict[str, Any], own_referer: bytes | None) -> Asked:
@@ -144,7 +147,7 @@ class HeadBuilder:
             page_of_file = self._pages.page_of(request.url)
             if page_of_file is not None:
                 note_page(request, page_of_file)
-                return how._replace(initiator=page_of_file)
+                return how._replace(initiator=page_of_file, has_own_referer=False)
         return how
 
     def _has_referer_middleware(self) -> bool:
@@ -184,8 +187,16 @@ def _split(headers: HeaderPairs) -> tuple[OwnHeaders, bytes | None, bytes | None
     return tuple(own), b"; ".join(cookies), referers[0] if referers else None
 
 
+@lru_cache(1024)
+def _whole(initiator: str) -> bytes:
+    """Return the Referer that shows a page's URL. Its links have it in common."""
+    return (referer(initiator, Trim.FULL) or "").encode()
+
+
 def _kind_of(request: Request, own: OwnHeaders) -> Kind:
     has_callback = request.callback is not NO_CALLBACK
+    if not own and has_callback and request.method == "GET":
+        return "page"
     telling = {}
     for name, value in own:
         if name in _TELLING and value is not None:

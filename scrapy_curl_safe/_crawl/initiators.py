@@ -19,7 +19,7 @@ from scrapy import Request
 from scrapy.http import Response
 
 from .browser.referrer import parse_policy
-from .browser.request import Hop
+from .browser.request import Hop, root_of
 
 _INITIATOR = "curl_safe_initiator"
 _POLICY = "curl_safe_referrer_policy"
@@ -49,12 +49,13 @@ def note_initiator(request: Request, response: Response) -> None:
     Whatever the meta of the page's own request had, which many spiders copy, is replaced.
     """
     meta = request.meta
-    for key in _RARE:
-        meta.pop(key, None)
-    if "redirect_urls" in meta:
-        meta[_BEFORE] = len(meta["redirect_urls"])
+    if len(meta) > 1 or "depth" not in meta:
+        for key in _RARE:
+            meta.pop(key, None)
+        if "redirect_urls" in meta:
+            meta[_BEFORE] = len(meta["redirect_urls"])
     # Headers.__contains__() would normalize the name, which takes a microsecond.
-    if dict.__contains__(request.headers, b"Referer"):
+    if b"Referer" in request.headers:
         meta[_REFERER] = True
     if request.url == response.url and _is_get(request) and _is_get(response.request):
         _note_reload(meta, response.meta)
@@ -71,7 +72,7 @@ def _is_get(request: Request | None) -> bool:
 
 def _policy_of(response: Response) -> str | None:
     """Return the policy that a response sets for what its page asks for."""
-    if not dict.__contains__(response.headers, b"Referrer-Policy"):
+    if b"Referrer-Policy" not in response.headers:
         return None
     return parse_policy(b",".join(response.headers.getlist(b"Referrer-Policy")).decode("latin-1"))
 
@@ -115,7 +116,7 @@ class Asked(NamedTuple):
     Attributes:
         initiator: URL of the page that asks; None for an address that was typed.
         policy: referrer policy of that page; None for one that only Scrapy knows.
-        redirects: where the request has been.
+        redirects: where the request has been, without the paths.
         clicked: whether a user caused it.
         is_reload: whether a page is loaded again.
         was_post: whether a redirect has made a GET of a POST.
@@ -165,7 +166,7 @@ def _after_redirects(before: Asked, meta: dict[str, Any], default_policy: str | 
         return before
     policies = dict(meta.get(_POLICIES, ()))
     last_refresh = len(reasons) - 1 - reasons[::-1].index(_REFRESH) if _REFRESH in reasons else -1
-    redirects = tuple(Hop(url, policies.get(url)) for url in urls[last_refresh + 1 :])
+    redirects = tuple(Hop(root_of(url), policies.get(url)) for url in urls[last_refresh + 1 :])
     after = before._replace(
         redirects=redirects, has_own_referer=False, was_post=_WAS_POST in meta and bool(redirects)
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from scrapy.http import Response
-
 from .browser.client_hints import parse_accept_ch
 
 # Of so many, all are forgotten, and learned again.
@@ -30,22 +28,19 @@ class VisitedOrigins:
         """Return the client hints that the origin asked for."""
         return self._hints.get(key, ())
 
-    def response_received(self, key: Hashable, response: Response, *, is_page: bool) -> None:
-        """Learn from a response.
-
-        Args:
-            is_page: whether it is the answer to a navigation. Browsers heed Accept-CH there alone.
-        """
-        if (response.protocol or "").startswith("HTTP/1"):
+    def answered(self, key: Hashable, protocol: str | None) -> None:
+        """Learn by which version of HTTP an origin answers."""
+        if protocol is not None and protocol.startswith("HTTP/1"):
             if key not in self._http1:
                 _make_room(self._http1)
                 self._http1.add(key)
         elif self._http1:
             self._http1.discard(key)
-        if is_page and dict.__contains__(response.headers, b"Accept-Ch"):
-            _make_room(self._hints)
-            header = b",".join(response.headers.getlist(b"Accept-Ch"))
-            self._hints[key] = parse_accept_ch(header.decode("latin-1"))
+
+    def asked_for_hints(self, key: Hashable, accept_ch: str) -> None:
+        """Learn which client hints an origin asks for."""
+        _make_room(self._hints)
+        self._hints[key] = parse_accept_ch(accept_ch)
 
 
 def _make_room(known: set[Hashable] | dict[Hashable, tuple[str, ...]]) -> None:

@@ -129,16 +129,16 @@ def at_origins(request: BrowserRequest) -> BrowserRequest:
     redirects = request.redirects
     return BrowserRequest(
         request.kind,
-        _root(request.url),
+        root_of(request.url),
         request.method,
-        None if request.initiator is None else _root(request.initiator),
+        None if request.initiator is None else root_of(request.initiator),
         request.policy,
-        tuple(Hop(_root(hop.url), hop.policy) for hop in redirects) if redirects else redirects,
+        tuple(Hop(root_of(hop.url), hop.policy) for hop in redirects) if redirects else redirects,
         *request[6:],
     )
 
 
-def _root(url: str) -> str:
+def root_of(url: str) -> str:
     """Cut a URL off at the first slash behind its scheme's."""
     end = url.find("/", 8)
     return url if end < 0 else url[:end]

@@ -22,10 +22,13 @@ _LONG_FIN_TIMEOUT_SECONDS = 60
 _MANY_REQUESTS = 1000
 _FEW_ITEMS = 10
 
+# Of curl_cffi: the first one whose libcurl takes an order of headers.
+_FIRST_WITH_ORDER = (0, 16)
 _OLDEST_VERSIONS = {"Scrapy": (2, 15), "curl_cffi": (0, 15), "Twisted": (24, 11)}
 
 OUR_HANDLER = "scrapy_curl_safe.CurlSafeDownloadHandler"
 _OUR_MIDDLEWARE = "scrapy_curl_safe.HandshakeRetryMiddleware"
+_INITIATOR_MIDDLEWARE = "scrapy_curl_safe.initiator.InitiatorMiddleware"
 _ADDON = 'ADDONS = {"scrapy_curl_safe.Addon": 500}'
 
 
@@ -58,7 +61,8 @@ def run_checks(facts: Facts) -> list[Finding]:
     """Return all findings, in the order in which one would fix them."""
     found: list[Finding | None] = [_settings(facts), *_versions(facts)]
     found += [_worker(facts), _target(facts), _handshake(facts)]
-    found += [_handlers(facts), _middleware(facts), _monitor(facts)]
+    found += [_handlers(facts), _middleware(facts), _initiators(facts), _monitor(facts)]
+    found += [_header_order(facts)]
     found += [_open_files(facts), _ports(facts), _tw_reuse(facts), _fin_timeout(facts)]
     found += [_conntrack(facts), _memory(facts), _cpus(facts), *_refusals(facts)]
     found += [_items(facts), _autothrottle(facts), _reactor(facts)]
@@ -161,6 +165,35 @@ def _middleware(facts: Facts) -> Finding:
         fix = f'DOWNLOADER_MIDDLEWARES = {{"{_OUR_MIDDLEWARE}": {scrapys + 10}}}'
         return Finding("middleware", CheckStatus.PROBLEM, value, why, fix)
     return Finding("middleware", CheckStatus.OK, f"at {ours}", why)
+
+
+def _initiators(facts: Facts) -> Finding | None:
+    """Look at what notes the page that asks; only the headers of a context need it."""
+    if facts.browser_headers != "context":
+        return None
+    ours = _order(facts.spider_middlewares, "InitiatorMiddleware")
+    scrapys = _order(facts.spider_middlewares, "RefererMiddleware")
+    why = "without it, each request looks as if its address had been typed"
+    if ours is None:
+        return Finding("initiators", CheckStatus.WARNING, "not noted", why, _ADDON)
+    if scrapys is not None and ours <= scrapys:
+        value = f"at {ours}, RefererMiddleware at {scrapys}"
+        fix = f'SPIDER_MIDDLEWARES = {{"{_INITIATOR_MIDDLEWARE}": {scrapys + 50}}}'
+        return Finding("initiators", CheckStatus.PROBLEM, value, why, fix)
+    return Finding("initiators", CheckStatus.OK, f"noted at {ours}", why)
+
+
+def _header_order(facts: Facts) -> Finding | None:
+    if facts.browser_headers != "context" or "curl_cffi" not in facts.versions:
+        return None
+    why = "browsers differ in the order of their headers, which some sites look at"
+    version = facts.versions["curl_cffi"]
+    if _numbers(version) >= _FIRST_WITH_ORDER:
+        return Finding("header order", CheckStatus.OK, "the browser's", why)
+    wanted = ".".join(map(str, _FIRST_WITH_ORDER))
+    value = f"libcurl's, since curl_cffi {version} takes none; the values are the browser's"
+    fix = f"pip install --upgrade 'curl_cffi>={wanted}'"
+    return Finding("header order", CheckStatus.WARNING, value, why, fix)
 
 
 def _monitor(facts: Facts) -> Finding:

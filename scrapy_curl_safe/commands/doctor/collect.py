@@ -39,8 +39,10 @@ def collect_facts(project: ScrapySettings) -> Facts:
         settings = Settings.load(crawler.settings)
         trial = try_worker(settings)
         workers, adaptive = settings.workers, settings.adaptive
+        browser_headers = settings.browser_headers
     except ValueError as wrong:
         error, trial, workers, adaptive = str(wrong), WorkerTrial(), 0, False
+        browser_headers = ""
     loaded = crawler.settings
     return Facts(
         concurrent_requests=loaded.getint("CONCURRENT_REQUESTS"),
@@ -49,6 +51,7 @@ def collect_facts(project: ScrapySettings) -> Facts:
         reactor=str(loaded.get("TWISTED_REACTOR") or ""),
         autothrottle=loaded.getbool("AUTOTHROTTLE_ENABLED"),
         adaptive=adaptive,
+        browser_headers=browser_headers,
         settings_error=error,
         open_files=min(max_descriptors(), _NO_LIMIT),
         ports=_ports(),
@@ -61,6 +64,7 @@ def collect_facts(project: ScrapySettings) -> Facts:
         versions=_versions(trial.libcurl),
         handlers=_handlers(loaded),
         middlewares=_components(loaded, "DOWNLOADER_MIDDLEWARES"),
+        spider_middlewares=_components(loaded, "SPIDER_MIDDLEWARES"),
         extensions=_components(loaded, "EXTENSIONS"),
         worker_error=trial.worker_error,
         target_error=trial.target_error,

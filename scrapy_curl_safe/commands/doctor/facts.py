@@ -19,6 +19,7 @@ class Facts:
         reactor: path of Twisted's reactor; empty for none.
         autothrottle: AUTOTHROTTLE_ENABLED.
         adaptive: CURL_SAFE_ADAPTIVE.
+        browser_headers: CURL_SAFE_BROWSER_HEADERS.
         settings_error: why the settings cannot be loaded; None if they can.
         open_files: how many this process may have open at most (the hard limit, up to which the
             workers raise theirs).
@@ -32,6 +33,7 @@ class Facts:
         versions: of the packages, and of libcurl if a worker reported it.
         handlers: path of the download handler's class for http and https; None for none.
         middlewares: path and order of those that are on.
+        spider_middlewares: path and order of those that are on.
         extensions: path and order of those that are on.
         worker_error: why a worker did not start and answer; None if it did.
         target_error: why a worker cannot impersonate the browser of the settings; None if it can.
@@ -44,6 +46,7 @@ class Facts:
     reactor: str = ""
     autothrottle: bool = False
     adaptive: bool = True
+    browser_headers: str = "context"
     settings_error: str | None = None
     open_files: int | None = None
     ports: tuple[int, int] | None = None
@@ -56,6 +59,7 @@ class Facts:
     versions: dict[str, str] = field(default_factory=dict)
     handlers: dict[str, str | None] = field(default_factory=dict)
     middlewares: dict[str, int] = field(default_factory=dict)
+    spider_middlewares: dict[str, int] = field(default_factory=dict)
     extensions: dict[str, int] = field(default_factory=dict)
     worker_error: str | None = None
     target_error: str | None = None

@@ -1,0 +1,184 @@
+"""How the crawler learns what a target's headers are."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from scrapy_curl_safe._crawl.browser_targets import BrowserTargets
+from scrapy_curl_safe._crawl.loopback import LoopbackOrigin
+from scrapy_curl_safe._ipc.failures import FailureKind
+from scrapy_curl_safe._ipc.messages import (
+    Completed,
+    Failed,
+    InvalidRequest,
+    Outcome,
+    Profile,
+    TransferStats,
+    encode_profile,
+)
+from scrapy_curl_safe._pool.errors import WorkerLostError, WorkersExhaustedError
+from scrapy_curl_safe._pool.request import PoolRequest, Result
+
+AGENT = "Mozilla/5.0 (X11) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/152.0.0.0 Safari/537.36"
+CHROME = Profile(impersonate="chrome", default_headers=False, proxy="http://127.0.0.1:1")
+ENCODED = encode_profile(CHROME)
+COMPLETED = Completed(id=1, stats=TransferStats())
+FAILED = Failed(id=1, stats=TransferStats(), kind=FailureKind.TIMEOUT, detail="too late")
+
+Fetch = Callable[[PoolRequest], Awaitable[Result]]
+
+
+class Worker:
+    """Sends what a test says to the URL of a request, or does what it says."""
+
+    def __init__(self, *answers: str | Outcome | Exception) -> None:
+        self._answers = list(answers)
+        self.requests: list[PoolRequest] = []
+
+    async def fetch(self, request: PoolRequest) -> Result:
+        self.requests.append(request)
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, str):
+            await get(request.fetch.url, answer)
+            answer = COMPLETED
+        return Result(answer, b"", 0)
+
+
+async def get(url: str, lines: str) -> bytes:
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    head = f"GET {parts.path} HTTP/1.1\r\n{lines}\r\n".encode()
+    writer.write(head[:20])
+    await asyncio.sleep(0)
+    writer.write(head[20:])
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+def targets(fetch: Fetch) -> BrowserTargets:
+    return BrowserTargets(asyncio.get_running_loop(), fetch)
+
+
+PAGE = f"User-Agent: {AGENT}\r\naccept:  a \r\ncache-control: max-age=0\r\n"
+
+
+def test_a_target_is_learned_once_for_all_profiles_with_its_browser() -> None:
+    async def run() -> None:
+        worker = Worker(PAGE, PAGE)
+        learned = targets(worker.fetch)
+        assert learned.get(ENCODED) is None
+        await asyncio.gather(*(learned.learn(CHROME, ENCODED) for _ in range(5)))
+        other = encode_profile(Profile(impersonate="chrome"))
+        await learned.learn(Profile(impersonate="chrome"), other)
+        target = learned.get(ENCODED)
+        assert target is not None
+        assert (target.family, target.major) == ("chromium", 152)
+        assert dict(target.values) == {"user-agent": AGENT, "accept": "a"}
+        assert learned.get(other) is target
+        (request,) = worker.requests
+        # Not by the user's proxy, and with the target's own headers.
+        assert request.fetch.profile == encode_profile(
+            Profile(impersonate="chrome", http_version="v2tls")
+        )
+        await learned.learn(
+            Profile(impersonate="edge"), encode_profile(Profile(impersonate="edge"))
+        )
+        assert len(worker.requests) == 2
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_dies_is_not_the_targets_fault() -> None:
+    async def run() -> None:
+        lost = WorkerLostError(0, 1, hung=False, was_alone=False)
+        learned = targets(Worker(lost, lost, PAGE).fetch)
+        await learned.learn(CHROME, ENCODED)
+        assert learned.get(ENCODED) is not None
+
+    asyncio.run(run())
+
+
+def test_what_cannot_be_learned_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        worker = Worker(FAILED, FAILED, FAILED)
+        learned = targets(worker.fetch)
+        for _ in range(2):
+            await learned.learn(CHROME, ENCODED)
+        assert learned.get(ENCODED) is None
+        assert len(worker.requests) == 3
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(run())
+    (record,) = caplog.records
+    assert "The headers of chrome could not be learned from a worker" in record.message
+    assert "too late" in record.message
+
+
+@pytest.mark.parametrize(
+    "answer", [InvalidRequest(id=1, detail="cannot impersonate"), "accept: a\r\n"]
+)
+def test_no_browser_is_no_target(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        learned = targets(Worker(answer).fetch)
+        await learned.learn(CHROME, ENCODED)
+        assert learned.get(ENCODED) is None
+
+    asyncio.run(run())
+    assert caplog.records == []
+
+
+def test_without_a_worker_nothing_is_learned() -> None:
+    async def run() -> None:
+        worker = Worker(WorkersExhaustedError("none"), PAGE)
+        learned = targets(worker.fetch)
+        await learned.learn(CHROME, ENCODED)
+        assert learned.get(ENCODED) is None
+        await learned.learn(CHROME, ENCODED)
+        assert learned.get(ENCODED) is not None
+
+    asyncio.run(run())
+
+
+def test_whoever_waits_learns_where_the_first_one_was_cancelled() -> None:
+    async def run() -> None:
+        worker = Worker(PAGE)
+        never = asyncio.Event()
+
+        async def fetch(request: PoolRequest) -> Result:
+            if not worker.requests:
+                worker.requests.append(request)
+                await never.wait()
+            return await worker.fetch(request)
+
+        learned = targets(fetch)
+        first, second = (asyncio.ensure_future(learned.learn(CHROME, ENCODED)) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        await second
+        assert learned.get(ENCODED) is not None
+
+    asyncio.run(run())
+
+
+def test_nobody_else_on_this_machine_is_heard() -> None:
+    async def run() -> None:
+        with LoopbackOrigin(asyncio.get_running_loop()) as origin:
+            parts = urlsplit(origin.url)
+            with socket.create_connection((str(parts.hostname), int(parts.port or 0))):
+                assert await get(origin.url[:-1], "a: 1\r\n") == b""
+                assert await get(f"{origin.url}x", "a: 1\r\n") == b""
+                assert origin.headers == []
+                assert (await get(origin.url, "a: 2\r\n")).startswith(b"HTTP/1.1 204")
+                assert origin.headers == [("a", "2")]
+
+    asyncio.run(run())
