@@ -8,6 +8,7 @@ the same pages:
     scrapy.responsetypes.responsetypes       the Content-Type alone decides a response's class
     httpcompression.ACCEPTED_ENCODINGS       only gzip and deflate are asked for
     http.Headers being a dict                headers are read and made by its own methods
+    CookiesMiddleware.jars                   no cookie of Scrapy's jar is kept from a request
     ExecutionEngine.running, .start_time     the other one tells whether the engine has started
     ExecutionEngine.close_spider_async       a crawl that is closed ends with the reason "shutdown"
 """
@@ -229,9 +230,10 @@ def default_handler_path(crawler: Crawler, scheme: str) -> str:
 def cookies_for(crawler: Crawler, request: Request) -> Iterable[Cookie] | None:
     """Return the jar from which Scrapy takes a request's cookies; None if they are the user's."""
     middleware = crawler.get_downloader_middleware(CookiesMiddleware)
-    if middleware is None or request.meta.get("dont_merge_cookies"):
+    jars = getattr(middleware, "jars", None)
+    if jars is None or request.meta.get("dont_merge_cookies"):
         return None
-    jar: Iterable[Cookie] = middleware.jars[request.meta.get("cookiejar")]
+    jar: Iterable[Cookie] = jars[request.meta.get("cookiejar")]
     return jar
 
 
