@@ -175,16 +175,16 @@ class HeadBuilder:
 
 def _split(headers: HeaderPairs) -> tuple[OwnHeaders, bytes | None, bytes | None]:
     """Return the headers but for Cookie and Referer, and the values of these two."""
-    cookies, referers = [], []
+    cookies, referrers = [], []
     own = []
     for pair in headers:
         if pair[0] == b"Cookie":
             cookies.append(pair[1] or b"")
         elif pair[0] == b"Referer":
-            referers.append(pair[1])
+            referrers.append(pair[1])
         else:
             own.append(pair)
-    return tuple(own), b"; ".join(cookies), referers[0] if referers else None
+    return tuple(own), b"; ".join(cookies), referrers[0] if referrers else None
 
 
 @lru_cache(1024)
