@@ -60,11 +60,12 @@ def main() -> int:
 
     with ThreadPoolExecutor(options.jobs) as pool:
         passed = dict(zip(cells, pool.map(verdict, cells), strict=True))
-    text = ABOUT + _table(options.handlers, probes, passed) + LEGEND
+    # Sections that follow come from `scrapy_suite`.
+    _, heading, sections = TABLE.read_text().partition("\n## ")
+    text = ABOUT + _table(options.handlers, probes, passed) + LEGEND + heading + sections
     if options.dry_run:
         print(text)
     else:
-        TABLE.parent.mkdir(exist_ok=True)
         TABLE.write_text(text)
     return 0
 

@@ -1,4 +1,4 @@
-"""Run the Scrapy team's tests of download handlers; the last line has the counts.
+"""Run the Scrapy team's tests of download handlers; the last lines have the counts.
 
 Needs the environment that `scrapy_suite/install.sh` makes, and is started by its interpreter.
 """
@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree
 
 _ENVIRONMENT = Path(sys.prefix)
 _SUITE = _ENVIRONMENT / "suite"
+_SUITE_PACKAGE = "scrapy-download-handlers-incubator"
+_OURS = "curl_safe"
 # What pytest is told, by what runs the crawls.
 _LOOPS = {
     "asyncio": ["--reactor=asyncio"],
@@ -25,22 +29,45 @@ _LOOPS = {
 # The tests that the suite has for one handler only.
 _OF_ONE_HANDLER = {"TestImpersonation"}
 _OUTCOMES = ("passed", "failed", "skipped")
+_TABLE = Path(__file__).parent.parent / "docs" / "conformance.md"
+_HEADING = "\n## Scrapy's own tests of handlers\n"
+_ABOUT = """
+The Scrapy team's tests of download handlers come with scrapy-download-handlers-incubator, and so do
+classes that adapt them to its own handlers. `make scrapy-suite` runs them on this handler, too. A
+test is skipped where it does not apply, such as one of HTTP/2 on HTTP/1.1, or where its class says
+that the handler cannot do it. Of this handler it says so for host names that IDNA rejects.
+
+"""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scrapy_suite", description=__doc__)
-    parser.add_argument("--handler", default="curl_safe", help="as in tests/test_handler_*.py")
-    parser.add_argument("--loops", nargs="+", choices=_LOOPS, default=["asyncio", "epoll"])
-    options, for_pytest = parser.parse_known_args()
-    counts = {loop: _run(options.handler, loop, for_pytest) for loop in options.loops}
-    print(
-        f"{options.handler}: "
-        + "; ".join(
-            f"{loop}: " + ", ".join(f"{count[outcome]} {outcome}" for outcome in _OUTCOMES)
-            for loop, count in counts.items()
-        )
+    parser.add_argument(
+        "--handlers", nargs="+", default=[_OURS], help="as in tests/test_handler_*.py"
     )
-    return int(any(count["failed"] or not count["passed"] for count in counts.values()))
+    parser.add_argument("--loops", nargs="+", choices=_LOOPS, default=["asyncio", "epoll"])
+    parser.add_argument(
+        "--write", action="store_true", help="write the table in docs/conformance.md"
+    )
+    options, for_pytest = parser.parse_known_args()
+    counts = {
+        handler: {
+            loop: _run(handler, loop, for_pytest)
+            for loop in options.loops
+            # The suite's own handlers cannot be built there.
+            if handler == _OURS or loop != "epoll"
+        }
+        for handler in options.handlers
+    }
+    for handler, by_loop in counts.items():
+        summaries = (f"{loop}: {_summary(count)}" for loop, count in by_loop.items())
+        print(f"{handler}: {'; '.join(summaries)}")
+    if options.write:
+        before = _TABLE.read_text().partition(_HEADING)[0]
+        _TABLE.write_text(before + _HEADING + _ABOUT + _table(options.loops, counts))
+    return int(
+        any(c["failed"] or not c["passed"] for by_loop in counts.values() for c in by_loop.values())
+    )
 
 
 def _run(handler: str, loop: str, for_pytest: list[str]) -> Counter[str]:
@@ -71,6 +98,24 @@ def _count(report: Path) -> Counter[str]:
         if of_base and outcomes.get(test) != "failed":
             outcomes[test] = _outcome(case)
     return Counter(outcomes.values())
+
+
+def _summary(count: Counter[str]) -> str:
+    return ", ".join(f"{count[outcome]} {outcome}" for outcome in _OUTCOMES)
+
+
+def _table(loops: list[str], counts: dict[str, dict[str, Counter[str]]]) -> str:
+    versions = ", ".join(
+        f"{package} {version(package)}" for package in ("Scrapy", "Twisted", "curl_cffi")
+    )
+    text = f"With Python {platform.python_version()}, {versions}.\n\n"
+    text += f"| | {' | '.join(loops)} |\n| --- |{' --- |' * len(loops)}\n"
+    for handler, by_loop in counts.items():
+        package = "scrapy-curl-safe" if handler == _OURS else _SUITE_PACKAGE
+        title = f"{package} {version(package)}" + ("" if handler == _OURS else f", {handler}")
+        cells = (_summary(by_loop[loop]) if loop in by_loop else "needs asyncio" for loop in loops)
+        text += f"| {title} | {' | '.join(cells)} |\n"
+    return text
 
 
 def _outcome(case: ElementTree.Element) -> str:
