@@ -97,7 +97,6 @@ ZYTE: dict[str, Any] = {"ZYTE_API_KEY": "none", "ZYTE_API_TRANSPARENT_MODE": Fal
 
 
 def test_an_add_on_that_comes_after_has_this_handler_as_its_own_fallback(crawl: RunCrawl) -> None:
-    pytest.importorskip("scrapy_zyte_api")
     with TlsOrigin() as origin:
         crawled = crawl(*urls(origin, 8), ADDONS={OURS: 500, ZYTES: 600}, **ZYTE)
     assert_all_pages(crawled, 8)
@@ -106,7 +105,6 @@ def test_an_add_on_that_comes_after_has_this_handler_as_its_own_fallback(crawl: 
 
 
 def test_an_add_on_that_comes_before_is_an_error(crawl: RunCrawl) -> None:
-    pytest.importorskip("scrapy_zyte_api")
     with TlsOrigin() as origin:
         crawled = crawl(origin.url, ADDONS={OURS: 500, ZYTES: 400}, **ZYTE)
         assert origin.accepted == 0
