@@ -134,8 +134,9 @@ EXPLANATIONS = (
         r"HTTP/2: frames: told to go away in the headers",
     ),
     _explain(
-        "libcurl takes a reset with NO_ERROR for the end of the stream, and so, where no length "
-        "was announced, the part for the whole.",
+        "A response ends with END_STREAM (RFC 9113, section 8.1), so this one is cut off. libcurl "
+        "reports a reset with NO_ERROR as the end of the stream (its issue 6015), and nothing else "
+        "of what it tells differs: where no length was announced, the part passes for the whole.",
         r"HTTP/2: stream reset without an error in a body without a length(?:, data loss allowed)?",
     ),
     _explain(
