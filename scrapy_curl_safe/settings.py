@@ -43,7 +43,8 @@ class Settings:
         http_version: `None` to let the TLS negotiation decide, or one of curl_cffi's names
         worker_max_requests: replace a worker after so many requests; 0 for never
         worker_max_memory_mb: replace a worker whose resident memory passes this; 0 for never
-        worker_hang_timeout: seconds without a heartbeat before a worker is killed
+        worker_hang_timeout: seconds without a heartbeat before a worker is killed; one that starts
+            has at least 60
         handshake_retry_times: retries of a request whose handshake failed; they are safe for every
             method, since no byte of the request was sent
         handshake_backoff: longest first wait before such a retry, in seconds; it doubles, with

@@ -207,7 +207,9 @@ async def test_a_worker_that_hangs_as_it_starts_is_killed() -> None:
         await settle()
         (stuck,) = fake.workers
         fake.fleet.comes_up = True
-        await passed(7.0)
+        await passed(59.0)
+        assert stuck.exit_status is None
+        await passed(4.0)
         assert stuck.exit_status == -signal.SIGKILL
         assert fetching.state.name == "SENT"
 
@@ -577,6 +579,18 @@ async def test_one_that_waited_for_too_long_is_started_anew() -> None:
         await settle()
         assert fake.pool.workers_alive == 1
         assert fake.events.counts["worker_started"] == 1
+
+
+@in_virtual_time
+async def test_one_that_stops_waiting_as_it_is_wanted_is_no_crash() -> None:
+    async with FakePool(starts=False, comes_up=False) as fake:
+        fake.pool.start()
+        await settle()
+        fake.fleet.comes_up = True
+        fake.workers[0].exit(0)
+        await settle()
+        assert fake.pool.workers_alive == 1
+        assert fake.events.counts["worker_crashed"] == 0
 
 
 @in_virtual_time

@@ -99,6 +99,25 @@ async def test_it_downloads() -> None:
     assert b"/page" in body
 
 
+NO_TIME = (
+    "-c",
+    "import scrapy_curl_safe._worker.server as server; server._HELLO_TIMEOUT_SECONDS = 0.0; "
+    "from scrapy_curl_safe._worker.__main__ import main; main()",
+)
+
+
+@in_event_loop
+async def test_a_hello_that_came_in_time_is_read_however_late() -> None:
+    with WorkerClient(HELLO, start_by(*NO_TIME)) as worker:
+        assert (await worker.ready()).problem is None
+
+
+def test_without_a_hello_it_ends() -> None:
+    process = start_by(*NO_TIME)
+    assert process.wait(30) == 0
+    process.stop()
+
+
 def test_it_loads_neither_scrapy_nor_twisted() -> None:
     code = "import sys; sys.path.append(sys.argv[1]); import scrapy_curl_safe._worker.server; "
     code += "print(*sys.modules)"

@@ -38,6 +38,8 @@ from .worker_process import WorkerProcess, describe_exit
 logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
+# How long a worker may take to come up, on a machine that has much else to do.
+_START_TIMEOUT_SECONDS = 60.0
 _MOST_QUARANTINE_WORKERS = 2
 
 
@@ -211,13 +213,19 @@ class Supervisor:
 
     def _start(self, slot: int) -> None:
         self._start_timers.pop(slot, None)
+        prewarmed = self._take_prewarmed()
         try:
-            process = self._take_prewarmed() or self._launcher.start()
+            process = prewarmed or self._launcher.start()
         except OSError as error:
             self._start_failed(slot, f"cannot start a worker: {error}")
             return
         self._affinity.apply(process.pid)
-        worker = Worker(slot, process, in_quarantine=slot >= self._limits.count)
+        worker = Worker(
+            slot,
+            process,
+            in_quarantine=slot >= self._limits.count,
+            was_prewarmed=prewarmed is not None,
+        )
         worker.connection = WorkerConnection(
             self._loop,
             process,
@@ -314,7 +322,11 @@ class Supervisor:
             if not self._workers and not self._closed.done():
                 self._closed.set_result(None)
         elif worker.cause is not Cause.RELEASED:
-            self._on_lost(worker, status)
+            if worker.was_prewarmed and not worker.was_ready and status == 0:
+                # It had waited for its Hello for too long, just when that was sent.
+                self._start_later(worker.slot)
+            else:
+                self._on_lost(worker, status)
 
     def _on_lost(self, worker: Worker, status: int) -> None:
         if worker.cause is not Cause.HUNG:
@@ -359,12 +371,17 @@ class Supervisor:
             if lag > _TICK_SECONDS:
                 # The crawler itself was blocked: what the worker sent since is unread.
                 worker.connection.last_heard = now
-            elif now - worker.connection.last_heard > self._limits.hang_timeout_seconds:
+            elif now - worker.connection.last_heard > self._longest_silence(worker):
                 self._kill_hung(worker)
             else:
                 worker.connection.check_deadlines(now)
         self._affinity.review(worker.process.pid for worker in self._workers)
         self._schedule_tick()
+
+    def _longest_silence(self, worker: Worker) -> float:
+        seconds = self._limits.hang_timeout_seconds
+        # One that is not up yet sends no heartbeats.
+        return seconds if worker.was_ready else max(seconds, _START_TIMEOUT_SECONDS)
 
     def _kill_hung(self, worker: Worker) -> None:
         """Kill a worker; what it sent before is still read, up to the end of its stream."""

@@ -54,6 +54,7 @@ class Worker:
         slot: its number; a worker that replaces another has the other's.
         process: its process.
         in_quarantine: whether it takes one request at a time.
+        was_prewarmed: whether its process was started ahead of its use.
 
     Attributes:
         connection: to its process; set by whoever starts the worker.
@@ -67,10 +68,18 @@ class Worker:
 
     connection: WorkerConnection
 
-    def __init__(self, slot: int, process: WorkerProcess, *, in_quarantine: bool) -> None:
+    def __init__(
+        self,
+        slot: int,
+        process: WorkerProcess,
+        *,
+        in_quarantine: bool,
+        was_prewarmed: bool = False,
+    ) -> None:
         self.slot = slot
         self.process = process
         self.in_quarantine = in_quarantine
+        self.was_prewarmed = was_prewarmed
         self.idle = IdleConnections()
         self.state = State.STARTING
         self.cause: Cause | None = None

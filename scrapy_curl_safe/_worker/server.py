@@ -46,7 +46,7 @@ from .stream_pool import streams
 from .streamed_download import StreamedDownload
 
 # How long a worker waits for its Hello before it concludes that the crawl never began.
-_HELLO_TIMEOUT_SECONDS = 5.0
+_HELLO_TIMEOUT_SECONDS = 30.0
 
 
 def serve(sock: int, memory: int | None = None) -> None:
@@ -103,8 +103,17 @@ class _Server:
             self._on_connection_lost,
             self._on_drained,
         )
-        self._hello_timer = LoopTimer(loop, lambda: self._on_connection_lost(None))
+        self._hello_timer = LoopTimer(loop, lambda: self._on_hello_timeout(sock))
         self._hello_timer.set(_HELLO_TIMEOUT_SECONDS)
+
+    def _on_hello_timeout(self, sock: socket.socket) -> None:
+        try:
+            sock.recv(1, socket.MSG_PEEK)
+        except OSError:
+            self._on_connection_lost(None)
+        else:
+            # It came while this process had no CPU to read it.
+            self._hello_timer.set(_HELLO_TIMEOUT_SECONDS)
 
     def _on_connection_lost(self, reason: ProtocolError | OSError | None) -> None:
         # The crawler is gone, or what it sends makes no sense. Either way nobody waits for an
