@@ -118,6 +118,40 @@ async def test_what_it_said_before_it_died_still_counts() -> None:
 
 
 @in_virtual_time
+async def test_a_request_that_was_not_written_to_it_goes_to_another_one() -> None:
+    async with FakePool(workers=2) as fake:
+        dead, healthy = fake.workers
+        fake.loop.remove_reader(dead.socket)
+        large = b"x" * 4_000_000
+        partly_written, unsent, cancelled = (
+            fake.fetch(method="POST", body=large, avoid=1) for _ in range(3)
+        )
+        await settle()
+        assert states([partly_written, unsent, cancelled]) == ["SENT"] * 3
+        cancelled.task.cancel()
+        dead.exit(-9)
+        await settle()
+        assert [len(body) for body in healthy.bodies.values()] == [len(large)] * 2
+        assert fake.events.counts["requests_lost"] == 0
+        healthy.complete_all()
+        await settle()
+        assert partly_written.result.slot == unsent.result.slot == 1
+
+
+@in_virtual_time
+async def test_a_request_that_was_written_to_it_is_lost_whether_or_not_it_was_read() -> None:
+    async with FakePool(workers=2) as fake:
+        dead, healthy = fake.workers
+        fake.loop.remove_reader(dead.socket)
+        fetching = fake.fetch(avoid=1)
+        await settle()
+        dead.exit(-9)
+        await settle()
+        assert lost_with(fetching).exit_status == -9
+        assert healthy.fetches == {}
+
+
+@in_virtual_time
 async def test_those_that_wait_for_an_origin_get_the_places_of_lost_requests() -> None:
     async with FakePool(workers=2, most=2) as fake:
         fetchings = [fake.fetch(f"/{n}") for n in range(4)]

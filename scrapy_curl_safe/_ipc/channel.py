@@ -60,7 +60,12 @@ class Channel(Generic[_T]):
             it; never called after `close`.
         on_drained: called when everything queued has been written.
         flow_control: holds frames back as long as it is paused; None to take all at once.
+
+    Attributes:
+        written: the position up to which frames were written; known once the channel is closed.
     """
+
+    written = 0
 
     def __init__(
         self,
@@ -84,27 +89,34 @@ class Channel(Generic[_T]):
         self._flow_control = flow_control
         self._arrived: deque[tuple[_T, bytes]] = deque()
         self._unsent: deque[memoryview] = deque()
+        self._queued = 0
         self._open = True
         watcher.add_reader(self._fd, self._read)
 
-    def send(self, message: ToWorker | FromWorker, body: bytes = b"") -> None:
+    def send(self, message: ToWorker | FromWorker, body: bytes = b"") -> int:
         """Queue a frame, which goes out with all others of this turn of the loop: each write
         costs a system call, and may cost the core that the peer wakes up on.
 
         Does nothing on a channel that is closed or lost: `on_connection_lost` told the owner.
 
+        Returns:
+            The position of the frame's end, which `written` passes.
+
         Raises:
             ProtocolError: the frame is too large; nothing was queued.
         """
         head = encode_frame(message, len(body))
+        self._queued += 1
         if not self._open:
-            return
+            return self._queued
         waiting = bool(self._unsent)
         self._unsent.append(memoryview(head))
         if body:
+            self._queued += 1
             self._unsent.append(memoryview(body))
         if not waiting:
             self._watcher.call_soon(self._flush)
+        return self._queued
 
     @property
     def is_behind(self) -> bool:
@@ -114,6 +126,7 @@ class Channel(Generic[_T]):
     def close(self) -> None:
         if self._open:
             self._open = False
+            self.written = self._queued - len(self._unsent)
             self._watcher.remove_reader(self._fd)
             self._watcher.remove_writer(self._fd)
             self._unsent.clear()
@@ -143,7 +156,6 @@ class Channel(Generic[_T]):
             return
         except OSError as error:
             # What the peer sent before it ended is still to be read.
-            self._unsent.clear()
             self._watcher.remove_writer(self._fd)
             self._read_rest(error)
             return

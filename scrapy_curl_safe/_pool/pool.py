@@ -226,6 +226,7 @@ class Pool:
         self._serve(worker)
 
     def on_worker_lost(self, worker: Worker, exit_status: int) -> None:
+        unsent = [r for r in worker.connection.take_unsent() if isinstance(r, PoolRequest)]
         requests = [r for r in worker.connection.abandon() if isinstance(r, PoolRequest)]
         lost = [request for request in requests if not request.future.done()]
         self._events.requests_lost(len(lost))
@@ -233,8 +234,9 @@ class Pool:
         for request in requests:
             error = WorkerLostError(worker.slot, exit_status, hung=hung, was_alone=alone)
             self._fail(request, error)
-        for request in requests:
+        for request in (*requests, *unsent):
             self._release_permit(request)
+        self._dispatch_all(unsent)
         self._dispatch_all(self._scheduler.take_quarantined())
         self._dispatch_all(self._scheduler.take_waiting())
 

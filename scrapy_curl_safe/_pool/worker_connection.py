@@ -52,11 +52,12 @@ class Receiver(Protocol):
 class _Exchange:
     """A Fetch that was sent, until its outcome arrives."""
 
-    __slots__ = ("deadline", "fetch", "head_came", "is_cancelled", "receiver")
+    __slots__ = ("deadline", "fetch", "head_came", "is_cancelled", "position", "receiver")
 
-    def __init__(self, fetch: Fetch, receiver: Receiver) -> None:
+    def __init__(self, fetch: Fetch, receiver: Receiver, position: int) -> None:
         self.fetch = fetch
         self.receiver = receiver
+        self.position = position
         self.is_cancelled = False
         self.head_came = False
         self.deadline = math.inf
@@ -146,8 +147,8 @@ class WorkerConnection:
         """
         self._last_id += 1
         fetch.id = self._last_id
-        self._channel.send(fetch, body)
-        self._exchanges[fetch.id] = _Exchange(fetch, receiver)
+        position = self._channel.send(fetch, body)
+        self._exchanges[fetch.id] = _Exchange(fetch, receiver, position)
 
     def cancel(self, fetch: Fetch) -> None:
         """Ask the worker to end a fetch, if it still has it. Its receiver gets the outcome."""
@@ -168,6 +169,14 @@ class WorkerConnection:
                 )
                 return
             exchange.receiver.on_overdue()
+
+    def take_unsent(self) -> list[Receiver]:
+        """Return the receivers of fetches of which the worker, now lost, cannot know, and forget
+        them."""
+        unsent = [e for e in self._exchanges.values() if e.position > self._channel.written]
+        for exchange in unsent:
+            del self._exchanges[exchange.fetch.id]
+        return [exchange.receiver for exchange in unsent]
 
     def abandon(self) -> list[Receiver]:
         """Return the receivers that will get no outcome, and forget them."""

@@ -48,7 +48,7 @@ _FLAGS = {
     Ending.DATALOSS: BodyFlag.DATALOSS,
 }
 
-Send = Callable[[FromWorker, bytes], None]
+Send = Callable[[FromWorker, bytes], object]
 
 
 class Download:
