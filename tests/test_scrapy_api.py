@@ -65,6 +65,8 @@ def test_headers_are_those_that_scrapy_would_make() -> None:
     assert headers == Headers({"Content-Type": "text/html", "Set-Cookie": ["a=1", "b=2"]})
     assert headers.getlist("SET-COOKIE") == [b"a=1", b"b=2"]
     assert list(scrapy_api.header_items(headers)) == list(dict.items(headers))
+    assert scrapy_api.has_header(headers, b"set-COOKIE")
+    assert not scrapy_api.has_header(headers, b"Cookie")
 
 
 def test_the_engine_has_what_closing_a_crawl_needs() -> None:
@@ -183,6 +185,9 @@ def test_headers_that_are_no_dicts_are_made_by_their_methods(
         def items(self) -> list[tuple[bytes, list[bytes]]]:
             return list(self.lists.items())
 
+        def __contains__(self, name: bytes) -> bool:
+            return name.lower() in self.lists
+
     monkeypatch.setattr(scrapy.http, "Headers", Other)
     api = without()
     headers = api.make_headers(PAIRS)
@@ -191,6 +196,8 @@ def test_headers_that_are_no_dicts_are_made_by_their_methods(
         (b"content-type", [b"text/html"]),
         (b"set-cookie", [b"a=1", b"b=2"]),
     ]
+    assert api.has_header(headers, b"Set-Cookie")
+    assert not api.has_header(headers, b"Cookie")
 
 
 # Crawls without them

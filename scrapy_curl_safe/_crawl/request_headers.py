@@ -11,6 +11,7 @@ from .scrapy_api import (
     DEFAULT_HEADERS,
     OFFERED_ENCODINGS,
     SUPPORTED_ENCODINGS,
+    has_header,
     header_items,
 )
 
@@ -39,7 +40,7 @@ def request_headers(
             headers.append((name, None))
         elif not (like_browser and _gives_way(lower, values)):
             headers += [(name, value) for value in values]
-    if like_browser and b"Accept-Encoding" not in request.headers:
+    if like_browser and not has_header(request.headers, b"Accept-Encoding"):
         # HttpCompressionMiddleware is off: nobody would decode what the browser asks for.
         headers.append((b"Accept-Encoding", None))
     return headers
