@@ -79,8 +79,8 @@ class CurlSafeDownloadHandler:
         if options is False:
             return await self._download_by_scrapy(request)
         profile = profile_of(request, options, self._context)
-        if profile.header_mode == "context":
-            await self._context.targets.learn(profile.profile, profile.encoded)
+        if profile.header_mode == "context" and not self._context.targets.is_known(profile):
+            await self._context.targets.learn(profile)
         assembler = ResponseAssembler(request, self._context)
         pool_request = build_request(request, options, profile, self._context, assembler)
         self._context.stats.request()

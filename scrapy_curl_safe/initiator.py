@@ -10,7 +10,7 @@ from scrapy.crawler import Crawler
 from scrapy.http import Response
 
 from ._crawl.file_pages import file_pages_of
-from ._crawl.initiators import note_initiator
+from ._crawl.initiators import note_initiator, policy_of
 
 
 class InitiatorMiddleware:
@@ -28,19 +28,21 @@ class InitiatorMiddleware:
         return cls(crawler)
 
     def process_spider_output(self, response: Response, result: Iterable[Any]) -> Iterator[Any]:
+        policy = policy_of(response)
         for each in result:
-            self._note(each, response)
+            self._note(each, response, policy)
             yield each
 
     async def process_spider_output_async(
         self, response: Response, result: AsyncIterator[Any]
     ) -> AsyncIterator[Any]:
+        policy = policy_of(response)
         async for each in result:
-            self._note(each, response)
+            self._note(each, response, policy)
             yield each
 
-    def _note(self, each: Any, response: Response) -> None:
+    def _note(self, each: Any, response: Response, policy: str | None) -> None:
         if isinstance(each, Request):
-            note_initiator(each, response)
+            note_initiator(each, response, policy)
         else:
             self._pages.note(each, response.url)

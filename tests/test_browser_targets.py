@@ -13,6 +13,7 @@ import pytest
 
 from scrapy_curl_safe._crawl.browser_targets import BrowserTargets
 from scrapy_curl_safe._crawl.loopback import LoopbackOrigin
+from scrapy_curl_safe._crawl.profile import EncodedProfile
 from scrapy_curl_safe._ipc.failures import FailureKind
 from scrapy_curl_safe._ipc.messages import (
     Completed,
@@ -27,8 +28,14 @@ from scrapy_curl_safe._pool.errors import WorkerLostError, WorkersExhaustedError
 from scrapy_curl_safe._pool.request import PoolRequest, Result
 
 AGENT = "Mozilla/5.0 (X11) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/152.0.0.0 Safari/537.36"
-CHROME = Profile(impersonate="chrome", default_headers=False, proxy="http://127.0.0.1:1")
-ENCODED = encode_profile(CHROME)
+
+
+def encoded(**fields: Any) -> EncodedProfile:
+    profile = Profile(default_headers=False, **fields)
+    return EncodedProfile(profile, encode_profile(profile), "context")
+
+
+CHROME = encoded(impersonate="chrome", proxy="http://127.0.0.1:1")
 COMPLETED = Completed(id=1, stats=TransferStats())
 FAILED = Failed(id=1, stats=TransferStats(), kind=FailureKind.TIMEOUT, detail="too late")
 
@@ -76,11 +83,13 @@ def test_a_target_is_learned_once_for_all_profiles_with_its_browser() -> None:
     async def run() -> None:
         worker = Worker(PAGE, PAGE)
         learned = targets(worker.fetch)
-        assert learned.get(ENCODED) is None
-        await asyncio.gather(*(learned.learn(CHROME, ENCODED) for _ in range(5)))
-        other = encode_profile(Profile(impersonate="chrome"))
-        await learned.learn(Profile(impersonate="chrome"), other)
-        target = learned.get(ENCODED)
+        assert learned.get(CHROME) is None
+        await asyncio.gather(*(learned.learn(CHROME) for _ in range(5)))
+        other = encoded(impersonate="chrome")
+        assert not learned.is_known(other)
+        await learned.learn(other)
+        assert learned.is_known(other)
+        target = learned.get(CHROME)
         assert target is not None
         assert (target.family, target.major) == ("chromium", 152)
         assert dict(target.values) == {"user-agent": AGENT, "accept": "a"}
@@ -90,9 +99,7 @@ def test_a_target_is_learned_once_for_all_profiles_with_its_browser() -> None:
         assert request.fetch.profile == encode_profile(
             Profile(impersonate="chrome", http_version="v2tls")
         )
-        await learned.learn(
-            Profile(impersonate="edge"), encode_profile(Profile(impersonate="edge"))
-        )
+        await learned.learn(encoded(impersonate="edge"))
         assert len(worker.requests) == 2
 
     asyncio.run(run())
@@ -102,20 +109,20 @@ def test_a_worker_that_dies_is_not_the_targets_fault() -> None:
     async def run() -> None:
         lost = WorkerLostError(0, 1, hung=False, was_alone=False)
         learned = targets(Worker(lost, lost, PAGE).fetch)
-        await learned.learn(CHROME, ENCODED)
-        assert learned.get(ENCODED) is not None
+        await learned.learn(CHROME)
+        assert learned.get(CHROME) is not None
 
     asyncio.run(run())
 
 
 def test_what_cannot_be_learned_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
-        worker = Worker(FAILED, FAILED, FAILED)
+        worker = Worker(FAILED)
         learned = targets(worker.fetch)
         for _ in range(2):
-            await learned.learn(CHROME, ENCODED)
-        assert learned.get(ENCODED) is None
-        assert len(worker.requests) == 3
+            await learned.learn(CHROME)
+        assert learned.get(CHROME) is None
+        assert len(worker.requests) == 1
 
     with caplog.at_level(logging.WARNING):
         asyncio.run(run())
@@ -124,14 +131,25 @@ def test_what_cannot_be_learned_is_named_once(caplog: pytest.LogCaptureFixture) 
     assert "too late" in record.message
 
 
+def test_a_target_that_ends_each_worker_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        lost = WorkerLostError(0, 1, hung=False, was_alone=False)
+        learned = targets(Worker(lost, lost, lost).fetch)
+        await learned.learn(CHROME)
+        assert learned.get(CHROME) is None
+
+    asyncio.run(run())
+    assert "could not be learned" in caplog.text
+
+
 @pytest.mark.parametrize(
     "answer", [InvalidRequest(id=1, detail="cannot impersonate"), "accept: a\r\n"]
 )
 def test_no_browser_is_no_target(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         learned = targets(Worker(answer).fetch)
-        await learned.learn(CHROME, ENCODED)
-        assert learned.get(ENCODED) is None
+        await learned.learn(CHROME)
+        assert learned.get(CHROME) is None
 
     asyncio.run(run())
     assert caplog.records == []
@@ -141,10 +159,10 @@ def test_without_a_worker_nothing_is_learned() -> None:
     async def run() -> None:
         worker = Worker(WorkersExhaustedError("none"), PAGE)
         learned = targets(worker.fetch)
-        await learned.learn(CHROME, ENCODED)
-        assert learned.get(ENCODED) is None
-        await learned.learn(CHROME, ENCODED)
-        assert learned.get(ENCODED) is not None
+        await learned.learn(CHROME)
+        assert learned.get(CHROME) is None
+        await learned.learn(CHROME)
+        assert learned.get(CHROME) is not None
 
     asyncio.run(run())
 
@@ -161,11 +179,11 @@ def test_whoever_waits_learns_where_the_first_one_was_cancelled() -> None:
             return await worker.fetch(request)
 
         learned = targets(fetch)
-        first, second = (asyncio.ensure_future(learned.learn(CHROME, ENCODED)) for _ in range(2))
+        first, second = (asyncio.ensure_future(learned.learn(CHROME)) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()
         await second
-        assert learned.get(ENCODED) is not None
+        assert learned.get(CHROME) is not None
 
     asyncio.run(run())
 

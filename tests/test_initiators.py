@@ -20,6 +20,7 @@ from scrapy_curl_safe._crawl.initiators import (
     note_own_referer,
     note_page,
     note_response,
+    policy_of,
 )
 from scrapy_curl_safe._crawl.visited_origins import VisitedOrigins
 
@@ -36,7 +37,7 @@ def page(
 
 def yielded(response: Response, url: str = "https://a.test/next", **arguments: Any) -> Request:
     request = Request(url, **arguments)
-    note_initiator(request, response)
+    note_initiator(request, response, policy_of(response))
     assert json.loads(json.dumps(request.meta)) == request.meta
     return request
 
@@ -78,6 +79,21 @@ def test_a_referer_of_the_users() -> None:
     assert how(typed) == Asked("https://c.test/", STRICT, (), True, False, False, True)
     # From a redirect on it is Scrapy's.
     assert not how(redirected(typed, "https://a.test/2")).has_own_referer
+
+
+def test_a_referer_that_is_copied_from_the_pages_own_request_is_whose_it_was() -> None:
+    asked_for = {"Referer": "https://c.test/"}
+    link = yielded(page())
+    link.headers.update(asked_for)  # as Scrapy does
+    response = Response(link.url, request=link)
+    copy = link.replace(url="https://a.test/3")
+    note_initiator(copy, response, None)
+    assert not how(copy).has_own_referer
+    assert how(copy).initiator == link.url
+    mine = yielded(page(), headers=asked_for)
+    copy = mine.replace(url="https://a.test/3")
+    note_initiator(copy, Response(mine.url, request=mine), None)
+    assert how(copy).has_own_referer
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,8 @@ class EncodedHead(NamedTuple):
         message: what the worker gets: an encoded `BrowserHead`.
         referer: value of Referer, if it does not depend on a path; None for no such header.
         shows_initiator: whether Referer has the initiator's whole URL.
-        has_all_cookies: whether the browser sends all cookies that its jar has for the URL.
+        has_all_cookies: whether all cookies of the URL travel along. (A script has the choice
+            within its site; those that a user has logged in for send them.)
     """
 
     message: bytes
@@ -75,7 +76,7 @@ def encoded_head(
         encode_browser_head(message),
         dict(headers.fields).get(b"Referer"),
         facts.referer is Trim.FULL,
-        facts.has_credentials and not facts.is_third_party,
+        not facts.is_third_party,
     )
 
 

@@ -20,12 +20,13 @@ from .._ipc.messages import (
     SizeWarning,
     encode_profile,
 )
-from .._pool.errors import PoolError, WorkersExhaustedError
+from .._pool.errors import PoolError, WorkerLostError, WorkersExhaustedError
 from .._pool.event_loop import EventLoop, Future
 from .._pool.origins import Origin, Route
 from .._pool.request import PoolRequest, Result
 from .browser.target import Target, learn_target
 from .loopback import LoopbackOrigin
+from .profile import EncodedProfile
 
 logger = logging.getLogger(__name__)
 
@@ -62,19 +63,21 @@ class BrowserTargets:
         self._by_profile: dict[bytes, Target | None] = {}
         self._waiting: dict[bytes, list[Future[None]]] = {}
 
-    def get(self, encoded_profile: bytes) -> Target | None:
-        """Return the target of a profile; None if it is not known."""
-        return self._by_profile.get(encoded_profile)
+    def is_known(self, profile: EncodedProfile) -> bool:
+        """Tell whether the target of a profile need not be learned."""
+        return profile.encoded in self._by_profile
 
-    async def learn(self, profile: Profile, encoded_profile: bytes) -> None:
+    def get(self, profile: EncodedProfile) -> Target | None:
+        """Return the target of a profile; None if there is none."""
+        return self._by_profile.get(profile.encoded)
+
+    async def learn(self, profile: EncodedProfile) -> None:
         """Learn the target of a profile, once for all profiles with its browser."""
-        if encoded_profile in self._by_profile:
-            return
         browser = encode_profile(
             Profile(
-                impersonate=profile.impersonate,
-                fingerprint=profile.fingerprint,
-                extra_fp=profile.extra_fp,
+                impersonate=profile.profile.impersonate,
+                fingerprint=profile.profile.fingerprint,
+                extra_fp=profile.profile.extra_fp,
                 # Over plain http any other one has libcurl offer an upgrade.
                 http_version="v2tls",
             )
@@ -95,19 +98,22 @@ class BrowserTargets:
                         turn.set_result(None)
         if len(self._by_profile) >= _MOST_PROFILES:
             self._by_profile.clear()
-        self._by_profile[encoded_profile] = self._by_browser[browser]
+        self._by_profile[profile.encoded] = self._by_browser[browser]
 
     async def _learn(self, browser: bytes) -> bool:
         """Learn a browser; return False if no worker can be had, so that nothing can be sent."""
-        reason = ""
+        reason: Exception | None = None
         for _ in range(_MOST_TRIES):
             try:
                 self._by_browser[browser] = await self._ask(browser)
                 return True
             except WorkersExhaustedError:
                 return False
+            except WorkerLostError as error:
+                reason = error
             except (PoolError, OSError, _NotSentError) as error:
-                reason = str(error)
+                reason = error
+                break
         logger.warning(
             "The headers of %s could not be learned from a worker: %s. Its requests go out with "
             "its fixed headers, as with CURL_SAFE_BROWSER_HEADERS = 'static'",

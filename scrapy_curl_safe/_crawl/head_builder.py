@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from functools import lru_cache
 from http.cookiejar import Cookie
-from typing import Any, NamedTuple
+from typing import Any
 
 from scrapy import Request
 from scrapy.crawler import Crawler
@@ -13,7 +13,7 @@ from scrapy.http import Response
 from scrapy.http.request import NO_CALLBACK
 from scrapy.spidermiddlewares.referer import RefererMiddleware
 
-from .._ipc.messages import HeaderPairs
+from .._ipc.messages import Fetch, HeaderPairs
 from .browser.classify import guess_kind
 from .browser.cookies import crumbs, sends_cookie
 from .browser.referrer import DEFAULT_POLICY, Trim, referer
@@ -23,21 +23,13 @@ from .browser.target import Target
 from .browser_head import OwnHeaders, encoded_head
 from .file_pages import file_pages_of
 from .initiators import Asked, asked, browser_policy, note_own_referer, note_page, note_response
-from .scrapy_api import cookies_for, header_items
+from .scrapy_api import cookies_for, has_header, header_items
 from .visited_origins import VisitedOrigins
 
 _HIDES_ALL = "no-referrer"
 
 # The headers by which a script gives itself away.
-_TELLING = {b"X-Requested-With", b"Content-Type", b"Accept"}
-
-
-class HeadFields(NamedTuple):
-    """The head of one request: see the fields of these names of `Fetch`."""
-
-    browser_head: bytes
-    cookie: bytes | None
-    referer: bytes | None
+_TELLING = {name.encode(): name for name in ("x-requested-with", "content-type", "accept")}
 
 
 class HeadBuilder:
@@ -56,6 +48,7 @@ class HeadBuilder:
 
     def build(
         self,
+        fetch: Fetch,
         request: Request,
         options: dict[str, Any],
         headers: HeaderPairs,
@@ -63,10 +56,11 @@ class HeadBuilder:
         key: tuple[str, bytes],
         *,
         http_version: str | None,
-    ) -> HeadFields:
+    ) -> None:
         """Build the head of a request.
 
         Args:
+            fetch: gets the head.
             options: of its meta, checked.
             headers: that are not Scrapy's defaults; None as a value keeps one from being sent.
             key: its origin and encoded profile.
@@ -75,7 +69,7 @@ class HeadBuilder:
         Raises:
             ValueError: its URL or that of its initiator is not valid.
         """
-        own, cookie, own_referer = _split(headers)
+        own, cookie, own_referer = _without_cookie_and_referer(headers)
         kind = options.get("as") or _kind_of(request, own)
         how = self._asked(request, options, own_referer)
         initiator = how.initiator
@@ -100,15 +94,17 @@ class HeadBuilder:
             else http_version != "v2_prior_knowledge"
         )
         head = encoded_head(target, browser_request, own, is_http1)
-        if cookie and not head.has_all_cookies:
-            cookie = self._filtered(cookie, request, browser_request)
+        fetch.browser_head = head.message
+        if cookie:
+            if not head.has_all_cookies:
+                cookie = self._filtered(cookie, request, browser_request)
+            fetch.cookie = cookie
         if how.has_own_referer or how.policy is None:
-            shown = own_referer
+            fetch.referer = own_referer or None
         elif head.shows_initiator and initiator is not None:
-            shown = _whole(initiator)
+            fetch.referer = _whole(initiator) or None
         else:
-            shown = head.referer
-        return HeadFields(head.message, cookie or None, shown or None)
+            fetch.referer = head.referer
 
     def response_received(
         self,
@@ -124,7 +120,7 @@ class HeadBuilder:
             key: the request's origin and encoded profile.
         """
         self._visited.answered(key, response.protocol)
-        if b"Accept-CH" in response.headers:
+        if has_header(response.headers, b"Accept-CH"):
             own = tuple((n, v[0] if v else None) for n, v in header_items(request.headers))
             # Browsers heed it in answers to navigations alone.
             if (options.get("as") or _kind_of(request, own)) in NAVIGATIONS:
@@ -140,7 +136,7 @@ class HeadBuilder:
             return how
         if how.has_own_referer and own_referer:
             page = own_referer.decode("latin-1")
-            if web_origin(page) is not None:
+            if _has_origin(page):
                 note_own_referer(request, page)
                 return how._replace(initiator=page)
         if request.callback is NO_CALLBACK:
@@ -153,7 +149,11 @@ class HeadBuilder:
     def _has_referer_middleware(self) -> bool:
         """Tell whether Scrapy sets a Referer; without, the user wants none."""
         if self._sets_referer is None:
-            self._sets_referer = self._crawler.get_spider_middleware(RefererMiddleware) is not None
+            try:
+                found = self._crawler.get_spider_middleware(RefererMiddleware)
+            except RuntimeError:  # A handler by itself, without an engine.
+                return True
+            self._sets_referer = found is not None
         return self._sets_referer
 
     def _filtered(
@@ -173,14 +173,17 @@ class HeadBuilder:
         return "; ".join(kept).encode("latin-1") or None
 
 
-def _split(headers: HeaderPairs) -> tuple[OwnHeaders, bytes | None, bytes | None]:
+def _without_cookie_and_referer(
+    headers: HeaderPairs,
+) -> tuple[OwnHeaders, bytes | None, bytes | None]:
     """Return the headers but for Cookie and Referer, and the values of these two."""
     cookies, referrers = [], []
     own = []
     for pair in headers:
-        if pair[0] == b"Cookie":
+        name = pair[0].lower()
+        if name == b"cookie":
             cookies.append(pair[1] or b"")
-        elif pair[0] == b"Referer":
+        elif name == b"referer":
             referrers.append(pair[1])
         else:
             own.append(pair)
@@ -199,9 +202,17 @@ def _kind_of(request: Request, own: OwnHeaders) -> Kind:
         return "page"
     telling = {}
     for name, value in own:
-        if name in _TELLING and value is not None:
-            telling[name.decode().lower()] = value.decode("latin-1")
+        lower = name.lower()
+        if lower in _TELLING and value is not None:
+            telling[_TELLING[lower]] = value.decode("latin-1")
     return guess_kind(request.method, request.url, telling, has_callback)
+
+
+def _has_origin(page: str) -> bool:
+    try:
+        return web_origin(page) is not None
+    except ValueError:  # of its port
+        return False
 
 
 def _names_of(cookies: Any) -> set[str]:

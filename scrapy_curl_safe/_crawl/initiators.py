@@ -13,6 +13,7 @@ All that is kept is plain: a request may be kept on disk or in another queue.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from scrapy import Request
@@ -20,6 +21,7 @@ from scrapy.http import Response
 
 from .browser.referrer import parse_policy
 from .browser.request import Hop, root_of
+from .scrapy_api import has_header
 
 _INITIATOR = "curl_safe_initiator"
 _POLICY = "curl_safe_referrer_policy"
@@ -29,6 +31,7 @@ _BEFORE = "curl_safe_redirects_before"
 _POLICIES = "curl_safe_redirect_policies"
 _WAS_POST = "curl_safe_was_post"
 _RARE = (_POLICY, _REFERER, _RELOAD, _BEFORE, _POLICIES, _WAS_POST)
+_UNCOMMON = frozenset({_POLICY, _REFERER, _RELOAD, "redirect_urls"})
 
 # Scrapy's own, in the browsers' terms.
 _ALIASES = {"scrapy-default": "no-referrer-when-downgrade", "": "no-referrer-when-downgrade"}
@@ -43,10 +46,14 @@ def browser_policy(scrapys: str) -> str | None:
     return _ALIASES.get(scrapys) or parse_policy(scrapys)
 
 
-def note_initiator(request: Request, response: Response) -> None:
+def note_initiator(request: Request, response: Response, policy: str | None) -> None:
     """Note who asks for a request that a callback has yielded.
 
     Whatever the meta of the page's own request had, which many spiders copy, is replaced.
+
+    Args:
+        response: that the callback got.
+        policy: as `policy_of` returned it.
     """
     meta = request.meta
     if len(meta) > 1 or "depth" not in meta:
@@ -54,25 +61,33 @@ def note_initiator(request: Request, response: Response) -> None:
             meta.pop(key, None)
         if "redirect_urls" in meta:
             meta[_BEFORE] = len(meta["redirect_urls"])
-    # Headers.__contains__() would normalize the name, which takes a microsecond.
-    if b"Referer" in request.headers:
+    if has_header(request.headers, b"Referer") and not _has_scrapys_referer(request, response):
         meta[_REFERER] = True
     if request.url == response.url and _is_get(request) and _is_get(response.request):
         _note_reload(meta, response.meta)
         return
     meta[_INITIATOR] = response.url
-    policy = meta.get("referrer_policy") or _policy_of(response)
+    policy = meta.get("referrer_policy") or policy
     if policy is not None:
         meta[_POLICY] = policy
+
+
+def _has_scrapys_referer(request: Request, response: Response) -> bool:
+    """Tell whether a request has the Referer that Scrapy has set on the page's own, of which it is
+    a copy."""
+    before = response.request
+    if before is None or _REFERER in before.meta:
+        return False
+    return request.headers.get(b"Referer") == before.headers.get(b"Referer")
 
 
 def _is_get(request: Request | None) -> bool:
     return request is not None and request.method == "GET"
 
 
-def _policy_of(response: Response) -> str | None:
+def policy_of(response: Response) -> str | None:
     """Return the policy that a response sets for what its page asks for."""
-    if b"Referrer-Policy" not in response.headers:
+    if not has_header(response.headers, b"Referrer-Policy"):
         return None
     return parse_policy(b",".join(response.headers.getlist(b"Referrer-Policy")).decode("latin-1"))
 
@@ -104,7 +119,7 @@ def note_response(request: Request, response: Response) -> None:
         return
     if request.method == "POST" and response.status in _BECOMES_GET:
         request.meta[_WAS_POST] = True
-    policy = _policy_of(response)
+    policy = policy_of(response)
     if policy is not None:
         before = request.meta.get(_POLICIES, [])
         request.meta[_POLICIES] = [*before, [request.url, policy]]
@@ -141,6 +156,8 @@ def asked(meta: dict[str, Any], options: dict[str, Any], default_policy: str | N
         default_policy: of the crawl; None for one that only Scrapy knows.
     """
     initiator = meta.get(_INITIATOR)
+    if not options and meta.keys().isdisjoint(_UNCOMMON):
+        return _asked_as_most(initiator, default_policy)
     # Scrapy sets a Referer on what a callback yields and on what a redirect makes.
     is_own = _REFERER in meta or (initiator is None and _RELOAD not in meta)
     policy = browser_policy(meta[_POLICY]) if _POLICY in meta else default_policy
@@ -156,6 +173,12 @@ def asked(meta: dict[str, Any], options: dict[str, Any], default_policy: str | N
     if "redirect_urls" not in meta:
         return typed_or_clicked
     return _after_redirects(typed_or_clicked, meta, default_policy)
+
+
+@lru_cache(1024)
+def _asked_as_most(initiator: str | None, policy: str | None) -> Asked:
+    """Return what all links of a page have in common."""
+    return Asked(initiator, policy, (), True, False, False, initiator is None)
 
 
 def _after_redirects(before: Asked, meta: dict[str, Any], default_policy: str | None) -> Asked:

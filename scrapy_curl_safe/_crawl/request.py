@@ -80,7 +80,7 @@ def build_request(
     settings, meta = context.settings, request.meta
     target = None
     if profile.header_mode == "context":
-        target = context.targets.get(profile.encoded)
+        target = context.targets.get(profile)
         if target is None:
             profile = _with_fixed_headers(profile)
     origin = origin_of(request)
@@ -102,9 +102,8 @@ def build_request(
         fresh_connection=meta.pop(FRESH, False),
     )
     if target is not None:
-        fetch.browser_head, fetch.cookie, fetch.referer = context.heads.build(
-            request, options, headers, target, key, http_version=profile.profile.http_version
-        )
+        version = profile.profile.http_version
+        context.heads.build(fetch, request, options, headers, target, key, http_version=version)
     return PoolRequest(
         fetch,
         request.body,
