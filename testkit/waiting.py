@@ -10,26 +10,26 @@ _PAUSE_SECONDS = 0.01
 _LONGEST_SECONDS = 120.0
 
 
-def wait_until(condition: Callable[[], object]) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = _LONGEST_SECONDS) -> None:
     """Wait until a condition is true.
 
     Raises:
-        AssertionError: two minutes have passed.
+        AssertionError: so many seconds have passed.
     """
-    for _ in _pauses(condition):
+    for _ in _pauses(condition, seconds):
         time.sleep(_PAUSE_SECONDS)
 
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait as `wait_until` does, while the loop goes on."""
-    for _ in _pauses(condition):
+    for _ in _pauses(condition, _LONGEST_SECONDS):
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
-def _pauses(condition: Callable[[], object]) -> Iterator[None]:
-    deadline = time.monotonic() + _LONGEST_SECONDS
+def _pauses(condition: Callable[[], object], seconds: float) -> Iterator[None]:
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "the condition has not become true in two minutes"
+        assert time.monotonic() < deadline, f"the condition has not become true in {seconds:g} s"
         yield
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import re
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from scrapy_curl_safe._crawl.browser.client_hints import LOW_ENTROPY
+from scrapy_curl_safe._crawl.browser.contradictions import Sent
 from scrapy_curl_safe._crawl.browser.headers import browser_headers, http1_fields, http2_fields
 from scrapy_curl_safe._crawl.browser.request import BrowserRequest, Hop
 from scrapy_curl_safe._crawl.browser.target import Target, learn_target
+from testkit import recordings
 
 BROWSERS = ("chromium-156", "firefox-153")
 RECORDINGS = {
-    name: json.loads((Path(__file__).parent / f"data/browsers/{name}.json").read_text())
+    name: recordings.load(name)
     for name in (*BROWSERS, *(f"{browser}-more" for browser in BROWSERS))
 }
 
@@ -60,8 +59,6 @@ OF_USERS = {
     "if-none-match",
     "x-requested-with",
 }
-# They name the browser's version, system or language, or are libcurl's.
-FREE = {"user-agent", "accept-language", "host", "content-length"}
 
 Fields = list[tuple[str, str]]
 
@@ -126,18 +123,17 @@ def computed(recorded: Recorded, target: Target) -> Recorded:
     )
 
 
-def comparable(recorded: Recorded) -> tuple[Fields, int | None, bool | None]:
-    """Leave out what only names the browser's version, system or language."""
-    fields = [(name, without_the_free(name.lower(), value)) for name, value in recorded.fields]
-    return fields, recorded.weight, recorded.exclusive
-
-
-def without_the_free(name: str, value: str) -> str:
-    if name in FREE or name.startswith("sec-ch-ua"):
-        return ""
-    if name == "accept":
-        return value.replace("image/jxl,", "")
-    return re.sub(r"boundary=\S+", "boundary=", value) if name == "content-type" else value
+def comparable(recorded: Recorded) -> Sent:
+    return recordings.comparable(
+        Sent(
+            recorded.protocol,
+            recorded.request.method,
+            recorded.request.url,
+            tuple(recorded.fields),
+            recorded.weight,
+            recorded.exclusive,
+        )
+    )
 
 
 @pytest.mark.parametrize("browser", BROWSERS)

@@ -237,7 +237,7 @@ def test_certificates_are_verified_by_setting_and_by_request(crawl: RunCrawl) ->
     with (
         TlsOrigin() as good,
         TlsOrigin(context=certs().server_context(trusted=False)) as unknown,
-        TlsOrigin(context=certs().server_context(host="other.test")) as other,
+        TlsOrigin(context=certs().server_context(names=("other.test",))) as other,
         TlsOrigin(context=certs().server_context(expired=True)) as expired,
     ):
         trusting = {"curl_safe": {"verify": False}}

@@ -41,7 +41,7 @@ def test_every_tls_response_has_its_origins_certificate(
     crawl: Callable[..., Crawled], browser: str | None, alpn: str
 ) -> None:
     """On fresh and warm connections, after full handshakes and resumed ones."""
-    another = certs().server_context(alpn=(alpn,), host="other.test")
+    another = certs().server_context(alpn=(alpn,), names=("other.test",))
     with (
         TlsOrigin(requests_per_connection=3, alpn=(alpn,)) as one,
         TlsOrigin(requests_per_connection=3, context=another) as other,

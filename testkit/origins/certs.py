@@ -33,7 +33,7 @@ class Certs:
 
     def files(self, *, trusted: bool = True) -> tuple[Path, Path]:
         """Return the files of a certificate chain for this machine and of its key."""
-        leaf = _leaf(self._trusted if trusted else self._unknown, None, False)
+        leaf = _leaf(self._trusted if trusted else self._unknown, LOOPBACK_NAMES, False)
         directory = self.ca_pem.parent
         chain, key = directory / f"chain-{trusted}.pem", directory / f"key-{trusted}.pem"
         chain.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
@@ -44,21 +44,20 @@ class Certs:
         self,
         *,
         alpn: Sequence[str] = ("http/1.1",),
-        host: str | None = None,
+        names: tuple[str, ...] = LOOPBACK_NAMES,
         trusted: bool = True,
         expired: bool = False,
     ) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority = self._trusted if trusted else self._unknown
-        _leaf(authority, host, expired).configure_cert(context)
+        _leaf(authority, names, expired).configure_cert(context)
         if alpn:
             context.set_alpn_protocols(list(alpn))
         return context
 
 
 @functools.cache
-def _leaf(authority: trustme.CA, host: str | None, expired: bool) -> trustme.LeafCert:
-    names = LOOPBACK_NAMES if host is None else (host,)
+def _leaf(authority: trustme.CA, names: tuple[str, ...], expired: bool) -> trustme.LeafCert:
     return authority.issue_cert(*names, not_after=LONG_AGO if expired else None)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hyperframe.frame import GoAwayFrame, SettingsFrame
 
-from .certs import certs
+from .certs import LOOPBACK_NAMES, certs
 from .hello import h2_opening_size
 from .loop import Origin, reset_on_close
 from .streams import CHUNK
@@ -100,7 +100,8 @@ def _answers(data: bytes) -> Origin:
 def refused_certificate(*, expired: bool = False, host: str | None = None) -> TlsOrigin:
     """Shows a certificate of an unknown authority, an expired one or one for another host."""
     trusted = expired or host is not None
-    return TlsOrigin(context=certs().server_context(trusted=trusted, expired=expired, host=host))
+    names = LOOPBACK_NAMES if host is None else (host,)
+    return TlsOrigin(context=certs().server_context(trusted=trusted, expired=expired, names=names))
 
 
 class _H2Dies(TlsOrigin):

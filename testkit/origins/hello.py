@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hpack import Decoder
@@ -36,7 +36,11 @@ KEY_SHARE = 51
 
 @dataclass(frozen=True)
 class ClientHello:
-    """The fields of a ClientHello in the order sent, GREASE values included."""
+    """The fields of a ClientHello in the order sent, GREASE values included.
+
+    Attributes:
+        data: of the extensions.
+    """
 
     legacy_version: int
     session_id: bytes
@@ -50,6 +54,7 @@ class ClientHello:
     sni: str | None
     alpn: tuple[str, ...]
     has_psk: bool
+    data: dict[int, bytes] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,9 @@ class H2Opening:
     headers: tuple[tuple[str, str], ...]
 
 
-class _Reader:
+class Reader:
+    """Takes numbers, bytes and vectors from the beginning of a message of TLS."""
+
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
@@ -84,8 +91,8 @@ class _Reader:
     def number(self, size: int) -> int:
         return int.from_bytes(self.take(size), "big")
 
-    def vector(self, prefix: int) -> _Reader:
-        return _Reader(self.take(self.number(prefix)))
+    def vector(self, prefix: int) -> Reader:
+        return Reader(self.take(self.number(prefix)))
 
     def numbers(self, size: int) -> tuple[int, ...]:
         found = []
@@ -113,16 +120,16 @@ def client_hello_size(raw: bytes) -> int | None:
     return None
 
 
-def _client_hello_message(raw: bytes) -> _Reader:
+def _client_hello_message(raw: bytes) -> Reader:
     size = client_hello_size(raw)
     if size is None:
         raise ValueError("the message is cut short")
-    records = _Reader(raw[:size])
+    records = Reader(raw[:size])
     message = b""
     while records:
         records.take(3)
         message += records.take(records.number(2))
-    reader = _Reader(message)
+    reader = Reader(message)
     if reader.number(1) != CLIENT_HELLO:
         raise ValueError("not a ClientHello")
     return reader.vector(3)
@@ -144,7 +151,7 @@ def parse_client_hello(raw: bytes) -> ClientHello:
 
     def numbers(kind: int, prefix: int, size: int) -> tuple[int, ...]:
         data = extensions.get(kind)
-        return () if data is None else _Reader(data).vector(prefix).numbers(size)
+        return () if data is None else Reader(data).vector(prefix).numbers(size)
 
     return ClientHello(
         legacy_version=legacy_version,
@@ -155,36 +162,41 @@ def parse_client_hello(raw: bytes) -> ClientHello:
         point_formats=numbers(POINT_FORMATS, 1, 1),
         signature_algorithms=numbers(SIGNATURE_ALGORITHMS, 2, 2),
         supported_versions=numbers(SUPPORTED_VERSIONS, 1, 2),
-        key_shares=_key_shares(extensions.get(KEY_SHARE)),
+        key_shares=tuple(group for group, _ in key_shares(extensions.get(KEY_SHARE))),
         sni=_server_name(extensions.get(SERVER_NAME)),
-        alpn=_protocols(extensions.get(ALPN)),
+        alpn=protocols(extensions.get(ALPN)),
         has_psk=PRE_SHARED_KEY in extensions,
+        data=extensions,
     )
 
 
-def _key_shares(data: bytes | None) -> tuple[int, ...]:
+def key_shares(data: bytes | None) -> tuple[tuple[int, int], ...]:
+    """Return the groups of an extension's key shares, each with the size of its key."""
     if data is None:
         return ()
-    shares = _Reader(data).vector(2)
-    groups = []
+    shares = Reader(data).vector(2)
+    found = []
     while shares:
-        groups.append(shares.number(2))
-        shares.vector(2)
-    return tuple(groups)
+        group = shares.number(2)
+        size = shares.number(2)
+        shares.take(size)
+        found.append((group, size))
+    return tuple(found)
 
 
 def _server_name(data: bytes | None) -> str | None:
     if data is None:
         return None
-    names = _Reader(data).vector(2)
+    names = Reader(data).vector(2)
     names.take(1)
     return names.take(names.number(2)).decode("ascii")
 
 
-def _protocols(data: bytes | None) -> tuple[str, ...]:
+def protocols(data: bytes | None) -> tuple[str, ...]:
+    """Return the protocols that an extension like ALPN lists."""
     if data is None:
         return ()
-    listed = _Reader(data).vector(2)
+    listed = Reader(data).vector(2)
     names = []
     while listed:
         names.append(listed.take(listed.number(1)).decode("ascii"))

@@ -44,7 +44,7 @@ class Http1Connection:
         while (request := await self._request()) is not None:
             served += 1
             reply = await self._answer(request)
-            await self._send(reply, request.method, close=served == self._limit)
+            await self._send(reply, request.method, close=reply.last or served == self._limit)
             if self._http.our_state is not h11.DONE:
                 break
             self._http.start_next_cycle()

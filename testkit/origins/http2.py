@@ -101,12 +101,13 @@ class Http2Connection:
                 self._handle(event)
             # Any event may have widened a window that an answer waits for.
             self._window.set()
-            self._leave_at_limit()
+            if self._limit is not None and self._taken >= self._limit:
+                self._leave()
             await self._send()
 
-    def _leave_at_limit(self) -> None:
+    def _leave(self) -> None:
         """Shut down gracefully (RFC 9113 section 6.8), so that no request is refused."""
-        if self._leaving or self._limit is None or self._taken < self._limit:
+        if self._leaving:
             return
         self._leaving = True
         # Written past h2, which would refuse to answer the open streams after a GOAWAY.
@@ -175,6 +176,8 @@ class Http2Connection:
 
     async def _reply(self, stream_id: int, request: SeenRequest) -> None:
         reply = await self._answer(request)
+        if reply.last:
+            self._leave()
         body = reply.body if reply.may_have_body and request.method != "HEAD" else b""
         try:
             self._h2.send_headers(stream_id, _fields(reply), end_stream=not body)

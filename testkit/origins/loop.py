@@ -26,14 +26,17 @@ class Origin:
     """A server whose subclasses implement `serve`, which is called for each connection.
 
     Only the loop's thread writes the counters; any thread may read them.
+
+    Args:
+        port: to listen on; 0 for one that is free.
     """
 
-    def __init__(self, *, host: str = "127.0.0.1", scheme: str = "https") -> None:
+    def __init__(self, *, host: str = "127.0.0.1", scheme: str = "https", port: int = 0) -> None:
         if host not in LOOPBACK:
             raise ValueError(f"not a loopback address: {host}")
         self.host = host
         self.scheme = scheme
-        self.port = 0
+        self.port = port
         self._accepted = 0
         self._peers: list[tuple[str, int]] = []
         self._hellos: list[bytes] = []
@@ -74,8 +77,11 @@ class Origin:
     def __enter__(self: AnyOrigin) -> AnyOrigin:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         listener = socket.socket(family)
+        if self.port:
+            # An origin that had it before may have left connections in TIME_WAIT.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((self.host, 0))
+            listener.bind((self.host, self.port))
             listener.listen(BACKLOG)
             listener.setblocking(False)
         except OSError:

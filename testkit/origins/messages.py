@@ -33,9 +33,16 @@ class SeenRequest:
 
 @dataclass(frozen=True)
 class Reply:
+    """What the origin answers.
+
+    Attributes:
+        last: whether the connection ends with it.
+    """
+
     status: int = 200
     headers: Sequence[tuple[bytes, bytes]] = ()
     body: bytes = b""
+    last: bool = False
 
     @property
     def may_have_body(self) -> bool:

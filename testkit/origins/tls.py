@@ -41,9 +41,10 @@ class TlsOrigin(Origin):
         tls: bool = True,
         context: ssl.SSLContext | None = None,
         host: str = "127.0.0.1",
+        port: int = 0,
         delay: float = 0.0,
     ) -> None:
-        super().__init__(host=host, scheme="https" if tls else "http")
+        super().__init__(host=host, scheme="https" if tls else "http", port=port)
         if how not in HOWS:
             raise ValueError(f"how must be one of {HOWS}")
         if requests_per_connection is not None and requests_per_connection < 1:
