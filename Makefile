@@ -13,8 +13,9 @@ CONFORMANCE_ARGS ?=
 BENCH_ARGS ?= --write
 CHAOS_ARGS ?=
 FUZZ_ARGS ?=
+BROWSERS_ARGS ?=
 
-.PHONY: help demo demo-distributed demo-scrapyd matrix package pictures reference docs test test-fast coverage conformance odd-responses bench chaos fuzz soak lint format clean
+.PHONY: help demo demo-distributed demo-scrapyd matrix package pictures reference docs test test-fast coverage conformance browsers odd-responses bench chaos fuzz soak lint format clean
 
 help:
 	@echo "make demo    crawl the example's flaky origin, with a live log, stats and a summary"
@@ -24,6 +25,7 @@ help:
 	@echo "make test-fast  the tests that start no crawl and no worker"
 	@echo "make coverage  the test suite with branch coverage of all processes"
 	@echo "make conformance  the table in docs/conformance.md: every handler, the same probes"
+	@echo "make browsers  records Chromium and Firefox, and compares every handler with them"
 	@echo "make scrapy-suite  the Scrapy team's tests of download handlers, on this one"
 	@echo "make odd-responses  docs/odd_responses.md: this handler and Scrapy's own compared"
 	@echo "make bench   how fast every handler is (BENCH_ARGS=--quick; needs nginx)"
@@ -91,6 +93,10 @@ $(CONFORMANCE_VENV)/.installed: pyproject.toml scrapy_curl_safe/_version.py
 
 conformance: $(CONFORMANCE_VENV)/.installed
 	$(CONFORMANCE_VENV)/bin/python -m conformance $(CONFORMANCE_ARGS)
+
+# Installs Debian's browsers, for which it must be root; BROWSERS_ARGS=--stored starts none.
+browsers: $(CONFORMANCE_VENV)/.installed
+	$(CONFORMANCE_VENV)/bin/python -m browsers $(BROWSERS_ARGS)
 
 SUITE_VENV := .venv-scrapy-suite
 SUITE_ARGS ?=

@@ -143,6 +143,7 @@ ENOUGH = {
 # Those that install much, or run for long.
 SLOW = {
     "make bench": ["BENCH_ARGS=--quick"],
+    "make browsers": ["BROWSERS_ARGS=--stored --dry-run --handlers scrapy-curl-safe"],
     "make conformance": ["CONFORMANCE_ARGS=--dry-run --probes status"],
     "make matrix": ["-n"],
     "make package": [],
