@@ -1,7 +1,7 @@
 """What each impersonated browser contributes to its requests' headers, learned from a worker.
 
-Only curl_cffi knows it, which the crawler does not load. So a worker sends one request with the
-target's own headers to this process, before the first request with that target goes out.
+Only curl_cffi knows it, which the crawler does not load. So a worker says what it would send with
+the target's own headers, before the first request with that target goes out.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 
 from .._ipc.messages import (
     Chunk,
+    Completed,
     Fetch,
     InvalidRequest,
     Profile,
@@ -25,11 +26,12 @@ from .._pool.event_loop import EventLoop, Future
 from .._pool.origins import Origin, Route
 from .._pool.request import PoolRequest, Result
 from .browser.target import Target, learn_target
-from .loopback import LoopbackOrigin
 from .profile import EncodedProfile
 
 logger = logging.getLogger(__name__)
 
+# No connection is made.
+_URL = "http://127.0.0.1/"
 _TIMEOUT_SECONDS = 10.0
 # A worker can die of something else meanwhile.
 _MOST_TRIES = 3
@@ -111,7 +113,7 @@ class BrowserTargets:
                 return False
             except WorkerLostError as error:
                 reason = error
-            except (PoolError, OSError, _NotSentError) as error:
+            except (PoolError, _NotMadeError) as error:
                 reason = error
                 break
         logger.warning(
@@ -124,24 +126,26 @@ class BrowserTargets:
         return True
 
     async def _ask(self, browser: bytes) -> Target | None:
-        with LoopbackOrigin(self._loop) as origin:
-            request = PoolRequest(
-                Fetch(url=origin.url, profile=browser, timeout_seconds=_TIMEOUT_SECONDS),
-                b"",
-                key=(origin.url, browser),
-                listener=_NoListener(),
-                origin=Origin(Route(origin.url, None), 1, 1),
-                needs_tls=False,
-            )
-            outcome = (await self._fetch(request)).outcome
-            if isinstance(outcome, InvalidRequest):
-                # curl_cffi does not know the browser, which the request itself will say.
-                return None
-            if not origin.headers:
-                raise _NotSentError(f"{outcome}")
-        has_agent = any(name.lower() == "user-agent" for name, _ in origin.headers)
-        return learn_target(origin.headers) if has_agent else None
+        request = PoolRequest(
+            Fetch(url=_URL, profile=browser, timeout_seconds=_TIMEOUT_SECONDS, echo=True),
+            b"",
+            key=(_URL, browser),
+            listener=_NoListener(),
+            origin=Origin(Route(_URL, None), 1, 1),
+            needs_tls=False,
+        )
+        result = await self._fetch(request)
+        if isinstance(result.outcome, InvalidRequest):
+            # curl_cffi does not know the browser, which the request itself will say.
+            return None
+        if not isinstance(result.outcome, Completed):
+            raise _NotMadeError(f"{result.outcome}")
+        lines = result.body.decode("latin-1").split("\r\n")[1:]
+        pairs = [line.partition(":") for line in lines]
+        headers = [(name, value.strip()) for name, _, value in pairs]
+        has_agent = any(name.lower() == "user-agent" for name, _ in headers)
+        return learn_target(headers) if has_agent else None
 
 
-class _NotSentError(Exception):
-    """Says what became of the request in place of its arrival."""
+class _NotMadeError(Exception):
+    """Says why a worker made no head."""

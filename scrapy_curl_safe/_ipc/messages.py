@@ -150,6 +150,8 @@ class Fetch(msgspec.Struct, array_like=True, tag=1, kw_only=True):
     report_tls: bool = False
     #: Whether the request gets a new connection, which is closed after it.
     fresh_connection: bool = False
+    #: Whether the response's body is the head that libcurl would send, and nothing is sent.
+    echo: bool = False
 
 
 class Cancel(msgspec.Struct, array_like=True, tag=2):

@@ -261,6 +261,9 @@ class Download:
 
     def _end(self, outcome: Outcome, body: bytes = b"") -> None:
         self._is_over = True
-        self._session.release(self._easy, for_browser_head=self._has_browser_head)
+        self._release()
         self._on_end(self._fetch.id)
         self._send(outcome, body)
+
+    def _release(self) -> None:
+        self._session.release(self._easy, for_browser_head=self._has_browser_head)

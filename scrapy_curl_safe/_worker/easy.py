@@ -29,6 +29,9 @@ _PREREQDATA = int(CurlOpt.PREREQDATA)
 _RESOLVE = int(CurlOpt.RESOLVE)
 _RESOLVER_START_FUNCTION = int(CurlOpt.RESOLVER_START_FUNCTION)
 _RESOLVER_START_DATA = int(CurlOpt.RESOLVER_START_DATA)
+_OPENSOCKETFUNCTION = int(CurlOpt.OPENSOCKETFUNCTION)
+_OPENSOCKETDATA = int(CurlOpt.OPENSOCKETDATA)
+_SOCKOPTFUNCTION = int(CurlOpt.SOCKOPTFUNCTION)
 _CONN_ID = int(CurlInfo.CONN_ID)
 _REQUEST_SIZE = int(CurlInfo.REQUEST_SIZE)
 #: Tells, by `get_number`, how many connections a transfer has opened.
@@ -58,6 +61,18 @@ def _on_lookup(state: Any, reserved: Any, easy: Any) -> int:
     return 1
 
 
+@ffi.callback("int(void *, int, void *)", error=-1)  # type: ignore[untyped-decorator]
+def _on_open(easy: Any, *_: object) -> int:
+    """https://curl.se/libcurl/c/CURLOPT_OPENSOCKETFUNCTION.html"""
+    return int(ffi.from_handle(easy)._open_socket())
+
+
+@ffi.callback("int(void *, int, int)", error=1)  # type: ignore[untyped-decorator]
+def _on_opened(*_: object) -> int:
+    """https://curl.se/libcurl/c/CURLOPT_SOCKOPTFUNCTION.html"""
+    return 2  # CURL_SOCKOPT_ALREADY_CONNECTED
+
+
 class EasyHandle(Curl):
     """An easy handle whose options stay set from request to request, until they change.
 
@@ -71,9 +86,11 @@ class EasyHandle(Curl):
         wanted_lookup: whether the transfer ended since libcurl would have looked up a name.
     """
 
-    # Attributes of a handle only where lookups are redirected.
+    # Attributes of a handle only where lookups are redirected ...
     wanted_lookup = False
     _addresses: Any = None
+    # ... and where it does not connect.
+    _open_socket: Callable[[], int] | None = None
 
     # Until curl_cffi 0.16 every handle would allocate 128 kB, which only WebSockets use.
     _WS_RECV_BUFFER_SIZE = 1
@@ -151,6 +168,16 @@ class EasyHandle(Curl):
         """Set the addresses of hosts for the next transfer, as CURLOPT_RESOLVE takes them."""
         self._addresses = make_slist(entries)
         self._set(_RESOLVE, self._addresses)
+
+    def open_sockets_by(self, open_socket: Callable[[], int]) -> None:
+        """Have libcurl take the descriptors of connected sockets from a function, and close them.
+
+        A handle that does so never connects by itself again.
+        """
+        self._open_socket = open_socket
+        self._set(_OPENSOCKETFUNCTION, _on_open)
+        self._set(_OPENSOCKETDATA, self._self)
+        self._set(_SOCKOPTFUNCTION, _on_opened)
 
     def limit_sends(self, most: int) -> None:
         """Bound how many times the next request may be sent.

@@ -69,8 +69,9 @@ def set_request_options(easy: EasyHandle, fetch: Fetch, body: bytes, session: Se
     timeout_ms = _to_milliseconds(fetch.timeout_seconds)
     easy.set_number(_TIMEOUT_MS, timeout_ms)
     easy.set_number(_CONNECTTIMEOUT_MS, timeout_ms)
-    easy.set_number(_FRESH_CONNECT, int(fetch.fresh_connection))
-    easy.set_number(_FORBID_REUSE, int(fetch.fresh_connection or session.profile.once))
+    is_alone = fetch.fresh_connection or fetch.echo
+    easy.set_number(_FRESH_CONNECT, int(is_alone))
+    easy.set_number(_FORBID_REUSE, int(is_alone or session.profile.once))
     easy.set_number(_VERBOSE, int(fetch.report_tls))
     # A streamed download watches its size itself. The length in a response to HEAD is never sent.
     is_limited = not fetch.stream and fetch.method != "HEAD"

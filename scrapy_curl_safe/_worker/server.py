@@ -38,6 +38,7 @@ from .._version import __version__
 from . import EX_SOFTWARE
 from .browser import ProfileError, create_easy_handle
 from .download import Download
+from .head_echo import HeadEcho
 from .header_lists import HeaderLists
 from .lookups import Lookups
 from .loop import Loop, LoopTimer
@@ -181,7 +182,9 @@ class _Server:
             send(Failed(id=fetch.id, stats=TransferStats(), kind=kind, detail=str(error)))
             return
         download: Download
-        if fetch.stream:
+        if fetch.echo:
+            download = HeadEcho(self._loop, session, fetch, send, on_end)
+        elif fetch.stream:
             download = StreamedDownload(session, fetch, body, send, on_end, self._must_pause)
         else:
             download = Download(session, fetch, body, send, on_end)

@@ -98,13 +98,18 @@ class Session:
         Args:
             for_browser_head: as it was acquired.
         """
-        self.in_flight -= 1
         idle = self._idle_handles[for_browser_head]
         if len(idle) < _MAX_IDLE_HANDLES:
+            self.in_flight -= 1
             easy.reuse()
             idle.append(easy)
         else:
-            easy.close()
+            self.discard(easy)
+
+    def discard(self, easy: EasyHandle) -> None:
+        """Close a handle that was acquired, and whose transfer is over."""
+        self.in_flight -= 1
+        easy.close()
 
     def close(self) -> None:
         """Close all connections. No request may be in flight."""

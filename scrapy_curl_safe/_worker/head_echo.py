@@ -1,0 +1,75 @@
+"""Answers a request with the head that libcurl would send for it.
+
+libcurl writes to one end of a socket pair, and the other end answers. So nothing leaves the worker,
+nobody else on the machine can answer, and whatever redirects connections does not see this one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+
+from .._ipc.messages import Fetch
+from .download import Download, Send
+from .loop import Loop
+from .session import Session
+
+_MAX_HEAD_BYTES = 64 * 1024
+_END = b"\r\n\r\n"
+
+
+class HeadEcho(Download):
+    """A download whose body is the head of its own request, as HTTP/1.1 has it.
+
+    Args:
+        loop: of the worker.
+        session: of the request's profile, which has no proxy.
+        fetch: the request. Its URL has plain http and an IP address, since no name is looked up.
+        send: as for `Download`; so is `on_end`.
+    """
+
+    def __init__(
+        self, loop: Loop, session: Session, fetch: Fetch, send: Send, on_end: Callable[[int], None]
+    ) -> None:
+        super().__init__(session, fetch, b"", send, on_end)
+        self._loop = loop
+        self._peer: socket.socket | None = None
+        self._request = b""
+
+    def _set_receiver(self) -> None:
+        super()._set_receiver()
+        self._easy.open_sockets_by(self._open)
+
+    def _release(self) -> None:
+        self._close_peer()
+        self._session.discard(self._easy)
+
+    def _open(self) -> int:
+        """Return the descriptor of libcurl's end, which libcurl closes."""
+        self._close_peer()
+        self._peer, near = socket.socketpair()
+        self._peer.setblocking(False)
+        self._loop.add_reader(self._peer.fileno(), self._read)
+        return near.detach()
+
+    def _read(self) -> None:
+        assert self._peer is not None
+        # A transfer that ends early closes its end.
+        with contextlib.suppress(OSError):
+            data = self._peer.recv(_MAX_HEAD_BYTES)
+            self._request += data
+            if data and _END not in self._request and len(self._request) < _MAX_HEAD_BYTES:
+                return
+            head = self._request.partition(_END)[0]
+            self._peer.send(
+                b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+                % (len(head), head)
+            )
+        self._close_peer()
+
+    def _close_peer(self) -> None:
+        if self._peer is not None:
+            self._loop.remove_reader(self._peer.fileno())
+            self._peer.close()
+            self._peer = None
