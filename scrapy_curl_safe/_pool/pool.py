@@ -228,17 +228,15 @@ class Pool:
     def on_worker_lost(self, worker: Worker, exit_status: int) -> None:
         unsent = [r for r in worker.connection.take_unsent() if isinstance(r, PoolRequest)]
         requests = [r for r in worker.connection.abandon() if isinstance(r, PoolRequest)]
-        lost = [request for request in requests if not request.future.done()]
-        self._events.requests_lost(len(lost))
+        self._events.requests_lost(sum(not request.future.done() for request in requests))
         hung, alone = worker.cause is Cause.HUNG, worker.in_quarantine
         for request in requests:
             error = WorkerLostError(worker.slot, exit_status, hung=hung, was_alone=alone)
             self._fail(request, error)
         for request in (*requests, *unsent):
             self._release_permit(request)
-        self._dispatch_all(unsent)
-        self._dispatch_all(self._scheduler.take_quarantined())
-        self._dispatch_all(self._scheduler.take_waiting())
+        quarantined, waiting = self._scheduler.take_quarantined(), self._scheduler.take_waiting()
+        self._dispatch_all((*unsent, *quarantined, *waiting))
 
     def on_exhausted(self, reason: str) -> None:
         if self.exhausted is None:
