@@ -115,6 +115,7 @@ def by_proxychains() -> None:
             )
             assert_all_pages(crawled, 30)
             m.assert_nothing_went_directly()
+            assert "could not be learned" not in crawled.log
             others = {f"other{n}.test" for n in range(5)}
             assert set(m.proxy.connected) == {"origin.test", "127.0.0.1", *others}
 
@@ -135,6 +136,7 @@ def by_torsocks() -> None:
             m.assert_nothing_went_directly()
             assert set(m.proxy.looked_up) == {"origin.test"}
             assert set(m.proxy.connected) == {m.proxy.resolved}
+            assert "could not be learned" not in crawled.log
             assert "sandbox" not in crawled.log, crawled.log
 
 
