@@ -127,6 +127,51 @@ def test_connections_open_as_the_browsers_do(crawl: RunCrawl, browser: str) -> N
         assert describe_h2(origin.h2_openings[0]) == recording["http2"]
 
 
+@pytest.mark.parametrize(("browser", "resumes"), [("chromium-156", True), ("firefox-153", False)])
+@pytest.mark.processes
+def test_no_connection_has_a_fingerprint_that_the_browser_never_has(
+    crawl: RunCrawl, browser: str, resumes: bool
+) -> None:
+    """Chromium's connections resume as its own do. Firefox's would, but for one extension."""
+    if TARGETS[browser] not in typing.get_args(curl_cffi.BrowserTypeLiteral):
+        pytest.skip("this curl_cffi cannot be that browser")
+    recording = load(browser)
+    settings: dict[str, Any] = {
+        "CURL_SAFE_IMPERSONATE": TARGETS[browser],
+        "CURL_SAFE_WORKERS": 1,
+        "CONCURRENT_REQUESTS": 1,
+    }
+    with TlsOrigin(alpn=("h2", "http/1.1"), requests_per_connection=1) as origin:
+        crawled = crawl(*(f"https://localhost:{origin.port}/{n}" for n in range(3)), **settings)
+        assert crawled.errors == []
+        fingerprints = [describe_hello(hello)["ja4"] for hello in origin.hellos]
+        assert origin.resumed == (2 if resumes else 0)
+    first, resumed = recording["tls"]["ja4"], recording["tls_resumed"]["ja4"]
+    assert first != resumed
+    assert fingerprints == ([first, resumed, resumed] if resumes else [first] * 3)
+    with TlsOrigin(alpn=("h2", "http/1.1")) as origin:
+        crawled = crawl(*(f"https://localhost:{origin.port}/{n}" for n in range(20)), **settings)
+        assert crawled.errors == []
+        assert origin.handshakes == 1
+
+
+@pytest.mark.parametrize(("client", "resumes"), [("chrome", True), ("firefox", False)])
+@pytest.mark.processes
+def test_a_fingerprint_resumes_as_its_browser_does(
+    crawl: RunCrawl, client: str, resumes: bool
+) -> None:
+    with TlsOrigin(requests_per_connection=1) as origin:
+        crawled = crawl(
+            f"{origin.url}/0",
+            f"{origin.url}/1",
+            CURL_SAFE_IMPERSONATE={"client": client, "tls_session_ticket": True},
+            CURL_SAFE_WORKERS=1,
+            CONCURRENT_REQUESTS=1,
+        )
+        assert crawled.errors == []
+        assert origin.resumed == int(resumes)
+
+
 def test_the_table_is_of_these_situations_and_handlers() -> None:
     lines = (ROOT / "docs/browsers_table.md").read_text().splitlines()
     rows = [

@@ -26,6 +26,11 @@ _HEADER_ORDERS = [
     if hasattr(CurlOpt, name)
 ]
 
+# These browsers leave session_ticket out of a ClientHello that resumes a session of TLS 1.3.
+# libcurl can only leave it out of all (CURLOPT_SSL_ENABLE_TICKET): it never resumes a session
+# without it that was begun with it.
+_GECKO = ("firefox", "tor")
+
 _SSL_VERSIONS = {
     None: CurlSslVersion.DEFAULT,
     "TLSv1.0": CurlSslVersion.TLSv1_0,
@@ -66,9 +71,14 @@ def create_easy_handle(profile: Profile) -> EasyHandle:
     _restrict_to_http(easy)
     _set_tls_options(easy, profile)
     _set_route_options(easy, profile)
-    if profile.once:
+    if profile.once or _is_gecko(profile):
         easy.setopt(CurlOpt.SSL_SESSIONID_CACHE, 0)
     return easy
+
+
+def _is_gecko(profile: Profile) -> bool:
+    browser = profile.impersonate or (profile.fingerprint or {}).get("client")
+    return isinstance(browser, str) and browser.lower().startswith(_GECKO)
 
 
 def _impersonate(easy: Curl, profile: Profile) -> None:
