@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import md5, sha256
+from hashlib import md5
 from typing import Any
 
-from testkit.origins.hello import (
-    ALPN,
+from scrapy_curl_safe.commands.show.client_hello import (
     KEY_SHARE,
-    SERVER_NAME,
-    ClientHello,
     Reader,
     is_grease,
-    ja3,
+    ja4,
     key_shares,
     parse_client_hello,
-    parse_h2_opening,
     protocols,
 )
+from testkit.origins.hello import ja3, parse_h2_opening
 
 COMPRESS_CERTIFICATE = 27
 ALPS, OLD_ALPS = 17613, 17513
@@ -58,25 +55,6 @@ _GROUPS = {
     0x11EC: "X25519MLKEM768",
     0x6399: "X25519Kyber768",
 }
-_VERSIONS = {0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10"}
-
-
-def ja4(hello: ClientHello) -> str:
-    """Return the JA4 of a connection over TCP."""
-    versions = _real(hello.supported_versions) or [hello.legacy_version]
-    ciphers, extensions = _real(hello.ciphers), _real(hello.extensions)
-    first = hello.alpn[0] if hello.alpn else "00"
-    name = "d" if SERVER_NAME in extensions else "i"
-    counts = f"{min(len(ciphers), 99):02}{min(len(extensions), 99):02}"
-    hashed = sorted(_hex(set(extensions) - {SERVER_NAME, ALPN}))
-    signatures = ",".join(_hex(_real(hello.signature_algorithms)))
-    return "_".join(
-        (
-            f"t{_VERSIONS[max(versions)]}{name}{counts}{first[0]}{first[-1]}",
-            _short_hash(",".join(sorted(_hex(ciphers)))),
-            _short_hash(",".join(hashed) + (f"_{signatures}" if signatures else "")),
-        )
-    )
 
 
 def describe_hello(raw: bytes) -> dict[str, Any]:
@@ -113,20 +91,8 @@ def describe_h2(raw: bytes) -> str:
     return f"{settings}|{opening.window_update or 0}|0|{pseudo}"
 
 
-def _real(values: Iterable[int]) -> list[int]:
-    return [value for value in values if not is_grease(value)]
-
-
-def _hex(values: Iterable[int]) -> list[str]:
-    return [f"{value:04x}" for value in values]
-
-
 def _named(names: dict[int, str], values: Iterable[int]) -> list[str]:
     return ["GREASE" if is_grease(value) else names.get(value, f"{value:04x}") for value in values]
-
-
-def _short_hash(text: str) -> str:
-    return sha256(text.encode()).hexdigest()[:12]
 
 
 def _md5(text: str) -> str:

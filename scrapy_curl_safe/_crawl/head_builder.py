@@ -133,7 +133,9 @@ class HeadBuilder:
         if not self._has_referer_middleware():
             how = how._replace(policy=_HIDES_ALL)
         if how.initiator is not None or "from" in options:
-            return how
+            # Of a request that no callback has yielded Scrapy sets no Referer either.
+            named = "from" in options and own_referer is None
+            return how._replace(has_own_referer=False) if named else how
         if how.has_own_referer and own_referer:
             page = own_referer.decode("latin-1")
             if _has_origin(page):

@@ -1,4 +1,4 @@
-"""The command `scrapy curlsafe`, with the programs `doctor` and `probe`."""
+"""The command `scrapy curlsafe`, with the programs `doctor`, `probe` and `show`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import ClassVar
 from scrapy.commands import ScrapyCommand
 from scrapy.exceptions import UsageError
 
+# As meta["curl_safe"]["as"] has them; to import its module would take Scrapy's commands time.
+_KINDS = ("page", "fetch", "xhr", "image", "script", "style", "frame")
+
 
 class Command(ScrapyCommand):
     """See https://docs.scrapy.org/en/latest/topics/commands.html#custom-project-commands"""
@@ -16,7 +19,10 @@ class Command(ScrapyCommand):
     default_settings: ClassVar[dict[str, object]] = {"LOG_ENABLED": False}
 
     def syntax(self) -> str:
-        return "doctor [--json] | probe URL [-n 200] [-c 50] [--impersonate ...] [--proxy ...]"
+        return (
+            "doctor [--json] | probe URL [-n 200] [-c 50] [--impersonate ...] [--proxy ...] | "
+            "show URL [--as KIND] [--from URL] [--impersonate ...]"
+        )
 
     def short_desc(self) -> str:
         return "Check this machine, this project and an origin for scrapy-curl-safe"
@@ -27,7 +33,9 @@ class Command(ScrapyCommand):
             "whether a worker starts and can make a TLS handshake. Its exit code is 1 if there is "
             "a problem. probe makes handshakes with a URL, more and more at once, and reports how "
             "many the origin accepts and why others fail. Its exit code is 0 if the origin is "
-            "healthy, else 1."
+            "healthy, else 1. show sends a request for a URL as a crawl would, but to this "
+            "machine, and prints it as the site would get it: the headers in order, and how TLS "
+            "and HTTP/2 are opened."
         )
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -48,7 +56,7 @@ class Command(ScrapyCommand):
         )  # fmt: skip
         group.add_argument(
             "--impersonate", metavar="TARGET",
-            help="browser to impersonate (default: that of CURL_SAFE_IMPERSONATE)",
+            help="browser to impersonate, also with show (default: that of CURL_SAFE_IMPERSONATE)",
         )  # fmt: skip
         group.add_argument(
             "--proxy", metavar="URL",
@@ -60,6 +68,16 @@ class Command(ScrapyCommand):
             help="do not ask first, however many handshakes there are to make",
         )
 
+        group = parser.add_argument_group("show")
+        group.add_argument(
+            "--as", dest="kind", choices=_KINDS,
+            help="what the request is (default: guessed)",
+        )  # fmt: skip
+        group.add_argument(
+            "--from", dest="initiator", metavar="URL",
+            help="the page that asks for it (default: none, the address is typed)",
+        )  # fmt: skip
+
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         # Scrapy imports the commands of all packages whichever it runs, so a crawl would wait for
         # everything imported here.
@@ -70,5 +88,8 @@ class Command(ScrapyCommand):
             self.exitcode = programs.run_doctor(self.settings, opts)
         elif len(args) == 2 and args[0] == "probe":
             self.exitcode = programs.run_probe(args[1], self.settings, opts)
+        elif len(args) == 2 and args[0] == "show":
+            assert self.crawler_process is not None
+            self.exitcode = programs.run_show(args[1], self.crawler_process, self.settings, opts)
         else:
             raise UsageError

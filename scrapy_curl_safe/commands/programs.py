@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.prompt import Confirm
 from scrapy.exceptions import UsageError
+from scrapy.settings import BaseSettings
 from scrapy.settings import Settings as ScrapySettings
 
 from .doctor.checks import CheckStatus, run_checks
@@ -17,6 +19,9 @@ from .probe.handshakes import ProbeRejectedError
 from .probe.output import ProgressBar, print_report, report_json
 from .probe.run import ProbeOptions, default_handshakes, parse_https_url, probe_origin
 from .probe.verdict import Verdict
+
+if TYPE_CHECKING:
+    from scrapy.crawler import CrawlerProcessBase
 
 # A probe with more handshakes needs somebody's consent.
 _MOST_UNASKED = 1000
@@ -56,6 +61,47 @@ def run_probe(url: str, project: ScrapySettings, opts: argparse.Namespace) -> in
     else:
         print_report(report, Console())
     return int(report.judgement.verdict is not Verdict.HEALTHY)
+
+
+def run_show(
+    url: str,
+    process: CrawlerProcessBase,
+    project: BaseSettings,
+    opts: argparse.Namespace,
+) -> int:
+    """Show the request for a URL; return 1 if none goes out.
+
+    Raises:
+        UsageError: a URL makes no sense, or a package is missing.
+    """
+    try:
+        from .show.output import arrival_json, print_arrival  # noqa: PLC0415
+        from .show.run import (  # noqa: PLC0415
+            NothingCameError,
+            ShowOptions,
+            parse_url,
+            show_request,
+        )
+    except ModuleNotFoundError as error:
+        if error.name != "hpack":
+            raise
+        advice = "pip install 'scrapy-curl-safe[show]'"
+        raise UsageError(f"show reads HTTP/2 with the package hpack: {advice}") from error
+    try:
+        initiator = None if opts.initiator is None else parse_url(opts.initiator)
+        options = ShowOptions(parse_url(url), opts.kind, initiator, opts.impersonate)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    try:
+        arrival = show_request(process, project, options)
+    except NothingCameError as error:
+        sys.stderr.write(f"{options.url}: {error}\n")
+        return 1
+    if opts.json:
+        sys.stdout.write(arrival_json(options, arrival) + "\n")
+    else:
+        print_arrival(options, arrival, Console())
+    return 0
 
 
 def _probe_options(url: str, opts: argparse.Namespace) -> ProbeOptions:

@@ -27,7 +27,7 @@ async def run_local_origin() -> AsyncIterator[str]:
     Raises:
         OSError: this machine lets nobody listen there.
     """
-    server = await asyncio.start_server(_respond, HOST, 0, ssl=_tls_context())
+    server = await asyncio.start_server(_respond, HOST, 0, ssl=make_tls_context())
     try:
         yield f"https://{HOST}:{server.sockets[0].getsockname()[1]}/"
     finally:
@@ -42,7 +42,8 @@ async def _respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     writer.close()
 
 
-def _tls_context() -> ssl.SSLContext:
+def make_tls_context() -> ssl.SSLContext:
+    """Make a server's context with a certificate for this machine, which nobody trusts."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as directory:
         pem = Path(directory) / "origin.pem"
