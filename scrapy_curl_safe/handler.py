@@ -18,8 +18,9 @@ from scrapy.utils.misc import build_from_crawler, load_object
 
 from ._crawl.context import CrawlContext
 from ._crawl.errors import pool_error
+from ._crawl.foreign_responses import note_foreign_response
 from ._crawl.meta import AVOID, CRASHES, reset_if_given_up
-from ._crawl.profile import origin_of
+from ._crawl.profile import origin_of, route_of
 from ._crawl.request import QUARANTINE_AFTER_CRASHES, build_request, options_of, profile_of
 from ._crawl.response import ResponseAssembler
 from ._crawl.scrapy_api import close_crawl, default_handler_path
@@ -113,6 +114,10 @@ class CurlSafeDownloadHandler:
                 raise NotSupported(f"Scrapy's own handler for {scheme}: {error}") from error
             self._scrapy_handlers[scheme] = handler
         response: Response = await self._scrapy_handlers[scheme].download_request(request)  # type: ignore[attr-defined]
+        context = self._context
+        assert context.crawler.stats is not None
+        route = route_of(request, {})
+        note_foreign_response(request, route, context.origins, context.crawler.stats)
         return response
 
     def _without_outcome(self, request: Request, reason: PoolError) -> Exception:

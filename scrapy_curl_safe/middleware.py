@@ -13,6 +13,7 @@ import logging
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Literal
 
 from scrapy import Request
@@ -22,17 +23,20 @@ from scrapy.exceptions import NotConfigured
 from scrapy.http import Response
 from scrapy.utils.asyncio import call_later
 from scrapy.utils.defer import maybe_deferred_to_future
+from scrapy.utils.misc import load_object
 from twisted.internet.defer import Deferred
 
 from ._crawl.backoff import backoff, backoff_steps
 from ._crawl.compat import foreign_options
 from ._crawl.context import origins_of
+from ._crawl.foreign_responses import note_foreign_response
 from ._crawl.meta import CRASHES, GAVE_UP, RETRIES, UNSENT, reset_if_given_up
 from ._crawl.profile import route_of
 from ._crawl.retry_rules import RetryDecision, decide
 from ._ipc.failures import FailureKind
 from ._pool.origins import Route
 from .exceptions import OriginUnavailableError, WorkerCrashedError
+from .handler import CurlSafeDownloadHandler
 from .settings import Settings
 
 # More than a request from the scheduler ever needs until the crawl is closed.
@@ -44,10 +48,15 @@ logger = logging.getLogger(__name__)
 class HandshakeRetryMiddleware:
     """See https://docs.scrapy.org/en/latest/topics/downloader-middleware.html.
 
+    Attributes:
+        process_response: there is one only if another handler downloads, too.
+
     Raises:
         NotConfigured: RETRY_ENABLED is False.
         ValueError: a setting is wrong.
     """
+
+    process_response: Callable[[Request, Response], Response]
 
     def __init__(self, crawler: Crawler) -> None:
         settings = Settings.load(crawler.settings)
@@ -62,22 +71,19 @@ class HandshakeRetryMiddleware:
         # A request that waits here keeps its place in CONCURRENT_REQUESTS: past this many, those
         # of one origin, by whatever proxy, come back without a wait, so that others go on.
         self._most_waiting = max(1, (settings.concurrent_requests or 64) // 2)
+        # Each method of a middleware costs 5 µs a request in Scrapy.
+        if not _downloads_all(crawler):
+            self.process_response = self._process_response
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> HandshakeRetryMiddleware:
         return cls(crawler)
 
-    # What a request needs on its way there is done by the handler, or here once it is back: each
-    # method of a middleware costs 5 µs a request in Scrapy.
-
-    def process_response(self, request: Request, response: Response) -> Response:
+    def _process_response(self, request: Request, response: Response) -> Response:
         reset_if_given_up(request.meta)
-        request.meta.pop(UNSENT, None)
         # The handler has learned from its own responses, whatever the order of the middlewares.
         if "curl_safe_info" not in request.meta and "cached" not in response.flags:
-            self._origins.response_received(self._origins.get(self._route(request)))
-            if request.meta.pop(RETRIES, 0):
-                self._stats.inc_value("curl_safe/handshake/recovered_count")
+            note_foreign_response(request, self._route(request), self._origins, self._stats)
         return response
 
     async def process_exception(self, request: Request, exception: Exception) -> Request | None:
@@ -211,3 +217,13 @@ class HandshakeRetryMiddleware:
             self._waiting[route.origin] -= 1
             if not self._waiting[route.origin]:
                 del self._waiting[route.origin]
+
+
+def _downloads_all(crawler: Crawler) -> bool:
+    """Tell whether this package's handler, and no other, downloads both schemes."""
+    handlers = crawler.settings.getdict("DOWNLOAD_HANDLERS")
+    return all(
+        handlers.get(scheme) is not None
+        and load_object(handlers[scheme]) is CurlSafeDownloadHandler
+        for scheme in ("http", "https")
+    )

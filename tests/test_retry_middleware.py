@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 
 from scrapy_curl_safe import (
     ConnectionDiedError,
+    CurlSafeDownloadHandler,
     HandshakeError,
     HandshakeRetryMiddleware,
     OriginUnavailableError,
@@ -278,3 +279,29 @@ def test_the_origin_is_by_the_proxy_that_the_handler_takes(
     retrying = Retrying(monkeypatch, CURL_SAFE_COMPAT=compat)
     retrying.retried(Request(URL, meta=meta), failed_handshake())
     assert retrying.origins.get(Route(ORIGIN, proxy)).retries_in_a_row == 1
+
+
+OURS = "scrapy_curl_safe.CurlSafeDownloadHandler"
+SCRAPYS = "scrapy.core.downloader.handlers.http11.HTTP11DownloadHandler"
+
+
+@pytest.mark.parametrize(
+    ("handlers", "looks"),
+    [
+        ({"http": OURS, "https": OURS}, False),
+        ({"http": CurlSafeDownloadHandler, "https": OURS}, False),
+        ({"https": OURS}, True),
+        ({"http": None, "https": OURS}, True),
+        (
+            {"http": "scrapy.core.downloader.handlers.http11.HTTP11DownloadHandler", "https": OURS},
+            True,
+        ),
+        ({}, True),
+    ],
+)
+def test_it_looks_at_responses_only_if_another_handler_brings_any(
+    handlers: dict[str, Any], looks: bool
+) -> None:
+    crawler = get_crawler(settings_dict={"DOWNLOAD_HANDLERS": handlers})
+    middleware = HandshakeRetryMiddleware.from_crawler(crawler)
+    assert hasattr(middleware, "process_response") is looks

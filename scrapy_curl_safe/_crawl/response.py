@@ -31,7 +31,7 @@ from .._ipc.messages import (
 from .._pool.request import Result
 from ..exceptions import ConnectionDiedError, HandshakeError, Http2ProtocolError
 from .errors import download_error
-from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, RETRIES
+from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, RETRIES, UNSENT
 from .profile import origin_of
 from .scrapy_api import make_headers, response_class
 from .scrapys_words import size_message, tls_messages
@@ -128,6 +128,7 @@ class ResponseAssembler:
             assert not isinstance(outcome, Cancelled)
             raise self._failed(outcome, result.slot)
         request.meta.pop(CRASHES, None)
+        request.meta.pop(UNSENT, None)
         self._count(transfer)
         self._context.stats.response(transfer)
         # Taken out: a redirect copies the meta, and its URL has retries of its own.
