@@ -214,7 +214,7 @@ def test_a_body_above_the_maximum_is_cut_off(crawl: RunCrawl, length: bool) -> N
         crawled = crawl(origin.url, DOWNLOAD_MAXSIZE=50_000, RETRY_ENABLED=False)
     (error,) = crawled.errors
     assert error["type"] == "DownloadCancelledError"
-    assert ("Expected 3000000 bytes" if length else "Received") in error["text"]
+    assert ("Expected to receive 3000000 bytes" if length else "Received") in error["text"]
 
 
 @pytest.mark.parametrize("fail", [True, False])
