@@ -359,3 +359,24 @@ def test_over_plain_http_nothing_is_said_that_browsers_keep_to_themselves(crawl:
     assert encodings == {b"gzip, deflate"}
     if hasattr(CurlOpt, "HTTPHEADER_ORDER"):
         assert {each[0] for each in names} == {b"Host"}
+
+
+def test_a_request_that_names_its_page_has_that_pages_referer(crawl: RunCrawl) -> None:
+    """Also where no callback has yielded it, so that Scrapy sets none."""
+    named = {"curl_safe": {"from": f"{A}/page?q=1"}}
+    with make_site(page) as site:
+        crawled = crawl(
+            through(site, f"{A}/same", meta=named),
+            through(site, f"{B}/cross", meta=named),
+            through(site, f"{B}/own", meta=named, headers={"Referer": f"{A}/mine"}),
+            through(site, f"{A}/typed", meta={"curl_safe": {"from": None}}),
+            **ONE_WORKER,
+        )
+        assert crawled.errors == []
+        seen = {each.path: values(each, "referer", "sec-fetch-site") for each in site.requests}
+    assert seen == {
+        "/same": [f"{A}/page?q=1", "same-origin"],
+        "/cross": [f"{A}/", "cross-site"],
+        "/own": [f"{A}/mine", "cross-site"],
+        "/typed": [None, "none"],
+    }
