@@ -1,4 +1,4 @@
-"""The crawler's side of the workers: their processes, who gets which request, and when.
+"""The crawler's side of the workers: their processes, and which one gets which request, and when.
 
 Nothing here imports Scrapy, Twisted or curl_cffi.
 """

@@ -1,17 +1,17 @@
-"""How many new TLS connections to an origin may be under way at once. Pure: the clock comes as an
-argument.
+"""Limits how many new TLS connections to an origin may be under way at once. Pure: the clock comes
+as an argument.
 
 The limit follows additive increase, multiplicative decrease, with three additions:
 
-- A failed handshake takes a tenth off the limit, but leaves as many as were under way when it
-  began; one that succeeds adds one to a limit that is in use. Handshakes that fail together, at an
-  origin that takes so many and no more, so lower the limit to what the origin takes, and a random
-  loss of up to a third hardly lowers it at all, where a limit that halves would sink to 5.
-- The first handshake above a limit that has grown is a probe. An origin that takes so many and no
-  more fails most of them: from the third failed probe on, twice as many handshakes have to succeed
-  before the next one, so that the origin is not asked for too many all the time.
-- The place of a failed handshake stays empty until another one succeeds: an origin that has no
-  place left refuses at once, and would refuse many while it completes one.
+- A failed handshake lowers the limit by a tenth, but not below the number that were under way when
+  it began; a successful one raises the limit by one if the limit is in use. So when an origin has a
+  fixed limit and handshakes fail together, the limit falls to that of the origin. Random loss of up
+  to a third hardly lowers it at all, whereas a limit that halves would sink to 5.
+- The first handshake at a raised limit is a probe. An origin with a fixed limit fails most probes.
+  From the third failed probe on, each doubles the number of handshakes that must succeed before the
+  next probe, so that the origin is not constantly asked for too many.
+- The place of a failed handshake stays empty until another one succeeds: an overloaded origin
+  refuses at once, so it would refuse many handshakes in the time it needs to complete one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _DECREASE = 0.9
-# Random loss fails probes, too: at 30 %, three in a row are one in 37.
+# Random loss also fails probes: at 30 %, three in a row have a chance of one in 37.
 _PROBES_LOST_BY_CHANCE = 2
 _MOST_BETWEEN_PROBES = 64
-# How long the place of a failed handshake stays empty if no other one succeeds.
+# How long the place of a failed handshake stays empty if no other handshake succeeds.
 _LOST_PLACE_SECONDS = 1.0
 
 
@@ -31,7 +31,7 @@ class Handshake:
     """A handshake that the limit allows.
 
     Attributes:
-        rank: how many were under way when it began, itself included.
+        rank: how many were under way when it began, including itself.
     """
 
     rank: int
@@ -55,7 +55,7 @@ class AimdLimit:
         self._failed_probes = 0
         self._failures_since_success = 0
         self._last_failure = 0.0
-        #: Handshakes that are, or may be, under way.
+        #: Handshakes that are or may be under way.
         self.in_use = 0
 
     def __repr__(self) -> str:
@@ -84,7 +84,7 @@ class AimdLimit:
         return self._last_failure + _LOST_PLACE_SECONDS - now
 
     def _lost_places(self, now: float) -> int:
-        """Count the places of handshakes that failed: what took them is still there."""
+        """Count the places of failed handshakes: whatever took these places is still there."""
         if now < self._last_failure + _LOST_PLACE_SECONDS:
             return self._failures_since_success
         return 0
@@ -119,7 +119,7 @@ class AimdLimit:
 
     def _may_raise(self) -> bool:
         if self._failed_probes and (self._is_untested or self._probe is not None):
-            return False  # the result of the probe is worth waiting for
+            return False  # it is worth waiting for the result of the probe
         excess = max(0, self._failed_probes - _PROBES_LOST_BY_CHANCE)
         return self._successes_since_raise >= min(_MOST_BETWEEN_PROBES, 1 << excess)
 
@@ -137,7 +137,7 @@ class AimdLimit:
         """
         if handshake is not None:
             self._failed_probes += handshake is self._probe
-            # The failure says nothing against fewer handshakes than there were.
+            # The failure does not show that fewer handshakes would have been too many.
             lowered = max(_DECREASE * self._limit, handshake.rank - 1.0)
             self._limit = max(self._floor, min(self._limit, lowered))
         self._successes_since_raise = 0

@@ -1,17 +1,16 @@
 """Hands responses to Scrapy in batches.
 
-Scrapy works on a response for some turns of the loop before the request that follows it goes out,
-and sends none while it holds more than SCRAPER_SLOT_MAX_ACTIVE_SIZE of responses. If all responses
-that have arrived are handed over at once, or one each turn, the workers have nothing to do until
-Scrapy has finished with the last one.
+Scrapy works on a response for several turns of the loop before it sends the next request, and sends
+none while it holds more than SCRAPER_SLOT_MAX_ACTIVE_SIZE of responses. If it got all responses
+that have arrived at once, or one in each turn, the workers would be idle until it has finished the
+last one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-# Scrapy 2.19 on asyncio takes 6 turns from a response to the request that follows it; a few more
-# cost nothing.
+# Scrapy 2.19 on asyncio takes 6 turns from a response to the next request; a few more cost nothing.
 _TURNS_BETWEEN_BATCHES = 10
 _RESPONSES_PER_BATCH = 16
 
@@ -28,7 +27,7 @@ class ResponseBatcher:
         self, call_soon: Callable[[Callable[[], None]], object], active_size_bytes: int
     ) -> None:
         self._call_soon = call_soon
-        # The last body of a batch comes on top of it.
+        # The last body of a batch may exceed this.
         self._batch_bytes = active_size_bytes // 2
         self._bytes = 0
         self._responses = 0
@@ -40,7 +39,7 @@ class ResponseBatcher:
         return self._turns_left > 0
 
     def handed_over(self, size: int) -> None:
-        """Count a response with a body of so many bytes towards the batch."""
+        """Count a response with a body of this size towards the batch."""
         self._bytes += size
         self._responses += 1
         is_full = self._bytes > self._batch_bytes or self._responses >= _RESPONSES_PER_BATCH
@@ -51,7 +50,7 @@ class ResponseBatcher:
     def when_resumed(self, callback: Callable[[], None]) -> None:
         """Call a function once when the pause is over.
 
-        A function that was registered before may have started the next pause by then.
+        By then, a function that was registered earlier may have started the next pause.
         """
         self._waiting.append(callback)
 

@@ -1,36 +1,37 @@
-"""When an origin is asked for no TLS handshake at all. Pure: the clock comes as an argument.
+"""Stops all TLS handshakes with an origin for a while. Pure: the clock comes as an argument.
 
     closed --- handshakes keep failing ---> open --- the time is over ---> half-open
       ^                                        ^                                |
       |                                        +---- the trial request fails ---+
       +--------------------------- a handshake succeeds ------------------------+
 
-While the breaker is open no request goes to the origin. The time doubles with each opening, up to
-a minute. Then one trial request goes out, and its handshake decides. If a slow answer keeps it from
-deciding, another trial request follows after twice the time.
+While the breaker is open, no request goes to the origin. It stays open twice as long each time, up
+to a minute. Then one trial request goes out, and its handshake decides. If a slow answer delays the
+decision, another trial request follows after twice the time.
 
-Requests that come meanwhile are queued, unless the origin may be dead: where it never completed a
-handshake, or not for a minute, they are rejected.
+Requests that come meanwhile are queued, unless the origin may be dead: if it has never completed a
+handshake, or none for a minute, they are rejected.
 """
 
 from __future__ import annotations
 
 import enum
 
-# Failures in a row that the limit would not have prevented. At a random loss of 30 % ten are one
-# in 170,000.
+# Consecutive failures that a lower limit would not have prevented. With 30 % random loss, ten in a
+# row have a chance of one in 170,000.
 _FAILURES_TO_OPEN = 10
-# A failure may come sooner than a success: how long a success of those under way may still come.
+# A failure may arrive sooner than a success: this is the time to wait for a success from the
+# handshakes under way.
 _SECONDS_TO_OPEN = 0.25
 _FIRST_OPEN_SECONDS = 1.0
 _LONGEST_OPEN_SECONDS = 60.0
 
 
 class Admission(enum.Enum):
-    """What becomes of a request that needs a TLS handshake."""
+    """What happens to a request that needs a TLS handshake."""
 
     PERMITTED = enum.auto()
-    #: Until a handshake ends, or a wait is over.
+    #: Until a handshake ends or a wait is over.
     QUEUED = enum.auto()
     #: The origin is unavailable and may be dead.
     REJECTED = enum.auto()
@@ -68,7 +69,7 @@ class CircuitBreaker:
         return Admission.QUEUED if may_recover else Admission.REJECTED
 
     def begin(self, attempt: object, now: float) -> None:
-        """Note that a handshake begins, which is the trial if the breaker is open.
+        """Note that a handshake begins; if the breaker is open, this is the trial.
 
         Args:
             attempt: what identifies the handshake.
@@ -78,8 +79,8 @@ class CircuitBreaker:
             self._open(now)
 
     def end(self, attempt: object) -> None:
-        """Note that a handshake is over; a trial that neither succeeded nor failed decides nothing,
-        so that the next request tries at once."""
+        """Note that a handshake is over. A trial that neither succeeded nor failed decides nothing,
+        so the next request tries at once."""
         if attempt is self._trial:
             self._trial, self._open_until = None, 0.0
 
@@ -101,8 +102,8 @@ class CircuitBreaker:
 
         Args:
             attempt: what identifies the handshake; None if it was not expected.
-            counts: whether the failure tells anything about the origin's health, and not only
-                about the number of handshakes at once.
+            counts: whether the failure says something about the origin's health, not only about the
+                number of simultaneous handshakes.
 
         Returns:
             Whether this opened the breaker, or left it open.

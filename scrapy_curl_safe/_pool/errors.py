@@ -6,15 +6,15 @@ from .origins import HandshakeFailure
 
 
 class PoolError(Exception):
-    """The base of what `Pool.fetch` raises for want of an outcome."""
+    """The base of what `Pool.fetch` raises if there is no outcome."""
 
 
 class OriginRejectedError(PoolError):
     """The circuit breaker of an origin is open, and the origin may be dead.
 
     Attributes:
-        last_failure: what opened the breaker.
-        open_seconds: until a trial request may go out.
+        last_failure: the failure that opened the breaker.
+        open_seconds: the time until a trial request may go out.
     """
 
     def __init__(self, last_failure: HandshakeFailure, open_seconds: float) -> None:
@@ -30,7 +30,7 @@ class WorkerLostError(PoolError):
         slot: number of the worker.
         exit_status: as `subprocess.Popen.returncode` has it: negative for a signal.
         hung: whether the worker was killed because it hung.
-        was_alone: whether the request had the worker for itself.
+        was_alone: whether the request had the worker to itself.
     """
 
     def __init__(self, slot: int, exit_status: int, *, hung: bool, was_alone: bool) -> None:
@@ -42,14 +42,15 @@ class WorkerLostError(PoolError):
 
 
 class WorkersExhaustedError(PoolError):
-    """No worker can be had, now or ever."""
+    """No worker can be started, now or later."""
 
 
 class FetchTimeoutError(PoolError):
-    """A worker did not end a download in time, or the request waited for a worker or a permit in
-    vain.
+    """A worker did not end a download in time, or the request waited in vain for a worker or a
+    permit.
 
-    libcurl keeps the time of a transfer itself, so the former is for one that it lost sight of.
+    libcurl enforces the timeout of a transfer itself; the former case covers transfers that escape
+    it.
     """
 
 

@@ -1,4 +1,4 @@
-"""What the pool needs of an event loop, by the names that asyncio gives it."""
+"""The parts of an event loop that the pool needs, under asyncio's names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The events that the pool reports, to be counted."""
+"""The events that the pool reports for the stats."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 class PoolEvents(Protocol):
     def in_flight(self, count: int) -> None:
-        """The pool has so many requests, queued ones included."""
+        """The pool has this many requests, including queued ones."""
 
     def limit_decreased(self) -> None: ...
 
@@ -20,10 +20,10 @@ class PoolEvents(Protocol):
     def worker_hung(self) -> None: ...
 
     def worker_replaced(self) -> None:
-        """A worker is about to be replaced in good order."""
+        """A worker is about to be replaced without losing requests."""
 
     def requests_lost(self, count: int) -> None:
-        """A worker exited with so many requests in flight."""
+        """A worker exited with this many requests in flight."""
 
     def loop_lag(self, seconds: float) -> None:
-        """A timer of the crawler's loop fired so much too late."""
+        """A timer of the crawler's loop fired this much too late."""

@@ -9,25 +9,25 @@ from .._ipc.messages import Completed, Failed, Outcome, ResponseHead
 
 _MOST_KEYS = 4096
 _MOST_PENALTY = 63
-# A penalty of this much or more means that the origin closes each connection after one response.
+# From this penalty on, the origin is taken to close each connection after one response.
 _CLOSES_EACH = 7
 # Failures of a request whose idle connection turned out to be gone.
 _CONNECTION_GONE = {*HANDSHAKE_KINDS, FailureKind.CONNECTION_DIED} - {FailureKind.LOCAL}
 
 
 class IdleConnections:
-    """Estimates how many requests a worker can serve without a new connection, for each key (origin
-    and profile).
+    """Estimates, for each key (origin and profile), how many requests a worker can serve without a
+    new connection.
 
-    An origin may close a connection at any time, and tells the worker alone. A wrong guess costs a
-    handshake, and its penalty makes the next guesses more careful. After a few of them in a row the
-    origin is taken to close each connection after one response.
+    An origin may close a connection at any time, and only the worker notices. A wrong guess costs a
+    handshake, and its penalty makes the next guesses more careful. After a few wrong guesses in a
+    row the origin is taken to close each connection after one response.
     """
 
     def __init__(self) -> None:
         self._idle: dict[Hashable, int] = {}
-        # By key: on how many new connections not to count after a wrong guess, and how many of
-        # these are left.
+        # By key: how many new connections not to count on after a wrong guess, and how many of
+        # them are left.
         self._penalties: dict[Hashable, tuple[int, int]] = {}
 
     def __repr__(self) -> str:
@@ -39,7 +39,7 @@ class IdleConnections:
     def must_connect(self, key: Hashable) -> bool:
         """Count a request that goes to the worker, and tell whether it must open a connection.
 
-        Otherwise libcurl (8.23) would try closed connections for a second, five for each request,
+        Without that, libcurl (8.23) would try closed connections for a second, five per request,
         before it opens one.
         """
         idle = self._idle.pop(key, 0)
@@ -50,7 +50,7 @@ class IdleConnections:
         penalty, left = self._penalties.get(key, (0, 0))
         if penalty < _CLOSES_EACH:
             return False
-        # Now and then the connection is kept, to find out whether it lasts by now.
+        # Now and then the connection is kept, to find out whether it lasts now.
         self._penalties[key] = penalty, left - 1 if left else penalty
         return left > 0
 
@@ -59,7 +59,7 @@ class IdleConnections:
 
         Args:
             expected: whether an idle connection was expected for it.
-            is_closed: whether its connection is closed after it in any case.
+            is_closed: whether its connection is closed afterwards in any case.
         """
         if isinstance(outcome, Completed):
             capacity = 0 if is_closed else capacity_after(outcome.head)
@@ -72,10 +72,10 @@ class IdleConnections:
         """Count a request that has ended.
 
         Args:
-            reused: whether it made no connection.
+            reused: whether it opened no connection.
             expected: whether an idle connection was expected for it.
-            capacity: how many requests its connection takes now: 0 if it is closed. A shared
-                connection, as in HTTP/2, takes one more each time, as long as it holds.
+            capacity: how many requests its connection takes now; 0 if it is closed. A shared
+                connection, as in HTTP/2, takes one more each time, as long as it lasts.
         """
         penalty, left = self._penalties.pop(key, (0, 0))
         if reused:
@@ -83,7 +83,7 @@ class IdleConnections:
             return
         closes_each = penalty >= _CLOSES_EACH
         if expected:
-            # Connections that were closed at one time are one wrong guess.
+            # Connections that were closed at the same time count as one wrong guess.
             if closes_each or not left:
                 penalty = left = min(_MOST_PENALTY, 2 * penalty + 1)
         elif left and not closes_each:
@@ -98,7 +98,7 @@ class IdleConnections:
     def _put(self, key: Hashable, count: int) -> None:
         if not count:
             return
-        # Taken out and put back, a key moves behind those that were not used since.
+        # Removing and adding a key moves it behind those that were not used since.
         idle = self._idle.pop(key, 0)
         self._idle[key] = idle + count
         if len(self._idle) > _MOST_KEYS:
@@ -109,7 +109,7 @@ def capacity_after(head: ResponseHead | None) -> int:
     """Return how many more requests the connection of a response takes (RFC 9112, section 9.3).
 
     Args:
-        head: None if it went ahead of the body.
+        head: None if it was sent before the body.
     """
     if head is None:
         return 1

@@ -1,8 +1,8 @@
-"""Which Python interpreter runs the workers.
+"""Finds the Python interpreter that runs the workers.
 
-`sys.executable` is no interpreter in a frozen program (PyInstaller, py2exe), under uWSGI and in
-other programs that embed Python. Run as if it were one, such a program would start its crawl once
-more for each worker.
+In a frozen program (PyInstaller, py2exe), under uWSGI and in other programs that embed Python,
+`sys.executable` is not an interpreter. Such a program, if run as one, would start its crawl again
+for each worker.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from functools import lru_cache
 
 from .._version import __version__
 
-#: Set in the environment of a worker. A program that finds it there was taken for an interpreter.
+#: Set in the environment of a worker. A program that finds it was mistaken for an interpreter.
 MARKER = "CURL_SAFE_WORKER"
 
 _NAME = re.compile(r"(python|pypy)[\d.]*[a-z]?w?(\.exe)?", re.IGNORECASE)
@@ -33,11 +33,11 @@ _ADVICE = "Set CURL_SAFE_PYTHON to the path of a Python interpreter"
 
 
 class InterpreterError(Exception):
-    """Why no interpreter can be had, and what to do about it."""
+    """Says why there is no interpreter, and what to do about it."""
 
 
 def is_frozen() -> bool:
-    """Tell whether this program has its own interpreter inside it."""
+    """Tell whether this program contains its own interpreter."""
     return bool(getattr(sys, "frozen", False))
 
 
@@ -46,19 +46,21 @@ def find_interpreter(
 ) -> str:
     """Return the absolute path of the interpreter that runs the workers.
 
-    One whose name does not say that it is Python is run once, to see whether it answers as Python.
+    If its name does not say that it is Python, it is run once, to see whether it answers as Python
+    does.
 
     Args:
         python: its path, or its name on the PATH (CURL_SAFE_PYTHON); None for `sys.executable`.
         environment: of a worker.
-        needs_package: whether it has to have this package, since its files are in the program.
+        needs_package: whether it must have this package, since the files are inside the program.
 
     Raises:
-        InterpreterError: none can be had.
+        InterpreterError: there is none.
     """
     if os.environ.get(MARKER):
         raise InterpreterError(
-            f"this program was started as an interpreter that runs a worker, and is none. {_ADVICE}"
+            "this program was started as an interpreter that runs a worker, but is not one. "
+            f"{_ADVICE}"
         )
     if python is None:
         if is_frozen():
@@ -87,7 +89,7 @@ def find_interpreter(
 
 
 def _absolute(python: str) -> str:
-    """Find a path or a name on the PATH, since workers run in another directory."""
+    """Make a path, or a name on the PATH, absolute, since workers run in another directory."""
     found = shutil.which(python)
     if found is None:
         raise InterpreterError(f"{python!r} is no program that can be run. {_ADVICE}")
@@ -98,7 +100,7 @@ def _absolute(python: str) -> str:
 
 @lru_cache
 def _ask(python: str, code: str, environment: tuple[tuple[str, str], ...]) -> tuple[str, str]:
-    """Run code, once for all handlers, and return what it printed and the last line of its errors.
+    """Run code, once for all handlers; return what it printed and the last line of its errors.
 
     Args:
         environment: pairs of names and values.
@@ -125,7 +127,7 @@ def _ask(python: str, code: str, environment: tuple[tuple[str, str], ...]) -> tu
 
 
 def _kill_with_children(process: subprocess.Popen[str]) -> None:
-    """Kill what may be a program of any kind."""
+    """Kill a process that may be any kind of program."""
     if hasattr(os, "killpg"):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

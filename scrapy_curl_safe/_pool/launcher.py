@@ -1,8 +1,8 @@
-"""What starts a worker, remembered when the crawl starts.
+"""Starts workers the way that was captured when the crawl started.
 
-A crawl may outlive the directory it was started in, and the files it was started from may change.
-So the interpreter, the environment and the import path are captured once, and each worker says in
-its Ready which version of the package it runs.
+A crawl may outlive the directory that it was started in, and the package's files may change. So the
+interpreter, the environment and the import path are captured once, and each worker reports in its
+Ready which version of the package it runs.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ _PATHS = frozenset(
         "SSL_CERT_DIR",
     }
 )
-# What a worker gets of the crawler's environment, beside what redirects sockets and name lookups:
-# what finds the system's libraries and certificate authorities. No proxies, no credentials.
+# The variables that a worker gets from the crawler's environment, besides those that redirect
+# sockets and name lookups: they locate the system's libraries and certificate authorities. No
+# proxies, no credentials.
 _NAMES = _PATHS | {
     "PATH",
     "LANG",
@@ -53,7 +54,7 @@ class WorkerLauncher:
     """Starts workers.
 
     Attributes:
-        command: what to run; the inherited descriptors follow as arguments.
+        command: the program; the inherited descriptors follow as arguments.
         environment: of each worker.
     """
 
@@ -62,13 +63,13 @@ class WorkerLauncher:
 
     @classmethod
     def capture(cls, python: str | None = None) -> WorkerLauncher:
-        """Remember how workers are started.
+        """Capture how workers are started.
 
         Args:
             python: path of the interpreter (CURL_SAFE_PYTHON); None for `sys.executable`.
 
         Raises:
-            InterpreterError: none can be had.
+            InterpreterError: there is none.
         """
         main = Path(_worker.__file__).with_name("__main__.py")
         root: str | None = str(main.parents[2])
@@ -78,18 +79,18 @@ class WorkerLauncher:
             # In a zip archive, where an interpreter finds no file by its path.
             program = ["-c", source]
         else:
-            # In a frozen program, which keeps no sources.
+            # In a frozen program, which contains no sources.
             root, program = None, ["-m", _worker.__name__]
         environment = _environment(root)
         interpreter = find_interpreter(python, environment, needs_package=root is None)
         return cls((interpreter, "-I", *program), environment)
 
     def start(self) -> WorkerProcess:
-        """Start a worker: a fresh interpreter, not a fork, so that it inherits no thread, no
-        socket, no TLS state and, in a session of its own, no Ctrl-C.
+        """Start a worker: a fresh interpreter, not a fork, so it inherits no threads, sockets or
+        TLS state. It has a session of its own, so Ctrl-C does not reach it.
 
         Raises:
-            OSError: no process or no descriptor can be had.
+            OSError: no process or no descriptor is available.
         """
         ours, theirs = socket.socketpair()
         memory, reader = create_shared_memory(SHARED_MEMORY_BYTES), None
@@ -145,7 +146,7 @@ def _environment(root: str | None) -> dict[str, str]:
     environment[MARKER] = "1"
     environment["CURL_SAFE_VERSION"] = __version__
     if is_frozen():
-        # It points to the libraries inside the program; PyInstaller keeps what it was.
+        # It points to the libraries inside the program; PyInstaller keeps the original value.
         original = os.environ.get("LD_LIBRARY_PATH_ORIG")
         environment.pop("LD_LIBRARY_PATH", None)
         environment |= {"LD_LIBRARY_PATH": original} if original else {}
@@ -158,8 +159,8 @@ def _environment(root: str | None) -> dict[str, str]:
 
 
 def _import_path() -> list[str]:
-    """Return where the crawler imports from; the directory that it was started in, where a crawl
-    keeps files of any name, comes last."""
+    """Return the crawler's import path. The directory that it was started in, where a crawl may
+    keep files of any name, comes last."""
     try:
         here = os.getcwd()
     except OSError:  # removed

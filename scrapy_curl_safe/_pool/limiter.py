@@ -1,4 +1,4 @@
-"""Who may open a TLS connection to which origin, and who waits for that."""
+"""Decides which requests may open a TLS connection to their origin, and which ones wait."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .request import PoolRequest, RequestState
 
 logger = logging.getLogger(__name__)
 
-# Failures that fewer handshakes at once may prevent.
+# Failures that fewer simultaneous handshakes may prevent.
 _LOAD_KINDS = (FailureKind.SYSCALL, FailureKind.TIMEOUT)
 
 
 class WaitQueue:
-    """Requests that wait for a permit. Requests that failed before come first, so that none fails
-    again and again while later ones are what overloads the origin."""
+    """Requests that wait for a permit. Those that failed before come first; otherwise they might
+    fail again and again while later requests overload the origin."""
 
     def __init__(self) -> None:
         self._retries: deque[PoolRequest] = deque()
@@ -61,14 +61,14 @@ class WaitQueue:
 
 
 class OriginLimiter:
-    """Issues permits for new TLS connections to all origins, and queues the requests that get none
-    yet.
+    """Issues permits for new TLS connections to all origins, and queues requests that cannot get
+    one yet.
 
     Args:
         loop: runs the timers of queued requests.
         enabled: whether requests are limited (CURL_SAFE_ADAPTIVE). Failures are always counted.
         dispatch: called with each request whose turn has come; it asks for a permit again.
-        events: hears of limits and breakers.
+        events: is told about limits and breakers.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class OriginLimiter:
         self._dispatch = dispatch
         self._events = events
         self._queues: dict[Origin, WaitQueue] = {}
-        # When to serve an origin's queue if nothing ends before.
+        # When to serve an origin's queue if no handshake ends before.
         self._timers: dict[Origin, tuple[float, TimerHandle]] = {}
 
     def __repr__(self) -> str:
@@ -91,7 +91,7 @@ class OriginLimiter:
         return f"<OriginLimiter {queued} queued for {len(self._queues)} origins>"
 
     def admit(self, request: PoolRequest) -> bool:
-        """Give a request its permit, or queue it. Requests that are expected to find an idle
+        """Give a request a permit, or queue it. Requests that are expected to find an idle
         connection, and those in quarantine, are not limited.
 
         Returns:
@@ -136,7 +136,7 @@ class OriginLimiter:
             self._events.breaker_opened()
             logger.warning(
                 "Circuit breaker for %s open: its TLS handshakes fail one after the other (%s). "
-                "One trial request goes out in %.0f s, and none before",
+                "One trial request goes out in %.0f s, and no request before that",
                 origin.route,
                 failed.kind.value,
                 origin.breaker.open_for(now),
@@ -145,7 +145,7 @@ class OriginLimiter:
             self._events.limit_decreased()
 
     def release(self, permit: Permit) -> None:
-        """End a request's handshake and serve those that wait for one."""
+        """End a request's handshake and serve the requests that wait for one."""
         permit.release()
         self._serve(permit.origin)
 
@@ -155,7 +155,7 @@ class OriginLimiter:
             self._queues[request.origin].remove(request)
 
     def take_queued(self) -> list[PoolRequest]:
-        """Return all queued requests, which are queued no longer."""
+        """Remove all requests from the queues and return them."""
         queues, self._queues = self._queues, {}
         return [request for queue in queues.values() for request in queue]
 
@@ -169,13 +169,13 @@ class OriginLimiter:
         while waiting:
             self._dispatch(waiting.popleft())
             queue = self._queues.get(origin)
-            if queue:  # that one has to wait, and so have those behind it
+            if queue:  # the request has to wait, and so do those behind it
                 queue.extend(waiting)
                 break
 
     def _set_timer(self, origin: Origin, now: float) -> None:
-        """Serve the queue once the limit or the breaker permits: what is under way may take much
-        longer."""
+        """Serve the queue once the limit or the breaker permits, since the handshakes under way may
+        take much longer."""
         wait = origin.retry_admission_in(now)
         if wait is None:
             return

@@ -1,4 +1,4 @@
-"""Whether a log record would be written anywhere."""
+"""Tells whether a log record would be written anywhere."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import logging
 def is_written(logger: logging.Logger, level: int) -> bool:
     """Tell whether any handler takes the records of a logger at a level.
 
-    Scrapy sets LOG_LEVEL on its handlers alone, so `Logger.isEnabledFor` is always true, and a
-    record that nobody takes costs as much as a small callback.
+    Scrapy sets LOG_LEVEL only on its handlers, so `Logger.isEnabledFor` is always true, and a
+    record that no handler takes costs as much as a small callback.
     """
     if not logger.isEnabledFor(level):
         return False

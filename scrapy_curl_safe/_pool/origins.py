@@ -10,19 +10,19 @@ from .aimd import AimdLimit, Handshake
 from .circuit_breaker import Admission, CircuitBreaker
 from .token_bucket import TokenBucket
 
-# Of those that nobody uses, the registry forgets the longest unused ones.
+# Beyond these numbers, the registry forgets the longest unused origins.
 _MOST_ORIGINS = 16_384
 _MOST_PROVEN = 65_536
 
-# Spread the retries of an origin over time once they outnumber its responses, each of which
-# refunds one. At 30 % random loss 43 % of all requests are retries, and each of them is a page: up
-# to 50 % loss nothing waits, beyond that the retries go out at a steady rate.
+# Spread the retries of an origin over time once they outnumber its responses; each response refunds
+# one. At 30 % random loss 43 % of all requests are retries, and each of them is a page: up to 50 %
+# loss nothing waits; beyond that the retries go out at a steady rate.
 _RETRY_BURST = 100.0
 _RETRIES_PER_SECOND = 10.0
 
 
 class Route(NamedTuple):
-    """The way to an origin. Behind a proxy an origin counts as another one."""
+    """The way to an origin. Behind a proxy, an origin counts as a different one."""
 
     #: Scheme, host and port (RFC 6454).
     origin: str
@@ -34,7 +34,7 @@ class Route(NamedTuple):
 
 
 class HandshakeFailure(NamedTuple):
-    """The last failure of an origin's handshakes, which stands for those that were not tried."""
+    """The last failure of an origin's handshakes, reported for handshakes that were not tried."""
 
     kind: FailureKind
     code: int
@@ -42,21 +42,21 @@ class HandshakeFailure(NamedTuple):
 
 
 class Origin:
-    """The state of one origin by one route.
+    """The state of one origin on one route.
 
     Args:
         route: how it is reached.
-        most: initial limit on the handshakes at once.
+        most: initial limit on simultaneous handshakes.
         floor: lowest such limit.
 
     Attributes:
         limit: how many handshakes may be under way at once.
-        breaker: whether any may be.
+        breaker: whether any may be under way.
         handshakes_done: how many succeeded.
         failures: how many failed, by kind.
         last_failure: the last one of a kind that the limiter acts on.
         retry_budget: spreads retries over time.
-        retries_in_a_row: retries since the last response.
+        retries_in_a_row: number of retries since the last response.
     """
 
     def __init__(self, route: Route, most: int, floor: int) -> None:
@@ -83,14 +83,14 @@ class Origin:
         return Admission.PERMITTED if self.limit.has_place(now) else Admission.QUEUED
 
     def retry_admission_in(self, now: float) -> float | None:
-        """Return the seconds until a queued request may ask again though no handshake ended; None
-        if only the end of one can help."""
+        """Return the seconds until a queued request may ask again even if no handshake ends; None
+        if only the end of a handshake can help."""
         if self.breaker.is_open:
             return self.breaker.open_for(now)
         return self.limit.next_place_in(now)
 
     def acquire(self, now: float) -> Permit:
-        """Let a handshake begin, after `admission` said so."""
+        """Let a handshake begin, after `admission` permitted it."""
         handshake = self.limit.acquire()
         self.breaker.begin(handshake, now)
         return Permit(self, handshake)
@@ -101,7 +101,7 @@ class Permit:
 
     Args:
         origin: of the request.
-        handshake: as the limit counts it; None if it is not limited, because an idle connection was
+        handshake: as the limit counts it; None if it is not limited because an idle connection was
             expected, the request is in quarantine, or CURL_SAFE_ADAPTIVE is off.
     """
 
@@ -121,7 +121,7 @@ class Permit:
             origin.limit.success(self._handshake)
 
     def failure(self, failure: HandshakeFailure, now: float) -> bool:
-        """Report that the handshake failed in a way that fewer at once may prevent.
+        """Report that the handshake failed in a way that fewer simultaneous ones may prevent.
 
         Returns:
             Whether this opened the origin's breaker, or left it open.
@@ -129,15 +129,15 @@ class Permit:
         origin, handshake = self.origin, self._handshake
         origin.last_failure = failure
         origin.limit.failure(handshake, now)
-        # Above the floor, the limit is what has to act.
+        # Above the floor, it is up to the limit to react.
         counts = handshake is not None and not (
             origin.breaker.has_succeeded and handshake.rank > origin.limit.floor
         )
         return origin.breaker.failure(handshake, now, counts=counts)
 
     def release(self) -> None:
-        """End the handshake, after its `success` or `failure` if it had one. Does nothing a second
-        time."""
+        """End the handshake, after its `success` or `failure` if it had one. A second call does
+        nothing."""
         handshake, self._handshake = self._handshake, None
         if handshake is not None:
             self.origin.limit.release(handshake)
@@ -145,10 +145,10 @@ class Permit:
 
 
 class OriginRegistry:
-    """Remembers origins, the longest unused ones forgotten first.
+    """Remembers origins, and forgets the longest unused ones first.
 
     Args:
-        most: requests that can be in flight at once: the initial limit of each origin.
+        most: requests that can be in flight at once, which is the initial limit of each origin.
         floor: lowest limit of each origin.
     """
 
@@ -156,14 +156,14 @@ class OriginRegistry:
         self._most = most
         self._floor = floor
         self._by_route: OrderedDict[Route, Origin] = OrderedDict()
-        # By origin alone: a proxy that is used for the first time does not make it doubtful.
+        # By origin alone: a new proxy does not make an origin doubtful.
         self._proven: OrderedDict[str, None] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<OriginRegistry of {len(self._by_route)} origins>"
 
     def get(self, route: Route) -> Origin:
-        """Return the state of an origin, made if need be."""
+        """Return the state of an origin, which is created if necessary."""
         origin = self._by_route.get(route)
         if origin is None:
             origin = self._by_route[route] = Origin(route, self._most, self._floor)
@@ -188,11 +188,11 @@ class OriginRegistry:
             self._proven.popitem(last=False)
 
     def is_proven(self, route: Route) -> bool:
-        """Tell whether the origin ever answered, by whatever proxy."""
+        """Tell whether the origin has ever answered, through any proxy."""
         return route.origin in self._proven
 
     def worst(self, count: int) -> list[Origin]:
-        """Return the origins with the most failed handshakes, none without any."""
+        """Return the origins with the most failed handshakes, and only those with failures."""
         failed = [origin for origin in self._by_route.values() if origin.failures]
         return sorted(failed, key=lambda origin: -origin.failures.total())[:count]
 

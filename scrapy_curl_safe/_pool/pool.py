@@ -1,4 +1,4 @@
-"""The pool: a request goes in, and what a worker made of it comes out.
+"""The pool: takes requests, and returns the outcomes that the workers produce.
 
     fetch --> _dispatch --> Scheduler.checkout --> OriginLimiter.admit --> _send
                   ^              | no worker yet         | no permit yet     |
@@ -8,7 +8,7 @@
                                                                              v
     fetch <---- (first _on_done, then resolve) <---- PoolRequest.on_outcome <+
 
-The states of a request, and what moves it on:
+The states of a request, who holds it, and what ends each state:
 
     state                 held by             until
     NEW                   the pool            it is dispatched, in the same turn of the loop
@@ -16,11 +16,11 @@ The states of a request, and what moves it on:
     QUARANTINED           Scheduler           a worker of its own is ready
     WAITING_FOR_ORIGIN    OriginLimiter       its origin permits one more handshake
     SENT                  WorkerConnection    its outcome arrives, or its worker exits
-    CANCELLING            WorkerConnection    likewise; its caller has gone
+    CANCELLING            WorkerConnection    likewise, but its caller has gone
     DONE                  nobody
 
-A worker's place is free, and the limiter has learned, as soon as an outcome arrives: the caller's
-`await` only collects it. Each turn of the loop with an empty place costs throughput.
+As soon as an outcome arrives, the worker's place is free and the limiter is updated; the caller's
+`await` only collects the outcome. Every turn of the loop with an empty place costs throughput.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ logger = logging.getLogger(__name__)
 
 
 class Pool:
-    """The one object that handlers talk to; each crawler has one.
+    """The object that the handlers use; each crawler has one.
 
     Args:
         loop: of the crawl.
         launcher: starts the workers' processes.
-        hello: first message to each worker; a worker that cannot use its profiles is of no use.
+        hello: first message to each worker; a worker that cannot use its profiles is useless.
         limits: of the workers.
         adaptive: whether new connections to an origin are limited (CURL_SAFE_ADAPTIVE).
         active_size_bytes: how much Scrapy may hold (SCRAPER_SLOT_MAX_ACTIVE_SIZE).
-        events: hears what happens.
-        on_exhausted: called with a reason when no worker can be had any more.
+        events: is told what happens.
+        on_exhausted: called with a reason when no worker can be started any more.
     """
 
     def __init__(
@@ -81,9 +81,9 @@ class Pool:
         self._loop = loop
         self._events = events
         self._on_exhausted = on_exhausted
-        #: Why no worker can be had any more; None as long as one can.
+        #: Why no worker can be started any more; None while one can.
         self.exhausted: str | None = None
-        #: Requests in the pool, queued ones included.
+        #: Requests in the pool, including queued ones.
         self.in_flight = 0
         self._batcher = ResponseBatcher(loop.call_soon, active_size_bytes)
         self._supervisor = Supervisor(loop, launcher, limits, hello, events, self, self._batcher)
@@ -100,7 +100,7 @@ class Pool:
         )
 
     def start(self) -> None:
-        """Start the workers ahead of the first request, which would start them, too."""
+        """Start the workers before the first request, which would also start them."""
         self._supervisor.start()
 
     @property
@@ -108,20 +108,20 @@ class Pool:
         return len(self._supervisor.ready)
 
     async def close(self) -> None:
-        """Stop the workers. Requests that wait fail, and so do those that come later."""
+        """Stop the workers. Waiting requests fail, and so do later ones."""
         self._fail_waiting("the download handler is closed")
         self._waits.close()
         self._limiter.close()
         await self._supervisor.close()
 
     async def fetch(self, request: PoolRequest) -> Result:
-        """Have a worker download a request.
+        """Download a request in a worker.
 
         Raises:
             OriginRejectedError: the origin is unavailable.
             WorkerLostError: the worker exited with the request in flight.
-            WorkersExhaustedError: no worker can be had.
-            FetchTimeoutError: the worker did not end the download in time, or none was to be had.
+            WorkersExhaustedError: no worker can be started.
+            FetchTimeoutError: the worker did not end the download in time, or none became free.
             UnsendableRequestError: the request does not fit into a frame.
         """
         self._supervisor.start()
@@ -137,7 +137,7 @@ class Pool:
             self._forget(request)
 
     def _dispatch(self, request: PoolRequest) -> None:
-        """Send a request, or queue it where it has to wait."""
+        """Send a request, or queue it if it has to wait."""
         if request.future.done():  # cancelled by its caller
             return
         request.state = RequestState.NEW
@@ -179,7 +179,7 @@ class Pool:
             logger.debug("Request %d (%s) goes to %r", request.fetch.id, request.fetch.url, worker)
 
     def _on_done(self, request: PoolRequest, outcome: Outcome, size: int) -> None:
-        """Free what a request had, and give it to those that wait."""
+        """Free what a request held, and pass it on to waiting requests."""
         worker = request.worker
         self._batcher.handed_over(size)
         expected, is_closed = request.expects_idle, request.fetch.fresh_connection
@@ -197,7 +197,7 @@ class Pool:
             self._limiter.release(permit)
 
     def _serve(self, worker: Worker) -> None:
-        """Give a worker, which has come up or has one request less, what waits for it."""
+        """Give waiting requests to a worker that has come up or has one request less."""
         if worker.in_quarantine:
             self._dispatch_all(self._scheduler.take_quarantined())
         self._supervisor.request_finished(worker)
@@ -209,7 +209,7 @@ class Pool:
             self._dispatch(request)
 
     def _forget(self, request: PoolRequest) -> None:
-        """Leave nothing behind of a request whose caller has its result, or was cancelled."""
+        """Remove all traces of a request whose caller has its result or was cancelled."""
         self._waits.forget(request)
         if request.state in (RequestState.WAITING_FOR_WORKER, RequestState.QUARANTINED):
             self._scheduler.cancel(request)

@@ -1,4 +1,4 @@
-"""Says once what a crawl goes on without."""
+"""Logs once which facilities a crawl goes on without."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def all_refusals(of_worker: Mapping[str, int]) -> dict[Facility, int]:
     """Return what the system refused to the crawler or to a worker.
 
     Args:
-        of_worker: as its Ready has it.
+        of_worker: the refusals in the worker's Ready.
     """
     known = {facility.value: facility for facility in Facility}
     refusals = {known[name]: reason for name, reason in of_worker.items() if name in known}
@@ -22,18 +22,18 @@ def all_refusals(of_worker: Mapping[str, int]) -> dict[Facility, int]:
 
 
 class RefusalLog:
-    """Logs each refusal the first time that it is seen."""
+    """Logs each refusal when it is first seen."""
 
     def __init__(self) -> None:
         self._logged: set[Facility] = set()
 
     def note(self, of_worker: Mapping[str, int]) -> None:
-        """Take what the system refused to a worker that has just come up."""
+        """Log what the system refused to a worker that has just come up."""
         refusals = all_refusals(of_worker)
         new = [facility for facility in refusals if facility not in self._logged]
         if new:
             self._logged.update(new)
             logger.info(
-                "The system refuses what is optional, and the crawl goes on without: %s",
+                "The system refuses optional facilities, and the crawl goes on without them: %s",
                 ", ".join(describe_refusal(facility, refusals[facility]) for facility in new),
             )

@@ -14,7 +14,7 @@ from .worker import Worker
 
 
 class RequestState(enum.Enum):
-    """See the table in `pool`."""
+    """The states in the table of `pool`."""
 
     NEW = "new"
     WAITING_FOR_WORKER = "waiting for a worker"
@@ -26,17 +26,17 @@ class RequestState(enum.Enum):
 
 
 class Listener(Protocol):
-    """Hears of one download while it runs."""
+    """Follows one download while it runs."""
 
     def on_sent(self) -> None:
-        """Note that the request goes to a worker now."""
+        """Note that the request now goes to a worker."""
 
     def on_message(self, message: ResponseHead | Chunk | SizeWarning, body: bytes) -> bool:
-        """Take what comes ahead of the outcome; return False to end the download."""
+        """Handle a message that precedes the outcome; return False to end the download."""
 
 
 class Result(NamedTuple):
-    """What became of a request.
+    """The result of a request.
 
     Attributes:
         outcome: None if the listener ended the download.
@@ -56,7 +56,7 @@ class PoolRequest:
         fetch: what to send to the worker.
         body: the request's body.
         key: what a connection must match to serve it (origin and profile).
-        listener: hears what comes ahead of the outcome.
+        listener: gets the messages that precede the outcome.
         origin: of the request.
         needs_tls: whether a new connection to the origin begins with a TLS handshake.
         avoid: slot of the worker that failed the request before.
@@ -64,7 +64,7 @@ class PoolRequest:
 
     Attributes:
         state: where the request is.
-        worker: which one has it, from SENT on.
+        worker: the worker that has it, from SENT on.
         permit: ties it to its origin's limits, from SENT on; None without TLS.
         expects_idle: whether it was expected to find an idle connection.
     """
@@ -140,7 +140,7 @@ class PoolRequest:
 
     def on_outcome(self, outcome: Outcome, body: bytes) -> None:
         self.state = RequestState.DONE
-        # First: on Twisted's reactors the caller goes on inside of `resolve`.
+        # This comes first: on Twisted's reactors the caller resumes inside `resolve`.
         self.on_done(self, outcome, len(body))
         self.resolve(Result(outcome, body, self.worker.slot))
 

@@ -1,4 +1,4 @@
-"""When a worker is started again. Pure: the clock comes as an argument."""
+"""Decides when a worker is started again. Pure: the clock comes as an argument."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ _FIRST_WAIT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 10.0
 _MOST_FAILURES = 8
 
-# At most 30 + 60 * 3 = 210 starts in any minute: each takes a quarter of a second of a core.
+# At most 30 + 60 * 3 = 210 starts in any minute; each takes a quarter of a second of a core.
 _BURST = 30.0
 _STARTS_PER_SECOND = 3.0
 
 
 class RestartPolicy:
-    """Delays starts, more and more while workers fail to come up.
+    """Delays starts, increasingly so while workers fail to come up.
 
-    A worker that came up and exited later is replaced at once, within a budget, since something it
-    met ended it. One that does not even come up will hardly do so if it is started faster.
+    A worker that came up and exited later is replaced at once, within a budget, since some event
+    ended it. A worker that does not even come up will hardly do so if it is restarted faster.
     """
 
     def __init__(self) -> None:
@@ -44,5 +44,5 @@ class RestartPolicy:
 
     @property
     def exhausted(self) -> bool:
-        """True once so many starts in a row have failed that none is likely to succeed."""
+        """True once so many consecutive starts have failed that success is unlikely."""
         return self._failures >= _MOST_FAILURES

@@ -1,4 +1,4 @@
-"""Which worker gets a request, and who waits for one."""
+"""Chooses the worker for each request, and queues requests that have to wait for one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .idle_connections import IdleConnections
 from .request import PoolRequest, RequestState
 from .worker import Worker
 
-# How much busier than the least busy worker one may be and still be preferred for its idle
-# connection: a handshake costs about as much as serving a few small pages.
+# How much busier than the least busy worker a worker may be and still be preferred for its idle
+# connection. A handshake costs about as much as serving a few small pages.
 _BUSIER_FOR_IDLE = 4
 
 
@@ -29,13 +29,14 @@ _C = TypeVar("_C", bound=Candidate)
 
 
 def choose_worker(candidates: Iterable[_C], key: Hashable, avoid: int | None = None) -> _C | None:
-    """Choose the worker for a request: one with an idle connection for it, unless it is much
-    busier than the least busy one.
+    """Choose the worker for a request: a worker with an idle connection for it, unless that worker
+    is much busier than the least busy one.
 
     Args:
         candidates: workers that take requests.
         key: what a connection must match to serve the request.
-        avoid: slot of the worker that failed the request; taken only if it is the only one.
+        avoid: slot of the worker that failed the request, which is chosen only if it is the only
+            one.
 
     Returns:
         None if there is no worker.
@@ -57,7 +58,7 @@ def choose_worker(candidates: Iterable[_C], key: Hashable, avoid: int | None = N
 
 
 class Workers(Protocol):
-    """The workers, as the supervisor keeps them."""
+    """The workers that the supervisor keeps."""
 
     @property
     def ready(self) -> list[Worker]:
@@ -72,11 +73,11 @@ class Workers(Protocol):
         """True while one of the first workers is neither up nor known to have failed."""
 
     def extend_quarantine(self, wanted: int) -> None:
-        """Start workers for quarantined requests, up to the number wanted, as far as allowed."""
+        """Start workers for quarantined requests, up to the number wanted or allowed."""
 
 
 class Scheduler:
-    """Chooses workers, and queues the requests for which there is none yet.
+    """Chooses workers, and queues requests for which there is none yet.
 
     Args:
         workers: to choose from.
@@ -106,10 +107,10 @@ class Scheduler:
         return worker
 
     def _must_wait(self, worker: Worker) -> bool:
-        """Give each worker only one request while the first workers start. Otherwise the first one
-        that is up would get all the work and all the connections. It also helps Scrapy, which
-        spends a third less time on each request once CONCURRENT_REQUESTS have been in flight, since
-        all of `start()` is then in its queue."""
+        """Give each worker only one request while the first workers start. Otherwise the first
+        worker to come up would get all the work and all the connections. This also helps Scrapy,
+        which spends a third less time on each request once CONCURRENT_REQUESTS have been in flight,
+        since its queue then has all requests of `start()`."""
         return self._workers.is_starting and worker.in_flight > 0
 
     def _checkout_quarantined(self, request: PoolRequest) -> Worker | None:
@@ -121,12 +122,12 @@ class Scheduler:
         return free
 
     def take_waiting(self) -> deque[PoolRequest]:
-        """Return the requests that wait for a worker, which are queued no longer."""
+        """Remove the requests that wait for a worker from the queue and return them."""
         waiting, self._waiting = self._waiting, deque()
         return waiting
 
     def take_quarantined(self) -> deque[PoolRequest]:
-        """Return the quarantined requests, which are queued no longer."""
+        """Remove the quarantined requests from the queue and return them."""
         quarantined, self._quarantined = self._quarantined, deque()
         return quarantined
 

@@ -1,11 +1,11 @@
 """Starts the workers, watches them, replaces them and stops them.
 
-The supervisor knows nothing of what the workers do. `worker.TRANSITIONS` is the life of each; what
-happens at its end depends on the cause:
+The supervisor does not know what the workers do. `worker.TRANSITIONS` describes the life of each;
+what happens at its end depends on the cause:
 
-    released               the process exits, and that is all
+    released               the process exits, and nothing else happens
     crashed, hung, or      another worker takes the slot, as soon as `RestartPolicy` allows;
-    broke the protocol     the owner hears of the requests that were in flight
+    broke the protocol     the owner is told about the requests that were in flight
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ class Launcher(Protocol):
         """Start a worker's process.
 
         Raises:
-            OSError: no process or no descriptor can be had.
+            OSError: no process or no descriptor is available.
         """
 
 
 class Owner(Protocol):
-    """Who uses the workers, and hears of them."""
+    """The user of the workers, which is told about them."""
 
     def on_worker_ready(self, worker: Worker) -> None:
-        """Note that a worker takes requests from now on."""
+        """Note that a worker now takes requests."""
 
     def on_worker_lost(self, worker: Worker, exit_status: int) -> None:
-        """Note that a worker exited before its time; its `cause` says why."""
+        """Note that a worker exited unexpectedly; its `cause` says why."""
 
     def on_exhausted(self, reason: str) -> None:
         """Note that no worker comes up, and that the supervisor has stopped trying."""
@@ -73,9 +73,9 @@ class Supervisor:
         launcher: starts the workers' processes.
         limits: how many workers, and when one is replaced.
         hello: first message to each of them.
-        events: hears of starts, crashes, hangs and replacements.
-        owner: hears what concerns its requests.
-        flow_control: holds the workers' messages back as long as it is paused.
+        events: is told about starts, crashes, hangs and replacements.
+        owner: is told what concerns its requests.
+        flow_control: holds the workers' messages back while it is paused.
     """
 
     def __init__(
@@ -130,13 +130,13 @@ class Supervisor:
     def prewarm(self) -> None:
         """Start the first worker's process, whose imports take as long as the crawl's own.
 
-        One is enough for the first request, and more would slow it down.
+        One is enough for the first request; more would slow it down.
         """
         with contextlib.suppress(OSError):  # `start` tries again
             self._prewarmed = self._launcher.start()
 
     def start(self) -> None:
-        """Start the workers, unless that was done before, or `close` was called."""
+        """Start the workers, unless they were started before or `close` was called."""
         if self._tick_timer is not None or self._closed is not None:
             return
         self._first_starts = set(range(self._limits.count))
@@ -145,13 +145,13 @@ class Supervisor:
         self._schedule_tick()
 
     def replace(self, worker: Worker, reason: str, *, drain_now: bool = False) -> None:
-        """Replace a worker without losing a request: its successor comes up first, then the worker
-        drains, and stops when its last request in flight is done.
+        """Replace a worker without losing a request: its successor comes up first; then the worker
+        drains, and stops after its last request in flight.
 
         Does nothing while another worker is being replaced.
 
         Args:
-            drain_now: whether the worker gets no more requests from now on, since they would fail.
+            drain_now: whether to give the worker no more requests at once, since they would fail.
         """
         if self._slot_in_replacement is not None or worker.state is not State.READY:
             return
@@ -169,10 +169,10 @@ class Supervisor:
             self._drain(worker)
 
     def extend_quarantine(self, wanted: int) -> None:
-        """Start workers for one request at a time, up to the number wanted, as far as allowed. Each
-        stays until it is released, or exits."""
+        """Start workers for one request at a time, up to the number wanted or allowed. Each stays
+        until it is released or exits."""
         slots = range(self._limits.count, self._limits.count + _MOST_QUARANTINE_WORKERS)
-        # One that was released may take its time to exit, and frees its slot at once.
+        # A released worker may take a while to exit, but frees its slot at once.
         taken = {
             w.slot
             for w in self._workers
@@ -186,7 +186,7 @@ class Supervisor:
                 self._start_later(slot)
 
     def request_finished(self, worker: Worker) -> None:
-        """Let a worker go that has nothing more to do, or has served enough."""
+        """Release a worker that has nothing left to do, or replace it if it has served enough."""
         if worker.state is State.DRAINING or worker.in_quarantine:
             if not worker.in_flight:
                 self._release(worker)
@@ -241,7 +241,7 @@ class Supervisor:
     def _take_prewarmed(self) -> WorkerProcess | None:
         prewarmed, self._prewarmed = self._prewarmed, None
         if prewarmed is not None and prewarmed.exit_status == 0:
-            # It has waited for long enough. One that died is taken, to be seen as dead.
+            # It has waited too long and exited. A worker that died is used, so that it counts.
             prewarmed.stop()
             return None
         return prewarmed
@@ -292,7 +292,7 @@ class Supervisor:
             self._release(worker)
 
     def _release(self, worker: Worker) -> None:
-        """Stop a worker that is not needed any more, unless it stops already."""
+        """Stop a worker that is no longer needed, unless it is already stopping."""
         if worker.state is not State.STOPPING:
             worker.transition(Event.STOP, Cause.RELEASED)
             worker.connection.close()
@@ -369,7 +369,7 @@ class Supervisor:
             if worker.state is State.STOPPING:
                 continue
             if lag > _TICK_SECONDS:
-                # The crawler itself was blocked: what the worker sent since is unread.
+                # The crawler itself was blocked, so the worker's recent messages are unread.
                 worker.connection.last_heard = now
             elif now - worker.connection.last_heard > self._longest_silence(worker):
                 self._kill_hung(worker)
@@ -384,7 +384,7 @@ class Supervisor:
         return seconds if worker.was_ready else max(seconds, _START_TIMEOUT_SECONDS)
 
     def _kill_hung(self, worker: Worker) -> None:
-        """Kill a worker; what it sent before is still read, up to the end of its stream."""
+        """Kill a worker. Everything that it has sent is still read."""
         self._events.worker_hung()
         worker.transition(Event.STOP, Cause.HUNG)
         worker.process.kill()

@@ -7,8 +7,8 @@ class TokenBucket:
     """Allows a burst, then a steady rate.
 
     Args:
-        burst: most tokens that are saved up.
-        per_second: tokens that come back each second.
+        burst: the most tokens that it holds.
+        per_second: the tokens added each second.
     """
 
     def __init__(self, burst: float, per_second: float) -> None:

@@ -1,11 +1,11 @@
-"""Watches requests that wait for a worker or for a permit: a long wait is logged, and one in which
-nothing moves on has an end.
+"""Watches requests that wait for a worker or a permit: logs long waits, and ends those without
+progress.
 
-A queue may be long for good reasons. An origin that takes three handshakes at a time has thousands
-of requests wait for hours, and each of them gets its turn. So the bound is not on how long a
-request waits, but on how long none of its queue has got what it waits for. Whoever holds that (a
-permit, or a worker in quarantine) is bound by a `download_timeout`, so after the longest one of the
-crawl, and some minutes, nothing will come any more.
+A queue may be long for good reasons. If an origin takes three handshakes at a time, thousands of
+requests may wait for hours, and each gets its turn. So the bound is not on the wait of a request,
+but on the time in which no request of its queue gets what it waits for. A request that holds a
+permit or a quarantine worker is bound by its `download_timeout`, so once the longest one of the
+crawl and a few more minutes have passed, nothing will come any more.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 _CHECK_INTERVAL_SECONDS = 10.0
 _FIRST_WARNING_SECONDS = 60.0
-# A breaker may keep a queue waiting for a minute, and a worker that hangs as it starts for its hang
-# timeout, half a minute, at each of eight starts.
+# A breaker may keep a queue waiting for a minute. A worker that hangs while it starts may do so for
+# its hang timeout, half a minute, at each of eight starts.
 _SPARE_SECONDS = 300.0
 
 #: What a queue waits for: permits of an origin, workers, or workers in quarantine.
@@ -42,7 +42,7 @@ class WaitWatch:
 
     Args:
         loop: runs the timer.
-        describe_workers: says how the workers are, for the log.
+        describe_workers: describes the state of the workers, for the log.
     """
 
     def __init__(self, loop: EventLoop, describe_workers: Callable[[], str]) -> None:
@@ -51,7 +51,7 @@ class WaitWatch:
         self._waits: dict[PoolRequest, _Wait] = {}
         # By queue: when a request of it last got what it waited for.
         self._progress: dict[Queue, float] = {}
-        # By queue: the wait that is worth the next warning.
+        # By queue: the wait at which the next warning is due.
         self._warn_at: dict[Queue, float] = {}
         self._longest_timeout = 0.0
         self._timer: TimerHandle | None = None
@@ -60,7 +60,7 @@ class WaitWatch:
         return f"<WaitWatch of {len(self._waits)} requests>"
 
     def queued(self, request: PoolRequest) -> None:
-        """Note that a request waits, as its state says, or still waits."""
+        """Note that a request waits, or still waits, for what its state says."""
         is_permit = request.state is RequestState.WAITING_FOR_ORIGIN
         queue: Queue = request.origin if is_permit else request.state
         wait = self._waits.get(request)
@@ -74,14 +74,14 @@ class WaitWatch:
             self._timer = self._loop.call_later(_CHECK_INTERVAL_SECONDS, self._check)
 
     def sent(self, request: PoolRequest) -> None:
-        """Note that a request goes to a worker, whether it had to wait or not."""
+        """Note that a request goes to a worker, whether or not it had to wait."""
         self._longest_timeout = max(self._longest_timeout, request.fetch.timeout_seconds)
         wait = self._waits.pop(request, None)
         if wait is not None:
             self._progress[wait.queue] = time.monotonic()
 
     def forget(self, request: PoolRequest) -> None:
-        """Note that a request waits no longer, for it was cancelled or has failed."""
+        """Note that a request no longer waits, because it was cancelled or has failed."""
         self._waits.pop(request, None)
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class WaitWatch:
         now = time.monotonic()
         oldest: dict[Queue, _Wait] = {}
         for request, wait in list(self._waits.items()):
-            oldest.setdefault(wait.queue, wait)  # they are in the order in which they began
+            oldest.setdefault(wait.queue, wait)  # they are ordered by their beginning
             moved = max(wait.since, self._progress.get(wait.queue, wait.since))
             if now - moved > self._longest_timeout + _SPARE_SECONDS:
                 self._give_up(request, wait, now)
@@ -116,8 +116,8 @@ class WaitWatch:
 
     def _warn(self, queue: Queue, seconds: float) -> None:
         logger.warning(
-            "Waiting for %s: %d requests, the first one for %.0f s. They go on waiting as long as "
-            "one of them gets it now and then",
+            "Waiting for %s: %d requests, the first one for %.0f s. They keep waiting as long as "
+            "one of them gets it from time to time",
             self._describe(queue),
             sum(wait.queue is queue for wait in self._waits.values()),
             seconds,

@@ -10,10 +10,10 @@ from .worker_process import WorkerProcess
 
 
 class State(enum.Enum):
-    #: The process runs and has not said yet that it takes requests.
+    #: The process runs, but has not yet said that it takes requests.
     STARTING = "starting"
     READY = "ready"
-    #: The worker finishes what it has and gets nothing more.
+    #: The worker finishes its requests and gets no new ones.
     DRAINING = "draining"
     #: Its socket is closed or about to be; the process is about to exit.
     STOPPING = "stopping"
@@ -30,7 +30,7 @@ class Event(enum.Enum):
 class Cause(enum.Enum):
     """Why a worker stops."""
 
-    #: The pool does not need it any more.
+    #: The pool no longer needs it.
     RELEASED = "released"
     CRASHED = "crashed"
     HUNG = "hung"
@@ -51,7 +51,7 @@ class Worker:
     """A worker as the pool sees it.
 
     Args:
-        slot: its number; a worker that replaces another has the other's.
+        slot: its number; a worker that replaces another takes over its number.
         process: its process.
         in_quarantine: whether it takes one request at a time.
         was_prewarmed: whether its process was started ahead of its use.
@@ -59,7 +59,7 @@ class Worker:
     Attributes:
         connection: to its process; set by whoever starts the worker.
         idle: an estimate of its idle connections.
-        state: where it is in its life.
+        state: the current state of its life.
         cause: why it stops; None before that.
         was_ready: whether it ever took requests.
         served: requests given to it so far.

@@ -1,4 +1,4 @@
-"""One worker without a pool, for asyncio: what the doctor, the probe and the tests use.
+"""One worker without a pool, for asyncio. Used by the doctor, the probe and the tests.
 
 with WorkerClient(hello) as worker:
     ready = await worker.ready()
@@ -35,7 +35,7 @@ MessageHandler = Callable[[ResponseHead | Chunk | SizeWarning, bytes], None]
 
 
 class WorkerFailedError(Exception):
-    """Why a worker cannot be used: it did not start, exited, broke the protocol or does not
+    """Says why a worker cannot be used: it did not start, exited, broke the protocol or does not
     answer."""
 
 
@@ -44,13 +44,13 @@ class WorkerClient:
 
     Args:
         hello: the first message to the worker.
-        process: of the worker, which the client owns from here on; None to start one.
-        python: what runs that one (CURL_SAFE_PYTHON); None for the interpreter of this process.
+        process: of the worker, which the client owns from now on; None to start one.
+        python: interpreter of a new worker (CURL_SAFE_PYTHON); None for that of this process.
         on_heartbeat: called with each heartbeat.
 
     Attributes:
         process: of the worker.
-        connection: to the worker, for what the client has no method for.
+        connection: to the worker, for everything that the client has no method for.
 
     Raises:
         WorkerFailedError: the process cannot be started.
@@ -65,7 +65,7 @@ class WorkerClient:
         on_heartbeat: Callable[[Heartbeat], None] = lambda heartbeat: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        # An exception that nobody waits for would be logged; one that is a result is not.
+        # asyncio would log an exception that nobody waits for, but not a result.
         self._ready: asyncio.Future[Ready | WorkerFailedError] = self._loop.create_future()
         self._error: WorkerFailedError | None = None
         try:
@@ -97,7 +97,7 @@ class WorkerClient:
             WorkerFailedError: it does neither.
         """
         try:
-            # Shielded, so that several may wait.
+            # Shielded, so that several callers may wait.
             answer = await asyncio.wait_for(asyncio.shield(self._ready), _START_TIMEOUT_SECONDS)
         except asyncio.TimeoutError:
             raise _late(_START_TIMEOUT_SECONDS) from None
@@ -115,9 +115,9 @@ class WorkerClient:
         """Send a request and wait for its outcome.
 
         Args:
-            fetch: the request, which gets an id of this worker.
+            fetch: the request, which gets an id that is unique to this worker.
             body: of the request.
-            on_message: called with what comes ahead of the outcome, and its body.
+            on_message: called with each message that precedes the outcome, and its body.
 
         Returns:
             The outcome, and the body of the response unless that was streamed.
@@ -149,7 +149,7 @@ class WorkerClient:
         breach = error if isinstance(error, ProtocolError) else None
         if breach is not None:
             self.process.kill()
-        # How a process exited says more than how its socket was closed.
+        # The exit status says more than the way in which the socket was closed.
         self.process.reap(self._loop, lambda status: self._on_exit(status, breach))
 
     def _on_exit(self, status: int, breach: ProtocolError | None) -> None:
@@ -179,7 +179,7 @@ class _Answer:
             self.future.set_result((outcome, body))
 
     def on_overdue(self) -> None:
-        """Do nothing: `fetch` keeps the time itself."""
+        """Do nothing: `fetch` has its own timeout."""
 
     def fail(self, error: WorkerFailedError) -> None:
         if not self.future.done():

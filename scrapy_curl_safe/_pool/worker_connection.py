@@ -32,13 +32,12 @@ from .._ipc.messages import (
 from .event_loop import EventLoop
 from .worker_process import WorkerProcess
 
-# How late a worker may be with the end of a download, be it due to the download's own timeout or
-# to a Cancel.
+# How late a worker may end a download after the download's own timeout or a Cancel.
 _GRACE_SECONDS = 10.0
 
 
 class Receiver(Protocol):
-    """Takes what a worker says of one fetch."""
+    """Receives a worker's messages about one fetch."""
 
     def on_message(self, message: ResponseHead | Chunk | SizeWarning, body: bytes) -> None: ...
 
@@ -67,7 +66,7 @@ class _Exchange:
     def check(self, message: FromWorker) -> None:
         """
         Raises:
-            ProtocolError: no honest worker sends this for this fetch now.
+            ProtocolError: no honest worker would send this for this fetch now.
         """
         stream = self.fetch.stream
         if isinstance(message, Completed):
@@ -88,7 +87,7 @@ class _Exchange:
 
 
 class WorkerConnection:
-    """Sends fetches to a worker, checks what it answers, and tells the receivers.
+    """Sends fetches to a worker, checks its answers, and passes them to the receivers.
 
     Args:
         loop: watches the socket.
@@ -96,9 +95,9 @@ class WorkerConnection:
         hello: the first message.
         on_ready: called once, when the worker takes requests or says why it cannot.
         on_heartbeat: called with each heartbeat.
-        on_lost: called once, with None when the worker closed the stream, else with what ended
-            it (a ProtocolError if the worker broke the protocol); never called after `close`.
-        flow_control: holds messages back as long as it is paused.
+        on_lost: called once, with None if the worker closed the stream, otherwise with the error
+            that ended it (a ProtocolError if the worker broke the protocol); never after `close`.
+        flow_control: holds messages back while it is paused.
     """
 
     def __init__(
@@ -140,7 +139,7 @@ class WorkerConnection:
         return len(self._exchanges)
 
     def fetch(self, fetch: Fetch, body: bytes, receiver: Receiver) -> None:
-        """Send a fetch, which gets an id of this connection.
+        """Send a fetch, which gets an id that is unique to this connection.
 
         Raises:
             ProtocolError: the request does not fit into a frame.
@@ -151,7 +150,7 @@ class WorkerConnection:
         self._exchanges[fetch.id] = _Exchange(fetch, receiver, position)
 
     def cancel(self, fetch: Fetch) -> None:
-        """Ask the worker to end a fetch, if it still has it. Its receiver gets the outcome."""
+        """Ask the worker to end a fetch, if it still has it. The receiver gets the outcome."""
         exchange = self._exchanges.get(fetch.id)
         if exchange is not None and not exchange.is_cancelled:
             exchange.is_cancelled = True
@@ -159,7 +158,7 @@ class WorkerConnection:
             self._channel.send(Cancel(fetch.id))
 
     def check_deadlines(self, now: float) -> None:
-        """Tell the receivers whose outcome is late; end the connection if a cancelled one is."""
+        """Tell receivers that their outcome is late; end the connection if a cancelled one is."""
         for exchange in list(self._exchanges.values()):
             if now < exchange.deadline:
                 continue
@@ -210,7 +209,7 @@ class WorkerConnection:
 
     def _on_outcome(self, outcome: Outcome, body: bytes) -> None:
         exchange = self._exchange_of(outcome)
-        # First: until the body is copied, the request is lost if the worker is.
+        # This comes first: until the body is copied, a lost worker means a lost request.
         if isinstance(outcome, Completed) and outcome.shared is not None:
             body = self._copy(outcome.shared)
         del self._exchanges[outcome.id]

@@ -1,13 +1,13 @@
-"""How many workers a crawl has, and when one is replaced."""
+"""The number of a crawl's workers, and the limits beyond which one is replaced."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Descriptors of a worker beside those of its requests in flight: what connections to peers that
-# never close theirs may add up to.
+# Descriptors of a worker besides those of its requests in flight: connections to peers that never
+# close theirs may add up to this.
 _SPARE_DESCRIPTORS = 4096
-# Two connections, and c-ares (libcurl 8.23) has two while it looks up a host's HTTPS record.
+# Two connections, and the two of c-ares (libcurl 8.23) while it looks up a host's HTTPS record.
 _DESCRIPTORS_PER_REQUEST = 4
 _SHARE_OF_DESCRIPTORS = 0.8
 
@@ -17,11 +17,11 @@ class WorkerLimits:
     """The limits of the workers.
 
     Attributes:
-        count: of workers, those in quarantine aside.
-        hang_timeout_seconds: without a message, until a worker is killed.
-        max_requests: that a worker serves; 0 for no bound.
-        max_memory_mb: resident memory of a worker; 0 for no bound.
-        requests_at_once: that a worker may have in flight.
+        count: number of workers, without those in quarantine.
+        hang_timeout_seconds: time without a message after which a worker is killed.
+        max_requests: the most requests that a worker serves; 0 for no bound.
+        max_memory_mb: the most resident memory of a worker; 0 for no bound.
+        requests_at_once: the most requests that a worker may have in flight.
     """
 
     count: int
@@ -31,10 +31,10 @@ class WorkerLimits:
     requests_at_once: int
 
     def max_descriptors(self, allowed: int) -> int:
-        """Return how many descriptors a worker may have open and stay.
+        """Return how many descriptors a worker may have open without being replaced.
 
         Args:
-            allowed: by the system.
+            allowed: how many the system allows.
         """
         usual = _SPARE_DESCRIPTORS + _DESCRIPTORS_PER_REQUEST * self.requests_at_once
         return min(usual, int(_SHARE_OF_DESCRIPTORS * allowed))

@@ -1,4 +1,4 @@
-"""A worker's operating-system process, and its end. `launcher` starts it."""
+"""A worker's operating-system process and how it ends. `launcher` starts it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from .._ipc.shared_memory import SharedMemoryReader
 from .event_loop import EventLoop
 
-# How long a process whose socket is closed may take to exit by itself.
+# How long a process may take to exit by itself after its socket was closed.
 _EXIT_GRACE_SECONDS = 2.0
 _POLL_INTERVAL_SECONDS = 0.01
 
@@ -20,8 +20,8 @@ _POLL_INTERVAL_SECONDS = 0.01
 class WorkerProcess:
     """A subprocess, the crawler's end of the socket to it, and the memory that both share.
 
-    The process waits for its Hello and exits by itself if none comes, so it can be started ahead of
-    its use (prewarmed).
+    The process waits for its Hello and exits by itself if none comes, so it can be started before
+    it is needed (prewarmed).
 
     Attributes:
         memory: where the worker puts large bodies; None if the system has no such memory.
@@ -57,14 +57,14 @@ class WorkerProcess:
         return self._process.poll()
 
     def take_socket(self) -> socket.socket:
-        """Return the socket, which the caller owns from here on."""
+        """Return the socket, which the caller owns from now on."""
         return self._socket
 
     def kill(self) -> None:
         self._process.kill()
 
     def stop(self) -> int:
-        """Kill the process, wait for its end and free what belongs to it.
+        """Kill the process, wait for its end and free its resources.
 
         Returns:
             The exit status.
@@ -82,8 +82,8 @@ class WorkerProcess:
         return None
 
     def reap(self, loop: EventLoop, on_exit: Callable[[int], None]) -> None:
-        """Wait for a process whose socket is closed, kill it if it takes long, and free what
-        belongs to it.
+        """Wait for a process whose socket is closed, kill it if it takes too long, and free its
+        resources.
 
         Args:
             on_exit: called with the exit status.
