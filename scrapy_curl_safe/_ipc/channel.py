@@ -1,7 +1,7 @@
 """A non-blocking stream socket that carries frames, used by both processes.
 
-A channel knows no event loop: its owner lends it an `FdWatcher`, whose methods have the names that
-they have on asyncio's loops. `_crawl.event_loop` gives Twisted's reactors these names, and a
+A channel does not depend on an event loop: its owner lends it an `FdWatcher`, whose methods are
+named as on asyncio's loops. `_crawl.event_loop` gives Twisted's reactors these names, and a
 worker's own loop has them.
 """
 
@@ -18,12 +18,12 @@ from .messages import FromWorker, ProtocolError, ToWorker
 
 _T = TypeVar("_T")
 
-# Below malloc's threshold for mapping pages (128 kB), past which each read would cost a system
+# Below malloc's threshold for mapping pages (128 kB), above which each read would cost a system
 # call and page faults.
 _READ_SIZE_BYTES = 64 * 1024
-# Keeps one busy peer from holding up everything else on the loop.
+# Keeps a busy peer from holding up everything else on the loop.
 _READS_PER_WAKE_UP = 16
-# Holds a usual page, which the default buffer (208 kB) would pass on in several wake-ups.
+# Holds a typical page, for which the default buffer (208 kB) would take several wake-ups.
 _SOCKET_BUFFER_BYTES = 1024 * 1024
 _BUFFERS_PER_WRITE = 16  # far below the kernel's limit (IOV_MAX, 1024)
 # About 2 MB of a streamed body, in the pieces that libcurl gives.
@@ -53,13 +53,13 @@ class Channel(Generic[_T]):
 
     Args:
         watcher: tells when the socket is readable or writable.
-        sock: connected; the channel owns it from here on.
+        sock: connected; the channel owns it from now on.
         decoder: decodes what the other side sends.
         on_frame: called with each message and its body, in order.
-        on_connection_lost: called once, with None at the end of the stream, else with what broke
-            it; never called after `close`.
+        on_connection_lost: called once, with None at the end of the stream, otherwise with the
+            error that broke it; never called after `close`.
         on_drained: called when everything queued has been written.
-        flow_control: holds frames back as long as it is paused; None to take all at once.
+        flow_control: holds frames back while it is paused; None to take all at once.
 
     Attributes:
         written: the position up to which frames were written; known once the channel is closed.
@@ -94,10 +94,10 @@ class Channel(Generic[_T]):
         watcher.add_reader(self._fd, self._read)
 
     def send(self, message: ToWorker | FromWorker, body: bytes = b"") -> int:
-        """Queue a frame, which goes out with all others of this turn of the loop: each write
-        costs a system call, and may cost the core that the peer wakes up on.
+        """Queue a frame, which goes out together with all others of this turn of the loop, since
+        each write costs a system call, and may cost the core that the peer wakes up on.
 
-        Does nothing on a channel that is closed or lost: `on_connection_lost` told the owner.
+        Does nothing on a closed or lost channel: `on_connection_lost` has told the owner.
 
         Returns:
             The position of the frame's end, which `written` passes.
@@ -120,7 +120,7 @@ class Channel(Generic[_T]):
 
     @property
     def is_behind(self) -> bool:
-        """True while the other side reads more slowly than this one writes."""
+        """True while the other side reads more slowly than this side writes."""
         return len(self._unsent) > _HIGH_WATER_FRAMES
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ class Channel(Generic[_T]):
         except BlockingIOError:
             return
         except OSError as error:
-            # What the peer sent before it ended is still to be read.
+            # What the peer sent before it ended must still be read.
             self._watcher.remove_writer(self._fd)
             self._read_rest(error)
             return

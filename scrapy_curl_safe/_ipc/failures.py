@@ -1,8 +1,8 @@
-"""Why a download failed: the kinds, and the table that finds the kind of a libcurl error.
+"""The kinds of failed downloads, and the table that finds the kind of a libcurl error.
 
-A worker classifies each failure once, where libcurl's code is known; the crawler acts on the kind
-alone. The texts of the table were seen with curl_cffi 0.16.3 (libcurl 8.21, BoringSSL), and a test
-has an origin that produces each of its rows.
+A worker classifies each failure once, where libcurl's code is known; the crawler uses only the
+kind. The texts in the table are those of curl_cffi 0.16.3 (libcurl 8.21, BoringSSL), and the tests
+have an origin that produces each row.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class CurlCode(enum.IntEnum):
 
 
 class FailureKind(str, enum.Enum):
-    """What went wrong with a transfer. The values of the first six are public: they are the kinds
+    """The kind of a transfer's failure. The values of the first six are public: they are the kinds
     of `HandshakeError` and part of the keys of stats."""
 
-    # No TLS connection to the origin came up, so no byte of the request was sent.
+    # No TLS connection to the origin was established, so no byte of the request was sent.
     SYSCALL = "syscall"
     TIMEOUT = "timeout"
     ALERT = "alert"
@@ -60,7 +60,7 @@ class FailureKind(str, enum.Enum):
     #: This machine has no descriptor, port, thread or memory left.
     LOCAL = "local"
 
-    #: The connection died before the answer began, and the request may not be sent again.
+    #: The connection died before the answer began, and libcurl must not resend the request.
     CONNECTION_DIED = "connection_died"
     UNSUPPORTED_SCHEME = "unsupported_scheme"
     UNRESOLVED = "unresolved"
@@ -74,15 +74,15 @@ class FailureKind(str, enum.Enum):
     HEADERS_TOO_LARGE = "headers_too_large"
     #: The worker has no memory left for the response.
     NO_MEMORY = "no_memory"
-    #: The origin answers by HTTP/2 with what HTTP/2 forbids.
+    #: The origin's HTTP/2 answer contains something that HTTP/2 forbids.
     HTTP2_PROTOCOL = "http2_protocol"
-    #: What came is not HTTP, or not as much of it as a head.
+    #: The answer is not HTTP, or has no complete head.
     INVALID_RESPONSE = "invalid_response"
     OTHER = "other"
 
     @property
     def is_handshake(self) -> bool:
-        """Whether the failure left the TLS handshake with the origin undone."""
+        """Whether the failure prevented a TLS handshake with the origin."""
         return self in HANDSHAKE_KINDS
 
     @property
@@ -103,11 +103,11 @@ HANDSHAKE_KINDS = (
 
 
 class _Rule(NamedTuple):
-    """A row of the table: a failure is of the kind if all of its columns match.
+    """A row of the table: a failure has the kind if all columns match.
 
     Attributes:
         text: a pattern that libcurl's text must contain; empty for any text.
-        errnos: of a failed connection, which decide as well as a text that matches.
+        errnos: of a failed connection; one of them counts as much as a matching text.
         in_handshake: True if the failure must have come between the TCP connection and the end of
             the TLS handshake; None if that does not matter.
     """
@@ -152,7 +152,7 @@ _RULES = (
         "connection died",
     ),
     _rule(FailureKind.CERTIFICATE, {CurlCode.PEER_FAILED_VERIFICATION}),
-    # BoringSSL has no name for some alerts: its reason is then 1000 + the alert's number.
+    # BoringSSL has no names for some alerts; the reason is then 1000 + the alert's number.
     _rule(FailureKind.ALERT, {CurlCode.SSL_CONNECT_ERROR}, r"alert|reason\(1\d{3}\)"),
     _rule(
         FailureKind.SYSCALL,
@@ -179,7 +179,7 @@ _RULES = (
     _rule(
         FailureKind.INVALID_RESPONSE,
         {
-            CurlCode.UNSUPPORTED_PROTOCOL,  # no HTTP, or another version of it
+            CurlCode.UNSUPPORTED_PROTOCOL,  # not HTTP, or another version of it
             CurlCode.WEIRD_SERVER_REPLY,
             CurlCode.BAD_CONTENT_ENCODING,
         },
@@ -199,7 +199,7 @@ def classify(
     Args:
         code: libcurl's error code.
         detail: libcurl's text.
-        in_handshake: whether the origin was reached and no TLS handshake with it completed.
+        in_handshake: whether the origin was reached but no TLS handshake with it was completed.
         system_error: the errno of a failed connection (CURLINFO_OS_ERRNO); 0 for none.
     """
     for rule in _RULES:

@@ -1,11 +1,11 @@
-"""How messages become bytes and bytes become messages. No I/O.
+"""Encodes messages as bytes and decodes them. Does no I/O.
 
 A frame is
 
     length of the header (4 bytes), length of the body (4 bytes), header, body
 
-both lengths big-endian. The header is one message as MessagePack; the body is raw, so pages are
-never encoded.
+with both lengths big-endian. The header is one message in MessagePack; the body is raw, so pages
+are never encoded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 def encode_frame(message: ToWorker | FromWorker, body_size: int = 0) -> bytes:
-    """Encode all of a frame but its body, which the caller sends after it.
+    """Encode a frame without its body, which the caller sends afterwards.
 
     Raises:
         ProtocolError: the header or the body is longer than a frame can hold.
@@ -41,8 +41,8 @@ def encode_frame(message: ToWorker | FromWorker, body_size: int = 0) -> bytes:
 class FrameDecoder(Generic[_T]):
     """Turns the bytes of one direction into whole frames, however the bytes were split.
 
-    A decoder buffers at most one frame, and grows with what arrived, never with what a prefix
-    promised. After a ProtocolError it is of no more use.
+    A decoder buffers at most one frame. Its memory grows with the data that has arrived, never with
+    the sizes that a prefix announces. After a ProtocolError it cannot be used any more.
     """
 
     def __init__(
@@ -55,19 +55,19 @@ class FrameDecoder(Generic[_T]):
         self._messages = messages
         self._max_header_bytes = max_header_bytes
         self._max_body_bytes = max_body_bytes
-        # The unfinished part: first of a prefix and header ...
+        # An unfinished frame: first its prefix and header ...
         self._start = bytearray()
         self._start_needs = 0
-        # ... then of a body.
+        # ... then its body.
         self._message: _T | None = None
         self._body: list[bytes] = []
         self._body_needs = 0
 
     def feed(self, data: bytes) -> list[tuple[_T, bytes]]:
-        """Return the frames that these bytes complete, each as its message and its body.
+        """Return the frames that these bytes complete, each as a message and its body.
 
         Raises:
-            ProtocolError: a frame that the other side may not send.
+            ProtocolError: the other side may not send such a frame.
         """
         if self._start:
             self._start += data

@@ -1,8 +1,8 @@
 """The messages that the crawler and a worker exchange.
 
-Each is a typed MessagePack array (https://msgpack.org) and travels in the header of a frame (see
-`framing`), ahead of an optional raw body. The receiver checks every message against its type, and
-none can make it run code.
+Each message is a typed MessagePack array (https://msgpack.org) in the header of a frame (see
+`framing`), followed by an optional raw body. The receiver checks the type of every message, and no
+message can make it run code.
 
     crawler -> worker    Hello, then Fetch, Cancel, SliceReleased
     worker -> crawler    Ready, then Heartbeat, and for each Fetch: ResponseHead, Chunk, SizeWarning
@@ -29,10 +29,10 @@ class ProtocolError(Exception):
 
 
 class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
-    """All that two requests must have in common to share connections and TLS session tickets.
+    """Everything that two requests must have in common to share connections and TLS tickets.
 
-    A worker keeps one curl session per profile, so that nothing that identifies one visitor
-    crosses to another.
+    A worker keeps one curl session per profile, so that visitors share nothing that identifies
+    them.
     """
 
     impersonate: str | None = None
@@ -52,23 +52,23 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     proxy_user: bytes | None = None
     proxy_password: bytes | None = None
     proxy_headers: list[tuple[bytes, bytes]] = []
-    #: True closes a connection after one request, and resumes no TLS session.
+    #: True closes each connection after one request and never resumes a TLS session.
     once: bool = False
 
 
 class BrowserHead(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """The head of a browser's request, without what changes from one request to the next."""
+    """The head of a browser's request, without the parts that differ from request to request."""
 
-    #: None as a value keeps libcurl from sending that header of its own accord.
+    #: A value of None keeps libcurl from sending that header by itself.
     fields: HeaderPairs
-    #: Names in lower case, in the order in which all headers go out, libcurl's own included.
+    #: Names in lower case, in the order in which all headers go out, including libcurl's own.
     order: list[bytes]
-    #: Of the HTTP/2 stream, 1 to 256; None for the target's own.
+    #: Weight of the HTTP/2 stream, 1 to 256; None for the target's own.
     weight: int | None = None
     #: The exclusive flag of the HTTP/2 priority.
     exclusive: bool = False
-    #: Lower-case names, each with that of the header whose line it shares, so that libcurl does not
-    #: look at it: libcurl keeps some headers from HTTP/1.1, and others it sends everywhere.
+    #: Lower-case names, each with the name of the header whose line it shares to hide it from
+    #: libcurl, which would keep some headers from HTTP/1.1 and send others everywhere.
     riders: list[tuple[bytes, bytes]] = []
 
 
@@ -78,7 +78,7 @@ class TransferStats(msgspec.Struct, array_like=True, kw_only=True):
     Times are seconds since the transfer began.
     """
 
-    #: TCP connections that the transfer opened: 0 on a reused one, 2 if the first one died.
+    #: TCP connections that the transfer opened: 0 if it reused one, 2 if the first one died.
     connects: int = 0
     #: None if the transfer opened no connection.
     connected_at: float | None = None
@@ -90,12 +90,12 @@ class TransferStats(msgspec.Struct, array_like=True, kw_only=True):
     bytes_received: int = 0
     #: Whether the TLS handshake resumed a session.
     resumed: bool = False
-    #: How often libcurl sent the request again, since a connection died before the answer began.
+    #: How often libcurl sent the request again because a connection died before the answer began.
     resends: int = 0
 
     @property
     def handshake_time(self) -> float | None:
-        """Seconds from the TCP connection to the end of the TLS handshake; None without one."""
+        """Seconds from the TCP connection to the end of the TLS handshake; None without either."""
         if self.handshake_at is None or self.connected_at is None:
             return None
         return self.handshake_at - self.connected_at
@@ -107,7 +107,7 @@ class TransferStats(msgspec.Struct, array_like=True, kw_only=True):
 class Hello(msgspec.Struct, array_like=True, tag=0, kw_only=True):
     """The crawler's first message: how the worker runs, and what it must be able to impersonate."""
 
-    #: Of this package: another one may speak another protocol.
+    #: Version of this package; another one may have another protocol.
     version: str = __version__
     #: Encoded profiles, each with the setting that asks for it; most requests use the first one.
     profiles: list[tuple[str, bytes]]
@@ -128,40 +128,40 @@ class Fetch(msgspec.Struct, array_like=True, tag=1, kw_only=True):
     #: Set by the connection that sends the message.
     id: int = 0
     method: str = "GET"
-    #: None as a value keeps libcurl from sending that header of its own accord.
+    #: A value of None keeps libcurl from sending that header by itself.
     headers: HeaderPairs = []
-    #: An encoded BrowserHead, which is sent in place of `headers`. Not a part of the profile, so
-    #: that requests of all kinds share connections.
+    #: An encoded BrowserHead, which is sent instead of `headers`. Not part of the profile, so that
+    #: requests of all kinds share connections.
     browser_head: bytes | None = None
-    #: Values of Cookie and Referer beside it.
+    #: Values of Cookie and Referer to send with it.
     cookie: bytes | None = None
     referer: bytes | None = None
     #: For the whole download; 0 for no bound.
     timeout_seconds: float = 0.0
-    #: Size of the body at which the download is cut off; 0 for no bound.
+    #: Body size at which the download is cut off; 0 for no bound.
     maxsize_bytes: int = 0
-    #: Size of the body at which the worker sends a SizeWarning; 0 for never.
+    #: Body size at which the worker sends a SizeWarning; 0 for never.
     warnsize_bytes: int = 0
-    #: Whether a body that ends early is a response with data loss, and not a failure.
+    #: Whether a body that ends early is a response with data loss, not a failure.
     keep_partial: bool = False
-    #: Whether the worker sends head and body as they arrive, and not all at the end.
+    #: Whether the worker sends head and body as they arrive, not all at the end.
     stream: bool = False
     #: Whether the worker reports TLS version and cipher.
     report_tls: bool = False
-    #: Whether the request gets a new connection, which is closed after it.
+    #: Whether the request gets a new connection, which is closed afterwards.
     fresh_connection: bool = False
     #: Whether the response's body is the head that libcurl would send, and nothing is sent.
     echo: bool = False
 
 
 class Cancel(msgspec.Struct, array_like=True, tag=2):
-    """Nobody waits for this download any more. The worker ignores an id that it does not have."""
+    """Nobody waits for this download any more. The worker ignores an unknown id."""
 
     id: int
 
 
 class SliceReleased(msgspec.Struct, array_like=True, tag=3):
-    """The crawler has copied the oldest body in shared memory, whose slot is free again."""
+    """The crawler has copied the oldest body in shared memory, so its slot is free again."""
 
 
 # From a worker
@@ -170,12 +170,12 @@ class SliceReleased(msgspec.Struct, array_like=True, tag=3):
 class Ready(msgspec.Struct, array_like=True, tag=0, kw_only=True):
     """The worker has tried the profiles of the Hello and takes requests."""
 
-    #: Of this package, as the worker has it.
+    #: Version of this package in the worker.
     version: str = __version__
     #: Versions of libcurl and its libraries, as curl_version(3) gives them.
     curl: str
     max_descriptors: int
-    #: What the system refused to the worker: an errno by the name of a facility.
+    #: What the system refused to the worker: errnos by facility name.
     refusals: dict[str, int] = {}
     #: Why one of the profiles cannot be used; None if all can.
     problem: str | None = None
@@ -184,12 +184,12 @@ class Ready(msgspec.Struct, array_like=True, tag=0, kw_only=True):
 class Heartbeat(msgspec.Struct, array_like=True, tag=1, kw_only=True):
     """A sign that the worker's loop runs, and what the worker uses."""
 
-    #: Resident memory; 0 where the system does not tell.
+    #: Resident memory; 0 if unknown.
     memory_mb: int = 0
-    #: Open descriptors; 0 where the system does not tell.
+    #: Open descriptors; 0 if unknown.
     descriptors: int = 0
-    #: Whether the system's resolver configuration changed since the worker started. A sandboxed
-    #: worker may be unable to read the new one.
+    #: Whether the system's resolver configuration has changed since the worker started. A
+    #: sandboxed worker may be unable to read the new one.
     resolver_changed: bool = False
 
 
@@ -205,7 +205,7 @@ class ResponseHead(msgspec.Struct, array_like=True, tag=2, kw_only=True):
     certificate: bytes | None = None
     #: TLS version and cipher, if the Fetch asked for them and this transfer made a handshake.
     tls: str | None = None
-    #: Statistics so far, if the head goes ahead of the body.
+    #: Statistics so far, if the head is sent before the body.
     stats: TransferStats | None = None
 
 
@@ -218,7 +218,7 @@ class Chunk(msgspec.Struct, array_like=True, tag=3):
 class BodyFlag(str, enum.Enum):
     """The flags of a response's body, as Scrapy names them."""
 
-    #: Nothing but the end of the connection told its end.
+    #: Only the end of the connection marked its end.
     PARTIAL = "partial"
     #: It ended before its announced end.
     DATALOSS = "dataloss"
@@ -232,18 +232,18 @@ class SharedSlice(msgspec.Struct, array_like=True):
 
 
 class Completed(msgspec.Struct, array_like=True, tag=4, kw_only=True):
-    """The whole response is there.
+    """The response is complete.
 
-    The frame's body is the response's body, unless that was streamed or lies in shared memory.
+    The frame's body is the response's body, unless that was streamed or is in shared memory.
     """
 
     id: int
     stats: TransferStats
-    #: None if it went ahead in a message of its own.
+    #: None if it was sent before, in a message of its own.
     head: ResponseHead | None = None
-    #: What of its end makes the body doubtful; None if it is whole.
+    #: Why the body may be incomplete; None if it is complete.
     flag: BodyFlag | None = None
-    #: Where the body lies in shared memory. The range is the crawler's until SliceReleased.
+    #: Where the body is in shared memory. The range is the crawler's until SliceReleased.
     shared: SharedSlice | None = None
 
 
@@ -255,19 +255,19 @@ class Failed(msgspec.Struct, array_like=True, tag=5, kw_only=True):
     kind: FailureKind
     #: libcurl's error code; 0 if libcurl did not report the failure.
     code: int = 0
-    #: What libcurl, or else the worker, says about it.
+    #: The message of libcurl, or else of the worker.
     detail: str = ""
 
 
 class InvalidRequest(msgspec.Struct, array_like=True, tag=6, kw_only=True):
-    """The request cannot be sent as it stands; not a byte of it was."""
+    """The request cannot be sent as it is; not a byte of it was sent."""
 
     id: int
     detail: str
 
 
 class SizeWarning(msgspec.Struct, array_like=True, tag=7, kw_only=True):
-    """The body passes the request's warnsize (by its Content-Length if ``expected``)."""
+    """The body exceeds the request's warnsize (by its Content-Length if ``expected``)."""
 
     id: int
     size: int
@@ -276,7 +276,7 @@ class SizeWarning(msgspec.Struct, array_like=True, tag=7, kw_only=True):
 
 
 class TooLarge(msgspec.Struct, array_like=True, tag=8, kw_only=True):
-    """The body passes the request's maxsize; the worker cut the transfer off."""
+    """The body exceeds the request's maxsize; the worker cut the transfer off."""
 
     id: int
     stats: TransferStats
@@ -286,7 +286,7 @@ class TooLarge(msgspec.Struct, array_like=True, tag=8, kw_only=True):
 
 
 class Cancelled(msgspec.Struct, array_like=True, tag=9):
-    """The download ended as a Cancel asked."""
+    """The download ended because of a Cancel."""
 
     id: int
 
@@ -304,7 +304,7 @@ FromWorker = (
     | TooLarge
     | Cancelled
 )
-#: Exactly one of these ends each Fetch; no message about it follows.
+#: Exactly one of these ends each Fetch; no message about that Fetch follows.
 Outcome = Completed | Failed | InvalidRequest | TooLarge | Cancelled
 
 _encoder = msgspec.msgpack.Encoder()
@@ -320,7 +320,7 @@ def decode_profile(data: bytes) -> Profile:
     """Decode what `encode_profile` returned.
 
     Raises:
-        ProtocolError: the bytes are no encoded Profile.
+        ProtocolError: the bytes are not an encoded Profile.
     """
     try:
         return _profile_decoder.decode(data)
@@ -336,7 +336,7 @@ def decode_browser_head(data: bytes) -> BrowserHead:
     """Decode what `encode_browser_head` returned.
 
     Raises:
-        ProtocolError: the bytes are no encoded BrowserHead.
+        ProtocolError: the bytes are not an encoded BrowserHead.
     """
     try:
         return _head_decoder.decode(data)
@@ -345,7 +345,7 @@ def decode_browser_head(data: bytes) -> BrowserHead:
 
 
 def version_problem(*, worker: str, crawler: str) -> str | None:
-    """Say why a worker of another version of this package is of no use; None if it is the same."""
+    """Say why a worker with another version of this package is useless; None if it has the same."""
     if worker == crawler:
         return None
     return f"{CHANGED_ON_DISK}: its workers have version {worker}, the crawler has {crawler}"

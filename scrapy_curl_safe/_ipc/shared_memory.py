@@ -1,11 +1,12 @@
 """Memory that a worker and its crawler share, for large bodies.
 
-A body that takes the socket is copied into the kernel and out of it again, a few hundred kilobytes
-at a time. libcurl writes a body in shared memory where the crawler reads it, so it is copied once.
+A body that goes through the socket is copied into the kernel and out again, a few hundred kilobytes
+at a time. In shared memory, libcurl writes a body where the crawler reads it, so it is copied only
+once.
 
-The memory is divided into slots, each of which holds one response at a time. The worker says where
-a body lies (`SharedSlice`); the crawler copies it and answers `SliceReleased`, in the same order. A
-body that fits no slot, or finds none free, takes the socket.
+The memory is divided into slots; each slot holds one response at a time. The worker says where a
+body is (`SharedSlice`); the crawler copies it and answers `SliceReleased`, in the same order. A
+body that is too large for a slot, or finds none free, goes through the socket.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import mmap
 
 from .messages import ProtocolError, SharedSlice
 
-# The kernel backs only the pages of a slot that were ever written.
+# The kernel allocates only those pages of a slot that were written to.
 SLOT_SIZE_BYTES = 8 * 1024 * 1024
 SLOT_COUNT = 64
 SHARED_MEMORY_BYTES = SLOT_COUNT * SLOT_SIZE_BYTES
-# The largest block that glibc ever takes from the heap (DEFAULT_MMAP_THRESHOLD_MAX), less room
-# for what Python and malloc() put around it.
+# The largest block that glibc takes from the heap (DEFAULT_MMAP_THRESHOLD_MAX), minus the overhead
+# of Python and malloc().
 _LARGEST_HEAP_BLOCK_BYTES = 32 * 1024 * 1024 - 8192
 
 
@@ -38,7 +39,7 @@ class SharedMemoryReader:
         """Copy a body out of the memory.
 
         Raises:
-            ProtocolError: the slice is not inside the memory.
+            ProtocolError: the slice is outside the memory.
         """
         end = shared.offset + shared.size
         if shared.offset < 0 or shared.size < 0 or end > SHARED_MEMORY_BYTES:
@@ -55,8 +56,8 @@ class SharedMemoryReader:
 def _keep_freed_blocks_mapped() -> None:
     """Make glibc keep freed megabytes instead of returning them to the system.
 
-    Otherwise the system zeroes the memory of each large body anew, page by page. glibc keeps blocks
-    up to twice the largest one that it saw freed (mallopt(3), M_MMAP_THRESHOLD), so this frees one,
-    which is never written to.
+    Otherwise the system would zero the memory of each large body anew, page by page. glibc keeps
+    blocks up to twice the size of the largest one that was freed (mallopt(3), M_MMAP_THRESHOLD), so
+    this frees such a block, without ever writing to it.
     """
     bytes(_LARGEST_HEAP_BLOCK_BYTES)
