@@ -1,9 +1,9 @@
-"""On which CPUs a process runs (sched_setaffinity(2)).
+"""Chooses the CPUs that the workers run on (sched_setaffinity(2)).
 
-The kernel likes to wake a process on the CPU of the process that wrote to it. Workers would come to
-the crawler's CPU, and either wait for the crawler there or hold it up. A crawler that has no time
-to spare sets the speed of the crawl, so its workers keep off its CPU. If the crawler has time, or
-shares its CPU with other crawls, they may run anywhere.
+The kernel tends to wake a process on the CPU of the process that wrote to it. Workers would move to
+the crawler's CPU, and either wait for the crawler there or hold it up. A busy crawler determines
+the speed of the crawl, so its workers keep off its CPU. If the crawler has time to spare, or shares
+its CPU with other crawls, they may run anywhere.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Iterable
 
 from .refusals import Facility, note_refusal
 
-# Share of a CPU's time from which on the crawler has none to spare.
+# Share of a CPU's time from which the crawler counts as busy.
 _BUSY_LOAD = 0.7
 
 
 def usable_cpus() -> int:
-    """Count the CPUs that this process may run on, or all of them if the system does not tell."""
+    """Count the CPUs that this process may run on, or all of them if that is unknown."""
     try:
         return len(os.sched_getaffinity(0))
     except (AttributeError, OSError):
@@ -31,21 +31,21 @@ def choose_cpus(allowed: frozenset[int], crawler_cpu: int, load: float) -> froze
 
     Args:
         allowed: CPUs that the crawler may run on.
-        crawler_cpu: the one that it runs on.
-        load: share of the time that it ran there.
+        crawler_cpu: the CPU that it runs on.
+        load: share of the time during which it ran.
     """
     others = allowed - {crawler_cpu}
     return others if others and load >= _BUSY_LOAD else allowed
 
 
 class WorkerAffinity:
-    """Keeps the workers on the chosen CPUs; does nothing where the system has no such call."""
+    """Keeps the workers on the chosen CPUs; does nothing if the system has no such call."""
 
     def __init__(self) -> None:
         self._chosen: frozenset[int] = frozenset()
         self._last_review = time.monotonic()
         self._last_thread_time = time.thread_time()
-        # A crawl begins with a burst.
+        # A crawl starts with a burst.
         self._choose(1.0)
 
     def apply(self, pid: int) -> None:
@@ -59,7 +59,7 @@ class WorkerAffinity:
                 note_refusal(Facility.AFFINITY, error)
 
     def review(self, pids: Iterable[int]) -> None:
-        """Choose anew, by how busy the crawler was since the last review.
+        """Choose again, depending on how busy the crawler was since the last review.
 
         Args:
             pids: of all workers.
@@ -72,11 +72,11 @@ class WorkerAffinity:
                 self.apply(pid)
 
     def _choose(self, load: float) -> bool:
-        """Choose the CPUs, and return whether they differ from those before."""
+        """Choose the CPUs, and return whether they have changed."""
         try:
             allowed = frozenset(os.sched_getaffinity(0))
             crawler_cpu = _cpu_of_this_thread()
-        except AttributeError:  # another system than Linux
+        except AttributeError:  # not Linux
             return False
         except OSError as error:
             note_refusal(Facility.AFFINITY, error)
@@ -86,6 +86,6 @@ class WorkerAffinity:
 
 
 def _cpu_of_this_thread() -> int:
-    """Read the CPU that this thread last ran on from /proc (proc_pid_stat(5), field 39)."""
+    """Return the CPU that this thread last ran on, from /proc (proc_pid_stat(5), field 39)."""
     with open("/proc/thread-self/stat") as stat:
         return int(stat.read().rpartition(")")[2].split()[36])

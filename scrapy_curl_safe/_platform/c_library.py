@@ -1,4 +1,4 @@
-"""Functions of the C library that Python's standard library has no module for."""
+"""Functions of the C library that are missing from Python's standard library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ IS_GLIBC = "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", {})
 
 
 def c_function(name: str, result: Any, *arguments: Any) -> Any:
-    """Return a function of the C library, for calls by ctypes.
+    """Return a function of the C library, to be called through ctypes.
 
     Args:
         name: of the function.
@@ -30,8 +30,8 @@ def call(name: str, *arguments: int | bytes | None) -> int:
     """Call a function that takes longs and pointers and returns an int.
 
     Returns:
-        -1 if the C library has no such function, as if it had failed. `ctypes.get_errno` returns
-        why a function failed.
+        -1 if the C library has no such function, as if the call had failed. `ctypes.get_errno` says
+        why a call failed.
     """
     types = [ctypes.c_long if isinstance(a, int) else ctypes.c_char_p for a in arguments]
     try:

@@ -1,6 +1,6 @@
-"""Landlock: which files a process may open.
+"""Landlock: restricts the files that a process may open.
 
-A worker that something from the network has taken over finds nothing to read and nothing to write.
+A worker that was compromised from the network finds nothing to read and nothing to write.
 See https://docs.kernel.org/userspace-api/landlock.html.
 """
 
@@ -23,13 +23,13 @@ _RULE_PATH_BENEATH = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
 _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 1, 1 << 2, 1 << 3
-# How many rights each version of the interface knows, and so can deny; later versions know at least
+# How many rights each version of the interface knows and can deny; later versions know at least
 # those of the last one here.
 _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
-# From version 6 on: no connection to another process's abstract socket, and no signal to it.
+# From version 6 on: deny connections to other processes' abstract sockets, and signals to them.
 _SCOPES = 0b11
 
-# Shared libraries, certificate authorities, and what name lookups read, on the usual distributions.
+# Shared libraries, certificate authorities and the files of name lookups on common distributions.
 _SYSTEM_PATHS = (
     "/lib",
     "/lib64",
@@ -57,20 +57,20 @@ _AUTHORITY_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQU
 
 
 def landlock_version() -> int:
-    """Return the version of the kernel's interface; below 1 if it has none."""
+    """Return the version of the kernel's interface; a number below 1 if it has none."""
     return _syscall(_CREATE_RULESET, None, 0, _GET_VERSION)
 
 
 def enter_sandbox() -> bool:
     """Forbid this process to open, run or signal anything that a worker does not need.
 
-    The process may read libraries, certificate authorities and what name lookups need, and may
-    write the file that SSLKEYLOGFILE names. Descriptors that are open stay usable.
+    The process may read libraries, certificate authorities and the files of name lookups, and may
+    write the file that SSLKEYLOGFILE names. Open descriptors stay usable.
 
-    Call it while the process has one thread: other threads that exist by then are not bound.
+    Call this while the process has one thread: other existing threads are not restricted.
 
     Returns:
-        Whether the kernel took it.
+        Whether the kernel accepted it.
     """
     if sys.platform != "linux":
         return False
@@ -85,8 +85,8 @@ def enter_sandbox() -> bool:
 def _restrict() -> None:
     """
     Raises:
-        OSError: the kernel refuses a part of it. The process is then free to open any file: rules
-            that lack some of what it needs would break it.
+        OSError: the kernel refuses a part of it. The process may then open any file, since rules
+            that omit something it needs would break it.
     """
     version = _check(landlock_version())
     denied = (1 << _RIGHTS[min(version, max(_RIGHTS))]) - 1
@@ -106,7 +106,7 @@ def _restrict() -> None:
 
 
 def _library_paths() -> Iterator[str]:
-    """Yield where the loaded modules come from; what they load later is beside them."""
+    """Yield the directories of the loaded modules, which also contain what they load later."""
     yield os.path.dirname(os.__file__)
     for name, module in list(sys.modules.items()):
         if "." not in name and getattr(module, "__file__", None):
@@ -114,7 +114,7 @@ def _library_paths() -> Iterator[str]:
 
 
 def _configured_paths() -> Iterable[str]:
-    """Return the certificate authorities and the aliases of hosts that the environment names."""
+    """Return the paths of certificate authorities and host aliases in the environment."""
     authorities = [os.environ.get(name) for name in _AUTHORITY_VARIABLES]
     return filter(None, [*authorities, alias_file()])
 
@@ -141,5 +141,5 @@ def _check(result: int) -> int:
 
 
 def _syscall(number: int, *arguments: int | bytes | None) -> int:
-    """Return a negative number for an error. The numbers of calls are Linux's."""
+    """Make a system call by its number on Linux. Returns a negative number for an error."""
     return call("syscall", number, *arguments) if sys.platform == "linux" else -1

@@ -1,4 +1,4 @@
-"""What the system lets a process have: core dumps, descriptors, threads."""
+"""The system's limits on a process: core dumps, descriptors, threads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def forbid_core_dumps() -> None:
     """Keep cookies and passwords out of core files.
 
     The limit is one byte, since zero does not stop a dump that `kernel.core_pattern` pipes to a
-    program (core(5)). It stays zero where an administrator has set it so.
+    program (core(5)). It stays zero if an administrator has set it to zero.
     """
     if resource is not None:
         try:
@@ -31,8 +31,8 @@ def forbid_core_dumps() -> None:
 
 
 def max_descriptors() -> int:
-    """Return how far `raise_descriptor_limit` can raise the limit; `sys.maxsize` if without end, or
-    if the system does not tell."""
+    """Return how far `raise_descriptor_limit` can raise the limit; `sys.maxsize` if there is no
+    bound or it is unknown."""
     if resource is None:
         return sys.maxsize
     try:
@@ -46,8 +46,7 @@ def raise_descriptor_limit() -> int:
     """Raise the soft limit of open descriptors, often 1,024, to the hard limit.
 
     Returns:
-        The limit that is in force now; `sys.maxsize` if there is none, or if the system does not
-        tell.
+        The limit now in force; `sys.maxsize` if there is none or it is unknown.
     """
     if resource is None:
         return sys.maxsize
@@ -62,7 +61,7 @@ def raise_descriptor_limit() -> int:
 
 
 def open_descriptors() -> int:
-    """Count this process's open descriptors; 0 if the system does not tell."""
+    """Count this process's open descriptors; 0 if unknown."""
     try:
         return len(os.listdir("/proc/self/fd"))
     except OSError:

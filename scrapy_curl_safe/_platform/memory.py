@@ -1,4 +1,4 @@
-"""How much memory there is, and memory that two processes share."""
+"""Measures memory, and creates memory that two processes share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ except ImportError:  # Windows
 
 
 def resident_megabytes() -> int:
-    """Return the resident memory of this process; 0 if the system does not tell."""
+    """Return the resident memory of this process; 0 if unknown."""
     try:
         with open("/proc/self/statm") as statm:
             pages = int(statm.read().split()[1])
@@ -32,7 +32,7 @@ def available_megabytes() -> int | None:
     """Return the memory that new processes can use (proc_meminfo(5), MemAvailable).
 
     Returns:
-        None if the system does not tell.
+        None if unknown.
     """
     try:
         with open("/proc/meminfo") as meminfo:
@@ -43,21 +43,21 @@ def available_megabytes() -> int | None:
 
 
 def trim_memory() -> None:
-    """Return what malloc holds in reserve to the system (malloc_trim(3))."""
+    """Return malloc's spare memory to the system (malloc_trim(3))."""
     call("malloc_trim", 0)
 
 
 def create_shared_memory(size_bytes: int) -> int | None:
     """Create memory that other processes can map (memfd_create(2)).
 
-    Its end is sealed: a process that reads past it would be killed, so none may move it.
+    Its size is sealed, since a process that reads past the end of shrunken memory is killed.
 
     Returns:
         A descriptor, which the caller owns; None if the system lacks or refuses such memory.
     """
     try:
         fd = os.memfd_create("scrapy_curl_safe", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    except AttributeError:  # another system than Linux
+    except AttributeError:  # not Linux
         return None
     except OSError as error:
         note_refusal(Facility.SHARED_MEMORY, error)
@@ -76,7 +76,7 @@ def create_shared_memory(size_bytes: int) -> int | None:
 def discard(memory: mmap.mmap, offset: int, size: int) -> None:
     """Return the pages of a range of shared memory to the system (madvise(2), MADV_REMOVE).
 
-    They read as zeroes afterwards, or as before if the system does not take them.
+    Afterwards they read as zeroes, or as before if the system does not take them back.
     """
     with contextlib.suppress(AttributeError, OSError):
         memory.madvise(mmap.MADV_REMOVE, offset, size)

@@ -1,4 +1,4 @@
-"""Which descriptors are ready: epoll(7), or poll(2) if the system lacks or refuses it."""
+"""Tells which descriptors are ready, by epoll(7), or poll(2) if the system lacks or refuses it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Poller(Protocol):
 
 
 def create_poller() -> tuple[Poller, int]:
-    """Return a poller, and how many units of its timeout make a second."""
+    """Return a poller, and the number of its timeout's units in a second."""
     try:
         return select.epoll(), 1
-    except AttributeError:  # another system than Linux
+    except AttributeError:  # not Linux
         pass
     except OSError as error:
         note_refusal(Facility.EPOLL, error)

@@ -13,7 +13,7 @@ from .c_library import call
 from .refusals import Facility, note_refusal
 
 _PR_SET_PDEATHSIG = 1
-# What ends a whole service or a whole terminal: systemd, `docker stop` and Ctrl-C send it to all
+# Signals that end a whole service or terminal: systemd, `docker stop` and Ctrl-C send them to all
 # processes. Windows has no SIGHUP.
 _FOR_THE_PARENT = {
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)
@@ -22,10 +22,10 @@ _FOR_THE_PARENT = {
 
 @contextlib.contextmanager
 def signals_held_back() -> Iterator[None]:
-    """Hold back the signals of `leave_signals_to_parent` from this thread and from the processes
-    that it starts. A new process has no other protection until it runs its own code.
+    """Hold back the signals of `leave_signals_to_parent` from this thread and the processes that it
+    starts. A new process has no other protection until it runs its own code.
 
-    A signal that arrives meanwhile is delivered at the end.
+    Signals that arrive meanwhile are delivered at the end.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -38,8 +38,8 @@ def signals_held_back() -> Iterator[None]:
 
 
 def leave_signals_to_parent() -> None:
-    """Ignore the signals that end a whole service or terminal: the parent decides when this process
-    ends. Those that were held back since the process was started are dropped."""
+    """Ignore the signals that end a whole service or terminal, since the parent decides when this
+    process ends. Signals that were held back since the process started are dropped."""
     for number in _FOR_THE_PARENT:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
@@ -47,10 +47,10 @@ def leave_signals_to_parent() -> None:
 
 
 def die_with_parent() -> None:
-    """Have the system kill this process when its parent ends (prctl(2), PR_SET_PDEATHSIG).
+    """Let the system kill this process when its parent ends (prctl(2), PR_SET_PDEATHSIG).
 
-    A worker also sees the end of its crawler on their socket, unless the worker is stopped or its
-    loop is blocked.
+    A worker also notices the end of its crawler on their socket, unless the worker is stopped or
+    its loop is blocked.
     """
     if sys.platform == "linux" and call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL) < 0:
         note_refusal(Facility.PARENT_DEATH_SIGNAL, ctypes.get_errno())
@@ -59,12 +59,12 @@ def die_with_parent() -> None:
 def use_batch_scheduling() -> None:
     """Keep this process from interrupting others when it wakes up (sched(7), SCHED_BATCH).
 
-    What a crawl waits for is the crawler. A niceness would also let everything else on the machine
-    interrupt this process.
+    The crawler is the bottleneck of a crawl. A niceness would also let everything else on the
+    machine interrupt this process.
     """
     try:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    except AttributeError:  # another system than Linux
+    except AttributeError:  # not Linux
         pass
     except OSError as error:
         note_refusal(Facility.BATCH_SCHEDULING, error)

@@ -1,8 +1,8 @@
-"""What redirects a process's sockets and name lookups.
+"""Finds out what redirects a process's sockets and name lookups.
 
-A library that is loaded ahead of the C library (ld.so(8), LD_PRELOAD: proxychains, torsocks) takes
-the place of some of its functions. Environment variables change what the C library looks up
-(resolv.conf(5), hostname(7)).
+A library that is loaded before the C library (ld.so(8), LD_PRELOAD: proxychains, torsocks) replaces
+some of its functions. Environment variables change what the C library looks up (resolv.conf(5),
+hostname(7)).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from .c_library import c_function
 # Tells a child process what is redirected in its parent.
 _VARIABLE = "CURL_SAFE_REDIRECTS"
 
-# By which a connection, or a lookup of a name, begins.
+# The functions that begin a connection or a name lookup.
 _FUNCTIONS = ("connect", "getaddrinfo")
 _C_LIBRARY = re.compile(r"(libc|libpthread|ld-musl)\b")
 
-# The C library looks names up by them.
+# Variables that affect the C library's name lookups.
 _LOOKUP_VARIABLES = frozenset({"HOSTALIASES", "LOCALDOMAIN", "RES_OPTIONS"})
 _CONFIGURATION_FILES = ("PROXYCHAINS_CONF_FILE", "TORSOCKS_CONF_FILE")
 _PREFIXES = ("PROXYCHAINS_", "TORSOCKS_")
 _PRELOAD = "LD_PRELOAD"
-# Where libproxychains looks for its configuration, ahead of /etc, without a variable.
+# Where libproxychains looks for its configuration before /etc if no variable names it.
 _PROXYCHAINS_CONFIGURATIONS = ("proxychains.conf", "~/.proxychains/proxychains.conf")
 
 
@@ -45,8 +45,8 @@ class _SymbolInfo(ctypes.Structure):
 
 @lru_cache
 def redirecting_libraries() -> dict[str, str]:
-    """Return the functions that are not the C library's own, with the path of the library that has
-    each."""
+    """Return the functions that are not the C library's own, with the paths of the libraries that
+    they come from."""
     found = {function: _library_of(function) for function in _FUNCTIONS}
     return {
         function: path
@@ -56,19 +56,19 @@ def redirecting_libraries() -> dict[str, str]:
 
 
 def are_lookups_redirected() -> bool:
-    """Tell whether a name that the C library looks up may get another address than the system's
-    name servers have for it."""
+    """Tell whether the C library may find another address for a name than the system's name
+    servers."""
     return bool(redirecting_libraries() or any(map(os.environ.get, _LOOKUP_VARIABLES)))
 
 
 def alias_file() -> str | None:
-    """Return the path of the file that is read anew for each lookup; None if there is none."""
+    """Return the path of the file that each lookup reads again; None if there is none."""
     return os.environ.get("HOSTALIASES") or None
 
 
 def redirects_for_child() -> dict[str, str]:
-    """Return the variables by which a child process that runs in another directory is redirected
-    as this one is, and can find out whether it is."""
+    """Return the variables that redirect a child process in another directory like this process,
+    and let it check that they do."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -79,7 +79,7 @@ def redirects_for_child() -> dict[str, str]:
             environment[name] = absolute_path(environment[name])
     preloaded = os.environ.get(_PRELOAD, "").replace(":", " ").split()
     if preloaded:
-        # A name without a directory is looked up as other libraries are.
+        # A name without a directory is looked up like other libraries.
         environment[_PRELOAD] = ":".join(absolute_path(p) if "/" in p else p for p in preloaded)
     libraries = redirecting_libraries()
     if libraries:
@@ -92,8 +92,8 @@ def redirects_for_child() -> dict[str, str]:
 
 
 def redirects_problem() -> str | None:
-    """Say what is redirected in the parent of this process, by whose `redirects_for_child` this
-    one was started, and is not here; None if all is."""
+    """Say what is redirected in the parent of this process, which started it with
+    `redirects_for_child`, but not in this process; None if everything is."""
     own = redirecting_libraries()
     for function, path in json.loads(os.environ.get(_VARIABLE, "{}")).items():
         if os.path.basename(own.get(function, "")) != os.path.basename(path):
@@ -108,7 +108,7 @@ def redirects_problem() -> str | None:
             with open(aliases, "rb"):
                 pass
         except FileNotFoundError:
-            pass  # nobody has aliases then
+            pass  # then there are no aliases
         except OSError as error:
             return f"HOSTALIASES: the workers cannot read the file that it names: {error}"
     return None

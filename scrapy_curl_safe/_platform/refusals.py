@@ -1,7 +1,8 @@
-"""What the system has refused to this process, and what goes on without.
+"""Notes what the system has refused to this process, and describes a crawl without it.
 
 A container, a hardened service or an old kernel may refuse any optional facility. The module that
-asks for one notes it here; what a system does not have at all (Landlock on macOS) is not noted.
+asks for one notes the refusal here; facilities that a system lacks altogether (Landlock on macOS)
+are not noted.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from enum import Enum
 
 
 class Facility(str, Enum):
-    """An optional facility of the system, by the name that users see."""
+    """An optional facility of the system, under the name that users see."""
 
     SHARED_MEMORY = "shared memory"
     SANDBOX = "sandbox"
@@ -25,15 +26,15 @@ class Facility(str, Enum):
     PROC = "/proc"
 
 
-#: By facility: the system call, and what a crawl is like without it.
+#: By facility: the system call, and what changes for a crawl without it.
 WITHOUT: Mapping[Facility, tuple[str, str]] = {
     Facility.SHARED_MEMORY: (
         "memfd_create(2)",
-        "large bodies reach the crawler by a socket, which takes longer",
+        "large bodies reach the crawler through a socket, which takes longer",
     ),
     Facility.SANDBOX: (
         "landlock(7)",
-        "a worker that something from the network took over could open files",
+        "a worker that was compromised from the network could open files",
     ),
     Facility.CORE_LIMIT: (
         "setrlimit(2)",
@@ -64,7 +65,7 @@ def note_refusal(facility: Facility, reason: OSError | ValueError | int) -> None
     """Note that the system refused a facility.
 
     Args:
-        reason: an errno, or what was raised; a ValueError is what Python makes of a refused limit.
+        reason: an errno, or the exception; Python raises ValueError for a refused limit.
     """
     if isinstance(reason, OSError):
         reason = reason.errno or errno.EPERM
@@ -74,7 +75,7 @@ def note_refusal(facility: Facility, reason: OSError | ValueError | int) -> None
 
 
 def noted_refusals() -> dict[Facility, int]:
-    """Return what was refused so far, with the errno of each."""
+    """Return the refusals so far, each with its errno."""
     return dict(_refusals)
 
 

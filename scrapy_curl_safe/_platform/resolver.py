@@ -1,4 +1,4 @@
-"""How the system looks up names."""
+"""Watches the configuration of the system's name lookups."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from .redirects import alias_file
 
-# Read when a name is looked up, and replaced by whatever manages the network.
+# Read when a name is looked up, and replaced by the network manager.
 _CONFIGURATION = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
 
 

@@ -1,4 +1,4 @@
-"""Parameters of the kernel, as sysctl(8) shows them."""
+"""Reads parameters of the kernel, as sysctl(8) shows them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def read_sysctl(name: str) -> tuple[int, ...] | None:
         name: such as `net.ipv4.tcp_fin_timeout`.
 
     Returns:
-        None if the system has no such parameter, or does not tell.
+        None if the system has no such parameter, or does not reveal it.
     """
     try:
         text = Path("/proc/sys", *name.split(".")).read_text()
