@@ -1,7 +1,7 @@
-"""Scrapy's Request in, Scrapy's Response out.
+"""Turns Scrapy's requests into responses.
 
-The way of a request: `build_request` turns it into a `PoolRequest` (`_crawl.request`), `Pool.fetch`
-has a worker download it (`_pool.pool`; in the worker: `_worker.server`, `_worker.download`), and
+`build_request` turns a request into a `PoolRequest` (`_crawl.request`), `Pool.fetch` downloads it
+in a worker (`_pool.pool`; in the worker: `_worker.server`, `_worker.download`), and
 `ResponseAssembler` builds the response (`_crawl.response`).
 """
 
@@ -37,7 +37,7 @@ class CurlSafeDownloadHandler:
     See https://docs.scrapy.org/en/latest/topics/download-handlers.html.
     """
 
-    #: Built when the crawl starts, so that the workers start along with the spider.
+    #: Built when the crawl starts, so that the workers start together with the spider.
     lazy = False
 
     def __init__(self, crawler: Crawler) -> None:
@@ -51,7 +51,7 @@ class CurlSafeDownloadHandler:
             close_crawl(crawler, "curl_safe_no_worker")
             raise
         except ValueError as error:
-            # Scrapy goes on without a handler that cannot be built: all requests would fail.
+            # Scrapy would go on without the handler, and all requests would fail.
             logger.error("The crawl is closed, since a setting is wrong: %s", error)
             close_crawl(crawler, "curl_safe_bad_setting")
             raise
@@ -65,11 +65,11 @@ class CurlSafeDownloadHandler:
 
         Raises:
             ValueError: the request cannot be sent as it is.
-            HandshakeError: no TLS connection to the origin came up.
+            HandshakeError: no TLS connection to the origin was established.
             OriginUnavailableError: none was tried, since the origin's circuit breaker is open.
-            Http2ProtocolError: what the origin said by HTTP/2 was invalid.
+            Http2ProtocolError: the origin's HTTP/2 answer was invalid.
             ConnectionDiedError: the origin closed a reused connection before it answered.
-            WorkerCrashedError: the worker exited with the request in flight, or none can be had.
+            WorkerCrashedError: the worker exited with the request in flight, or none is left.
             CannotResolveHostError, DownloadConnectionRefusedError, DownloadTimeoutError,
             DownloadCancelledError, ResponseDataLossError, UnsupportedURLSchemeError,
             DownloadFailedError, StopDownload: as Scrapy's own handlers raise them.
@@ -96,7 +96,7 @@ class CurlSafeDownloadHandler:
         return response
 
     async def close(self) -> None:
-        """Stop what the handler uses, unless that was done before."""
+        """Stop everything that the handler uses, unless that was done before."""
         if self._is_closed:
             return
         self._is_closed = True

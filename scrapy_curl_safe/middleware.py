@@ -1,9 +1,9 @@
-"""Failed handshakes become Scrapy retries.
+"""Turns failed handshakes into Scrapy retries.
 
-The middleware stands behind Scrapy's RetryMiddleware (560 to its 550), so it sees an exception
-first, and takes the failures that it has a rule for: those of handshakes, of worker processes and
-of reused connections that died. It counts the retries of handshakes apart from Scrapy's, so that a
-page which needed four of them still has all of Scrapy's for an answer of 503.
+The middleware comes after Scrapy's RetryMiddleware (at 560, against 550), so it sees an exception
+first, and handles the failures that it has a rule for: failed handshakes, lost workers and dead
+reused connections. It counts retries of handshakes separately from Scrapy's, so that a page which
+needed four of them still has all of Scrapy's retries left for a 503.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .exceptions import OriginUnavailableError, WorkerCrashedError
 from .handler import CurlSafeDownloadHandler
 from .settings import Settings
 
-# More than a request from the scheduler ever needs until the crawl is closed.
+# More returns than a request from the scheduler ever needs before the crawl is closed.
 _MOST_UNSENT = 5
 
 logger = logging.getLogger(__name__)
@@ -68,10 +68,10 @@ class HandshakeRetryMiddleware:
         self._settings = settings
         self._origins = origins_of(crawler, settings)
         self._waiting: Counter[str] = Counter()
-        # A request that waits here keeps its place in CONCURRENT_REQUESTS: past this many, those
-        # of one origin, by whatever proxy, come back without a wait, so that others go on.
+        # A request that waits here keeps its place in CONCURRENT_REQUESTS. Beyond this number,
+        # requests of the same origin, through any proxy, do not wait, so that others can go on.
         self._most_waiting = max(1, (settings.concurrent_requests or 64) // 2)
-        # Each method of a middleware costs 5 µs a request in Scrapy.
+        # Each method of a middleware costs Scrapy 5 µs per request.
         if not _downloads_all(crawler):
             self.process_response = self._process_response
 
@@ -79,9 +79,11 @@ class HandshakeRetryMiddleware:
     def from_crawler(cls, crawler: Crawler) -> HandshakeRetryMiddleware:
         return cls(crawler)
 
+    # There is no process_request: the handler does its work.
+
     def _process_response(self, request: Request, response: Response) -> Response:
         reset_if_given_up(request.meta)
-        # The handler has learned from its own responses, whatever the order of the middlewares.
+        # The handler itself has learned from its own responses, whatever the middlewares' order.
         if "curl_safe_info" not in request.meta and "cached" not in response.flags:
             note_foreign_response(request, self._route(request), self._origins, self._stats)
         return response
@@ -111,9 +113,10 @@ class HandshakeRetryMiddleware:
         return retry
 
     async def _return_unsent(self, request: Request) -> Request | None:
-        """Return a request that found no worker as it was: the crawl is about to close, and the
-        scheduler keeps it. What does not come from the scheduler (robots.txt, files of a media
-        pipeline) would be tried for ever, and keep the crawl open."""
+        """Return a request that found no worker unchanged: the crawl is about to close, and the
+        scheduler keeps the request. The number of returns is limited, since requests that do not
+        come from the scheduler (robots.txt, files of a media pipeline) would be tried for ever and
+        keep the crawl open."""
         unsent = request.meta.get(UNSENT, 0) + 1
         if unsent > _MOST_UNSENT:
             return None
@@ -123,18 +126,18 @@ class HandshakeRetryMiddleware:
     def _route(self, request: Request) -> Route:
         options: dict[str, Any] | Literal[False] = {}
         if self._settings.compat:
-            with contextlib.suppress(ValueError):  # another handler took what ours refuses
+            with contextlib.suppress(ValueError):  # another handler accepted what ours refuses
                 options = foreign_options(request.meta, self._crawler.spider)
         return route_of(request, options or {})
 
     def _retry_handshake(
         self, request: Request, route: Route, decision: RetryDecision
     ) -> Request | None:
-        """Return the request once more, unless it has had all the tries that it may."""
+        """Return a retry of the request, unless its retries are used up."""
         most = request.meta.get("max_retry_times")
         if most is None:
             most = self._settings.handshake_retry_times
-            # A dead origin fails fast. (Nothing on this machine says that it is dead.)
+            # A dead origin fails fast. (A local failure does not mean that it is dead.)
             if decision.kind is not FailureKind.LOCAL and not self._origins.is_proven(route):
                 most = min(most, self._settings.retry_times)
         if decision.rule.max_retries is not None:
@@ -149,8 +152,8 @@ class HandshakeRetryMiddleware:
         return retry
 
     def _retry_crash(self, request: Request, decision: RetryDecision) -> Request | None:
-        """Return the request once more: the end of a worker is no fault of the request until it has
-        ended one that it had for itself.
+        """Return a retry of the request. It is not to blame for the death of a worker until it has
+        ended a worker that it had to itself.
         """
         if decision.rule.max_retries == 0 or request.meta.get("max_retry_times") == 0:
             return None
@@ -160,7 +163,7 @@ class HandshakeRetryMiddleware:
     def _retry_counted(
         self, request: Request, decision: RetryDecision, retries: int, most: int
     ) -> Request | None:
-        """Retry by Scrapy's function, which counts `retry_times`, with a count of our own."""
+        """Retry through Scrapy's function, which counts `retry_times`, with our own count."""
         counted = request.replace(meta={**request.meta, "retry_times": retries})
         retry = self._retry(counted, decision, most)
         if retry is not None:
@@ -185,7 +188,7 @@ class HandshakeRetryMiddleware:
         if decision.kind is not None:
             self._stats.inc_value("curl_safe/handshake/gave_up_count")
         if not request.meta.get("dont_retry", False):
-            # RetryMiddleware is next to see the exception, and must not start again.
+            # RetryMiddleware sees the exception next, and must not start over.
             request.meta["dont_retry"] = True
             request.meta[GAVE_UP] = True
 
@@ -202,8 +205,8 @@ class HandshakeRetryMiddleware:
             random.random(),
         )
         if self._origins.is_proven(route):
-            # Nobody need wait for the breaker of an origin that never answered. The adaptive limit
-            # spreads the retries of an origin better than a budget.
+            # There is no point in waiting for the breaker of an origin that has never answered. The
+            # adaptive limit spreads the retries of an origin better than a budget.
             more = unavailable_seconds
             if not settings.adaptive:
                 more = origin.retry_budget.reserve(time.monotonic())

@@ -1,5 +1,5 @@
-"""Reports how the handshakes are doing: a line in the log every interval and at the end, and
-metrics for Prometheus."""
+"""Reports the state of the handshakes: a log line in each interval and at the end, and metrics for
+Prometheus."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# A share of fewer handshakes says nothing.
+# The share of failures among fewer handshakes says nothing.
 _LEAST_HANDSHAKES = 10
 
-# Origins that are named.
+# The number of origins that are named.
 _IN_LINE = 3
 _IN_TABLE = 10
 
-# What may help, by the kind of most failures.
+# What may help, by the most frequent kind of failure.
 _ADVICE = {
     FailureKind.SYSCALL: "something on the way closes connections: the origin or a proxy may allow "
     "fewer at once (CONCURRENT_REQUESTS_PER_DOMAIN) or refuse this address; another proxy tells "
     "them apart",
-    FailureKind.TIMEOUT: "connections are taken and not answered: the origin or a proxy is "
+    FailureKind.TIMEOUT: "connections are accepted but not answered: the origin or a proxy is "
     "overloaded or drops packets; fewer at once (CONCURRENT_REQUESTS_PER_DOMAIN) or a longer "
     "DOWNLOAD_TIMEOUT",
     FailureKind.ALERT: "the origin refuses this browser's handshake: try another "
     "CURL_SAFE_IMPERSONATE",
-    FailureKind.PROTOCOL: "what answers there speaks no TLS: check the scheme and the port of the "
-    "URLs",
+    FailureKind.PROTOCOL: "the server there does not speak TLS: check the scheme and the port of "
+    "the URLs",
     FailureKind.CERTIFICATE: "the origin's certificate is not trusted here: see "
     "DOWNLOAD_VERIFY_CERTIFICATES",
     FailureKind.LOCAL: "this machine has run out of descriptors, ports, threads or memory: see "
@@ -52,7 +52,7 @@ class HandshakeMonitor:
     """See https://docs.scrapy.org/en/latest/topics/extensions.html
 
     Raises:
-        ValueError: a setting is wrong, or the port for Prometheus cannot be had.
+        ValueError: a setting is wrong, or the port for Prometheus is not available.
     """
 
     def __init__(self, crawler: Crawler) -> None:
@@ -96,7 +96,7 @@ class HandshakeMonitor:
             close_crawl(self._crawler, "curl_safe_handshake_failures")
 
     def _report(self, spider: Spider) -> bool:
-        """Log the line, and return whether so many failed that the spider is to be closed."""
+        """Log the line, and return whether too many failed and the spider must be closed."""
         context = context_of(self._crawler)
         if context is not None:
             context.stats.set_rates()

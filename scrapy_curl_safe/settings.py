@@ -15,23 +15,24 @@ from scrapy.settings import BaseSettings
 from ._platform.affinity import usable_cpus
 
 HTTP_VERSIONS = ("v1", "v2", "v2tls", "v2_prior_knowledge", "v3", "v3only")
-# Aliases: each stands for the newest browser of its kind that the installed curl_cffi has.
+# Aliases: each stands for the newest such browser that the installed curl_cffi has.
 _BROWSERS = ("chrome", "firefox", "safari")
 BROWSER_HEADERS = ("context", "static", "none")
 _TLS_VERSIONS = ("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
 
 def default_workers() -> int:
-    """Return min(4, max(2, CPUs)), where CPUs are those that this process may use."""
+    """Return min(4, max(2, CPUs)), counting the CPUs that this process may use."""
     return min(4, max(2, usable_cpus()))
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one crawl: this package's own, and Scrapy's settings that it follows.
+    """The settings of one crawl: this package's own, and those of Scrapy that it follows.
 
-    Each attribute has the name of its setting, without `CURL_SAFE_`. Durations are seconds, sizes
-    are bytes unless the name says MB. Scrapy's settings mean what Scrapy documents.
+    Each attribute has the name of its setting, without `CURL_SAFE_`. Durations are in seconds,
+    sizes in bytes unless the name says MB. Scrapy's settings have the meaning that Scrapy
+    documents.
 
     Attributes:
         workers: worker processes; by default `min(4, max(2, CPUs))`
@@ -41,25 +42,25 @@ class Settings:
             the browser would send for it; `"static"`, a fixed set; `"none"`
         browsers: the browsers that `RandomBrowserMiddleware` picks from
         http_version: `None` to let the TLS negotiation decide, or one of curl_cffi's names
-        worker_max_requests: replace a worker after so many requests; 0 for never
-        worker_max_memory_mb: replace a worker whose resident memory passes this; 0 for never
-        worker_hang_timeout: seconds without a heartbeat before a worker is killed; one that starts
-            has at least 60
-        handshake_retry_times: retries of a request whose handshake failed; they are safe for every
-            method, since no byte of the request was sent
-        handshake_backoff: longest first wait before such a retry, in seconds; it doubles, with
-            full jitter, as long as the origin's handshakes fail
+        worker_max_requests: replace a worker after this many requests; 0 for never
+        worker_max_memory_mb: replace a worker whose resident memory exceeds this; 0 for never
+        worker_hang_timeout: seconds without a heartbeat before a worker is killed; a starting
+            worker has at least 60
+        handshake_retry_times: retries of a request whose handshake failed; safe for every method,
+            since no byte of the request was sent
+        handshake_backoff: longest wait before the first such retry, in seconds; it doubles, with
+            full jitter, while the origin's handshakes keep failing
         handshake_backoff_max: longest wait, in seconds
         adaptive: whether to limit the new connections to an origin whose handshakes fail
         adaptive_floor: the lowest such limit
-        monitor_interval: seconds between health lines; 0 for only the one at the end
+        monitor_interval: seconds between health lines; 0 for a single line at the end
         failure_rate_warning: log a WARNING above this share of failed handshakes in an interval
         failure_rate_close: close the spider above this share, with the reason
             `curl_safe_handshake_failures`; 0 for never
         prometheus_port: the port of 127.0.0.1 on which the monitor serves metrics to Prometheus
-        python: the interpreter that runs the workers; `None` for `sys.executable`. A frozen program
-            has to set it
-        compat: whether to understand the meta keys of four other handlers, too
+        python: the interpreter that runs the workers; `None` for `sys.executable`. Frozen programs
+            must set it
+        compat: whether to understand the meta keys of four other handlers as well
     """
 
     workers: int
@@ -102,7 +103,7 @@ class Settings:
         """Read the settings.
 
         Raises:
-            ValueError: a setting is wrong. The message names it, its value and what it takes.
+            ValueError: a setting is wrong. The message has its name, its value and what it takes.
         """
         read = _Reader(settings)
         backoff = read.number("CURL_SAFE_HANDSHAKE_BACKOFF", 0.1)
@@ -149,13 +150,13 @@ class Settings:
 
 
 class _Reader:
-    """Reads values of any source: a command line gives strings, a settings module anything."""
+    """Reads values from any source: a command line gives strings, a settings module anything."""
 
     def __init__(self, settings: BaseSettings) -> None:
         self._settings = settings
 
     def checked(self, name: str, default: Any, check: Callable[[Any], Any]) -> Any:
-        # BaseSettings.get() would give the default for a value of None, too.
+        # BaseSettings.get() would return the default for a value of None as well.
         value = self._settings[name] if name in self._settings else default  # noqa: SIM401
         try:
             return check(value)
@@ -211,8 +212,8 @@ def _range(least: float, most: float | None) -> str:
 
 
 def parse_impersonate(value: Any) -> str | dict[str, Any] | None:
-    """Check a browser. Only a worker can tell whether curl_cffi knows a target: the crawler never
-    loads it.
+    """Check a browser. Only a worker can tell whether curl_cffi knows a target, since the crawler
+    never loads curl_cffi.
 
     Raises:
         ValueError: says what the setting takes.
@@ -242,7 +243,7 @@ def _parse_browsers(value: Any) -> tuple[str | dict[str, Any], ...]:
 
 
 def parse_http_version(value: Any) -> str | None:
-    """Check an HTTP version by curl_cffi's names.
+    """Check an HTTP version, under curl_cffi's names.
 
     Raises:
         ValueError: says what the setting takes.
@@ -272,8 +273,8 @@ def parse_bind_address(value: Any) -> tuple[str, int] | None:
 
 def _tls_ciphers(value: Any) -> str | None:
     if value is None or isinstance(value, str):
-        # What is in lists for OpenSSL's defaults ("DEFAULT:!DH", "DEFAULT@SECLEVEL=1") is for the
-        # browser's to say.
+        # A list relative to OpenSSL's defaults ("DEFAULT:!DH", "DEFAULT@SECLEVEL=1") is ignored:
+        # the browser's ciphers apply.
         return None if not value or value.startswith("DEFAULT") else value
     raise ValueError("a list of ciphers as OpenSSL takes it, or None")
 

@@ -56,7 +56,7 @@ STATS = (
     Stat("connection/reused_count", "responses on a reused connection"),
     Stat(
         "connection/resent_count",
-        "requests that libcurl sent once more, as their connection died before the answer began",
+        "requests that libcurl resent because their connection died before the answer began",
     ),
     Stat("handshake/count", "TLS handshakes tried"),
     Stat("handshake/success_count", "those that succeeded"),
@@ -82,7 +82,7 @@ STATS = (
     ),
     Stat(
         "handshake/recovered_count",
-        "requests that had such a retry and then a response",
+        "requests that got a response after such a retry",
         metric="curl_safe_handshake_outcomes",
         label="recovered",
     ),
@@ -94,7 +94,7 @@ STATS = (
     ),
     Stat(
         "throttle/decrease_count",
-        "times that the limit of an origin went down",
+        "times that the limit of an origin was lowered",
         metric="curl_safe_limit_decreases",
     ),
     Stat(
@@ -117,7 +117,7 @@ STATS = (
     ),
     Stat(
         "worker/recycle_count",
-        "workers replaced in good order",
+        "workers replaced without losing a request",
         metric="curl_safe_worker_ends",
         label="recycle",
     ),
@@ -128,7 +128,7 @@ STATS = (
     ),
     Stat(
         "worker/quarantine_count",
-        "requests that were in flight in two workers as they died, and got a worker of their own",
+        "requests that were in flight in two workers when they died, and got one of their own",
         metric="curl_safe_quarantined_requests",
     ),
     Stat("loop_lag_max", "seconds that the crawler's own loop was blocked", "max"),
