@@ -1,1 +1,1 @@
-"""`scrapy curlsafe`: what to know about a machine, a project and an origin before a crawl."""
+"""`scrapy curlsafe`: checks of a machine, a project and an origin before a crawl."""

@@ -33,9 +33,9 @@ class Command(ScrapyCommand):
             "whether a worker starts and can make a TLS handshake. Its exit code is 1 if there is "
             "a problem. probe makes handshakes with a URL, more and more at once, and reports how "
             "many the origin accepts and why others fail. Its exit code is 0 if the origin is "
-            "healthy, else 1. show sends a request for a URL as a crawl would, but to this "
-            "machine, and prints it as the site would get it: the headers in order, and how TLS "
-            "and HTTP/2 are opened."
+            "healthy, and 1 otherwise. show sends a request for a URL as a crawl would, but to "
+            "this machine, and prints it as the site would get it: the headers in order, and how "
+            "TLS and HTTP/2 are opened."
         )
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -65,7 +65,7 @@ class Command(ScrapyCommand):
         group.add_argument(
             "--yes",
             action="store_true",
-            help="do not ask first, however many handshakes there are to make",
+            help="do not ask for confirmation, however many handshakes are planned",
         )
 
         group = parser.add_argument_group("show")
@@ -79,8 +79,8 @@ class Command(ScrapyCommand):
         )  # fmt: skip
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
-        # Scrapy imports the commands of all packages whichever it runs, so a crawl would wait for
-        # everything imported here.
+        # Scrapy imports the commands of all packages whichever one it runs, so a crawl would have
+        # to wait for everything that is imported at the top.
         from . import programs  # noqa: PLC0415
 
         assert self.settings is not None

@@ -23,10 +23,10 @@ from .probe.verdict import Verdict
 if TYPE_CHECKING:
     from scrapy.crawler import CrawlerProcessBase
 
-# A probe with more handshakes needs somebody's consent.
+# A probe with more handshakes needs the user's consent.
 _MOST_UNASKED = 1000
 _LEAST_PER_CONCURRENCY = 3
-_EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+_EXIT_INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
 
 def run_doctor(project: ScrapySettings, opts: argparse.Namespace) -> int:
@@ -43,7 +43,7 @@ def run_probe(url: str, project: ScrapySettings, opts: argparse.Namespace) -> in
     """Probe an origin; return 1 unless it is healthy.
 
     Raises:
-        UsageError: the options make no sense, or nobody gave their consent.
+        UsageError: the options make no sense, or the user did not consent.
     """
     options = _probe_options(url, opts)
     terminal = Console(stderr=True)

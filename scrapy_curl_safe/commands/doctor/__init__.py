@@ -1,1 +1,1 @@
-"""`scrapy curlsafe doctor`: what would slow or stop a crawl on this machine, and the fix."""
+"""`scrapy curlsafe doctor`: finds what would slow or stop a crawl on this machine, and the fix."""

@@ -1,4 +1,4 @@
-"""Judges what the doctor collected. Pure: facts in, findings out."""
+"""Turns the facts that the doctor collected into findings. Pure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _SPARE_DESCRIPTORS = 200
 _CRAWLER_MB = 120
 _WORKER_MB = 40
 _REQUEST_MB = 0.07
-# A port waits a minute (TCP's TIME_WAIT) before it can be used with the same address again.
+# A port waits a minute (TCP's TIME_WAIT) before it can be used again with the same address.
 _PORTS_PER_REQUEST = 4
 # Linux's default: see tcp(7).
 _LONG_FIN_TIMEOUT_SECONDS = 60
 _MANY_REQUESTS = 1000
 _FEW_ITEMS = 10
 
-# Of curl_cffi: the first one whose libcurl takes an order of headers.
+# The first version of curl_cffi whose libcurl accepts an order of headers.
 _FIRST_WITH_ORDER = (0, 16)
 _OLDEST_VERSIONS = {"Scrapy": (2, 15), "curl_cffi": (0, 15), "Twisted": (24, 11)}
 
@@ -43,11 +43,11 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        check: what was looked at.
-        status: how it is.
+        check: what was checked.
+        status: the result.
         value: what was found.
-        why: why that matters.
-        fix: a command or a setting; empty where nothing has to be fixed.
+        why: why it matters.
+        fix: a command or a setting; empty if there is nothing to fix.
     """
 
     check: str
@@ -58,7 +58,7 @@ class Finding:
 
 
 def run_checks(facts: Facts) -> list[Finding]:
-    """Return all findings, in the order in which one would fix them."""
+    """Return all findings, in the order in which to fix them."""
     found: list[Finding | None] = [_settings(facts), *_versions(facts)]
     found += [_worker(facts), _target(facts), _handshake(facts)]
     found += [_handlers(facts), _middleware(facts), _initiators(facts), _monitor(facts)]
@@ -150,7 +150,7 @@ def _handlers(facts: Facts) -> Finding:
 
 
 def _order(components: dict[str, int], name: str) -> int | None:
-    """Return the order of a component, by the name of its class; None if it is off."""
+    """Return the order of the component with this class name; None if it is off."""
     return next((order for path, order in components.items() if path.endswith(f".{name}")), None)
 
 
@@ -168,7 +168,7 @@ def _middleware(facts: Facts) -> Finding:
 
 
 def _initiators(facts: Facts) -> Finding | None:
-    """Look at what notes the page that asks; only the headers of a context need it."""
+    """Check the middleware that notes initiators; only headers by context need it."""
     if facts.browser_headers != "context":
         return None
     ours = _order(facts.spider_middlewares, "InitiatorMiddleware")

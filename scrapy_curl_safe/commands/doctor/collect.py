@@ -1,4 +1,4 @@
-"""Collects what the doctor wants to know of a project and of this machine."""
+"""Collects the facts that the doctor needs about a project and this machine."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _NO_LIMIT = 2**31
 
 
 def collect_facts(project: ScrapySettings) -> Facts:
-    """Look at everything. This starts a worker and stops it.
+    """Collect all facts. This starts a worker and stops it.
 
     Args:
-        project: settings of a project, or Scrapy's own outside of one.
+        project: settings of a project, or Scrapy's defaults outside of one.
     """
     crawler = Crawler(Spider, project.copy())
     error = None
@@ -81,7 +81,7 @@ def _handlers(settings: BaseSettings) -> dict[str, str | None]:
 
 
 def _handler_path(component: Any) -> str | None:
-    """Return the path of a handler's class; that of ours for a class that is derived from it.
+    """Return the path of a handler's class; the path of ours for a class derived from it.
 
     Args:
         component: the class, or its path.

@@ -1,4 +1,4 @@
-"""What the doctor knows of a machine and a project."""
+"""The facts that the doctor knows about a machine and a project."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..._platform.refusals import Facility
 
 @dataclass(frozen=True)
 class Facts:
-    """What was found. A number is None if this system does not tell it.
+    """Everything that was found. A number is None if it is unknown on this system.
 
     Attributes:
         concurrent_requests: CONCURRENT_REQUESTS.
@@ -21,20 +21,20 @@ class Facts:
         adaptive: CURL_SAFE_ADAPTIVE.
         browser_headers: CURL_SAFE_BROWSER_HEADERS.
         settings_error: why the settings cannot be loaded; None if they can.
-        open_files: how many this process may have open at most (the hard limit, up to which the
+        open_files: the most files that this process may have open (the hard limit, to which the
             workers raise theirs).
         ports: lowest and highest local port of outgoing connections.
         tw_reuse: net.ipv4.tcp_tw_reuse.
         fin_timeout: net.ipv4.tcp_fin_timeout, in seconds.
         conntrack: entries in the firewall's connection table, and its capacity.
         memory: available, in MB.
-        cpus: how many this process may use.
+        cpus: number of CPUs that this process may use.
         refusals: what the system refused to this process or to a worker, with the errno of each.
         versions: of the packages, and of libcurl if a worker reported it.
         handlers: path of the download handler's class for http and https; None for none.
-        middlewares: path and order of those that are on.
-        spider_middlewares: path and order of those that are on.
-        extensions: path and order of those that are on.
+        middlewares: paths and orders of the enabled downloader middlewares.
+        spider_middlewares: paths and orders of the enabled spider middlewares.
+        extensions: paths and orders of the enabled extensions.
         worker_error: why a worker did not start and answer; None if it did.
         target_error: why a worker cannot impersonate the browser of the settings; None if it can.
         handshake_error: why a handshake with a local origin failed; None if it did not.

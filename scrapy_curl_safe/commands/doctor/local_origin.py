@@ -1,4 +1,4 @@
-"""An HTTPS origin on 127.0.0.1, with a certificate that it signs itself."""
+"""An HTTPS origin on 127.0.0.1 with a self-signed certificate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def run_local_origin() -> AsyncIterator[str]:
     """Run an origin, and yield its URL.
 
     Raises:
-        OSError: this machine lets nobody listen there.
+        OSError: this machine does not allow listening there.
     """
     server = await asyncio.start_server(_respond, HOST, 0, ssl=make_tls_context())
     try:
@@ -53,7 +53,7 @@ def make_tls_context() -> ssl.SSLContext:
 
 
 def _key_and_certificate() -> bytes:
-    """Make a key and a self-signed certificate, as PEM."""
+    """Create a key and a self-signed certificate, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
     now = datetime.datetime.now(datetime.timezone.utc)

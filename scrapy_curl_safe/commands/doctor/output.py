@@ -1,4 +1,4 @@
-"""Prints what the doctor found: for people, and for machines."""
+"""Prints the doctor's findings, for people or for machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tries out on this machine what a crawl does: a worker starts and shakes hands with an origin."""
+"""Tries what a crawl does on this machine: starts a worker and makes a handshake with an origin."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HANDSHAKE_TIMEOUT_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class WorkerTrial:
-    """What came of the trial.
+    """The result of the trial.
 
     Attributes:
         libcurl: its version, if the worker reported it.

@@ -1,4 +1,4 @@
-"""Makes handshakes with real workers, each on a connection of its own."""
+"""Makes handshakes through real workers, each on a connection of its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WORKER_COUNT = 2
 _LOOPBACK_TIMEOUT_SECONDS = 5.0
 _TLS_RECORD_HEADER_BYTES = 5
 
-# What a failure is called in the JSON; "other" if it is not listed.
+# Names of failures in the JSON; "other" if not listed.
 _KIND_NAMES = {
     **{kind: kind.value for kind in HANDSHAKE_KINDS},
     FailureKind.UNRESOLVED: "unresolved",
@@ -38,17 +38,17 @@ _KIND_NAMES = {
 
 
 class ProbeRejectedError(Exception):
-    """Why a worker cannot impersonate the browser, or cannot send the request."""
+    """Says why a worker cannot impersonate the browser, or cannot send the request."""
 
 
 @dataclass(frozen=True)
 class HandshakeResult:
-    """What came of one handshake.
+    """The result of one handshake.
 
     Attributes:
         kind: as in `Step.failures`; None if the handshake succeeded.
         seconds: how long it took; None if it failed.
-        detail: what libcurl said of the failure.
+        detail: libcurl's message about the failure.
     """
 
     kind: str | None = None
@@ -75,7 +75,7 @@ async def start_prober(
         python: CURL_SAFE_PYTHON.
 
     Raises:
-        ProbeRejectedError: the workers cannot impersonate that.
+        ProbeRejectedError: the workers cannot impersonate the profile's browser.
         WorkerFailedError: a worker does not start.
     """
     hello = Hello(profiles=[("the browser", encode_profile(profile))], max_connections=concurrency)
@@ -139,7 +139,7 @@ class Prober:
 
     async def measure_hello(self, profile: Profile) -> int | None:
         """Return the size in bytes of the ClientHello that a profile without a proxy sends to
-        127.0.0.1; None if none came."""
+        127.0.0.1; None if none arrived."""
         sizes: list[int] = []
 
         async def read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Prints how a probe goes and what it found: for people, and for machines."""
+"""Prints the progress and the result of a probe, for people or for machines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ProgressBar(ProbeObserver):
 
     Args:
         console: where to draw it.
-        most: the most handshakes that there can be.
+        most: the most handshakes that can be made.
     """
 
     def __init__(self, console: Console, most: int) -> None:
@@ -125,7 +125,7 @@ def _browser_names(report: ProbeReport) -> dict[ProbeVariant, str]:
 
 
 def _rows(report: ProbeReport) -> list[Step]:
-    """Return the steps, merged to one for each variant and concurrency."""
+    """Return the steps, merged into one for each variant and concurrency."""
     rows = by_concurrency(report.steps)
     for variant in (ProbeVariant.DIRECT, ProbeVariant.SMALL_HELLO, ProbeVariant.OTHER_BROWSER):
         steps = [step for step in report.steps if step.variant is variant]
@@ -179,7 +179,7 @@ def _print_bars(levels: list[Step], console: Console) -> None:
 
 
 def _cells(share: float, width: int) -> int:
-    """Return how many cells show a share: some unless it is 0, and not all unless it is 1."""
+    """Return how many cells show a share: none only if it is 0, and all only if it is 1."""
     if share in (0.0, 1.0):
         return int(share * width)
     return min(width - 1, max(1, round(share * width)))

@@ -1,8 +1,8 @@
-"""Plans what the probe does next. Pure: the plan yields a step, and is sent what came of it.
+"""Plans the steps of a probe. Pure: the plan yields a step, and is sent its result.
 
-First a few handshakes at once; if some fail, the same in other variants, which tells why. Then
-more and more at once, until the concurrency that was asked for is reached or more fail than
-before; and then a search between the last two for the highest concurrency that works.
+First come a few handshakes at once; if some fail, the same in other variants, to find out why. Then
+come more and more at once, until the requested concurrency is reached or more fail than before; and
+then a search between the last two for the highest concurrency that works.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from .steps import (
 
 # The lowest limit of a crawl's adaptive concurrency.
 _LOW_CONCURRENCY = 3
-# The share of all handshakes for the growing concurrency; the rest is for finding causes.
+# The share of all handshakes for the growing concurrency; the rest serves to find causes.
 _CLIMB_SHARE = 0.8
 _LEAST_PER_LEVEL = 8
-# Handshakes of one variant: if none succeeded so far, and if some did.
+# Handshakes of one variant if none has succeeded so far, and if some have.
 _FEW, _MANY = 8, 30
-# A closer look at one level or variant takes at most one part in so many of all handshakes.
+# A closer look at one level or variant takes at most this fraction (1/6) of all handshakes.
 _PARTS = 6
 _SEARCHES = 2
-# The search ends where the next higher concurrency is at most this much higher.
+# The search ends when the next higher concurrency is at most this many times as high.
 _CLOSE = 1.25
 # Kinds of failure that another ClientHello may prevent.
 _HELLO_KINDS = ("alert", "syscall", "timeout")
@@ -46,12 +46,12 @@ _OneStep = Generator[PlannedStep, Step, Step]
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a plan may use.
+    """The bounds of a plan.
 
     Attributes:
         handshakes: the most in all.
         concurrency: the most at once.
-        has_proxy: whether there is a proxy to do without.
+        has_proxy: whether there is a proxy that can be left out.
         hello_bytes: size of the browser's ClientHello; None if unknown.
     """
 
@@ -67,8 +67,8 @@ class Bounds:
 
 
 def plan_steps(bounds: Bounds) -> StepPlan:
-    """Yield one step after the other, and be sent what was measured. All steps together stay
-    within the bounds."""
+    """Yield one step after the other, and receive its measurements. All steps together stay within
+    the bounds."""
     with contextlib.suppress(_SpentError):
         yield from _Planner(bounds).run()
 
@@ -101,7 +101,7 @@ class _Planner:
         levels = plan_levels(self._bounds)
         low = [n for n in levels if n <= _LOW_CONCURRENCY]
         for level in low:
-            # A handshake that fails may take the whole timeout, so this gives up early.
+            # A failing handshake may take the whole timeout, so this gives up early.
             step = yield from self._ask(ProbeVariant.GIVEN, level, levels[level], 2 * level)
             if step.is_local:
                 return
@@ -125,7 +125,7 @@ class _Planner:
         yield from self._search()
 
     def _climb(self, levels: dict[int, int]) -> StepPlan:
-        """Make more and more at once, until more fail than before."""
+        """Increase the concurrency until more fail than before."""
         for level, count in levels.items():
             if turning_point(self._levels()) is not None:
                 return
@@ -134,8 +134,8 @@ class _Planner:
                 return
 
     def _look_closer(self, low: list[int]) -> StepPlan:
-        """Make enough handshakes of each variant to tell chance from a cause, since with few at
-        once some fail."""
+        """Make enough handshakes of each variant to tell a cause from chance, since some fail even
+        with few at once."""
         many = min(_MANY, self._bounds.handshakes // _PARTS)
         for level in low:
             made = sum(s.count for s in self._levels() if s.concurrency == level)
@@ -159,7 +159,7 @@ class _Planner:
             yield from self._ask(ProbeVariant.OTHER_BROWSER, at_once, count, at_once)
 
     def _search(self) -> StepPlan:
-        """Find out how many at once work, and whether they still do."""
+        """Find the highest concurrency that works, and check that it still does."""
         before = len(self._steps)
         for _ in range(_SEARCHES):
             good, bad = self._bracket()

@@ -23,9 +23,9 @@ from .plan import Bounds, plan_steps
 from .steps import PlannedStep, ProbeVariant, Step
 from .verdict import Judgement, ProbeBrowsers, judge, judge_without_worker
 
-# curl_cffi targets whose ClientHello has about 500 bytes, and 1,800.
+# curl_cffi targets whose ClientHello has about 500 bytes (the first) and 1,800 (the others).
 _SMALL_HELLO_TARGET, _OTHER_TARGET, _THIRD_TARGET = "chrome120", "firefox", "chrome"
-# No handshake begins after so long.
+# No handshake begins after this time.
 _MAX_DURATION_SECONDS = 180.0
 _DEFAULT_HANDSHAKES = 200
 _HANDSHAKES_PER_CONCURRENCY = 4
@@ -40,8 +40,8 @@ class ProbeOptions:
         concurrency: the most handshakes at once.
         handshakes: the most in all.
         timeout_seconds: for each handshake.
-        impersonate: a curl_cffi target; None for that of the settings.
-        proxy: URL of a proxy, with its user and password if it has some; None for no proxy.
+        impersonate: a curl_cffi target; None for the target of the settings.
+        proxy: URL of a proxy, with user and password if it has any; None for no proxy.
     """
 
     url: str
@@ -54,13 +54,13 @@ class ProbeOptions:
 
 @dataclass(frozen=True)
 class ProbeReport:
-    """What a probe found.
+    """The result of a probe.
 
     Attributes:
         origin: scheme, host and port of the URL.
         proxy: URL of the proxy, without user and password; None for no proxy.
-        browsers: which browser each variant had.
-        steps: all of them, in order.
+        browsers: the browser of each variant.
+        steps: all steps, in order.
         judgement: what they mean.
         hello_bytes: size of each variant's ClientHello; None if unknown.
     """
@@ -74,7 +74,7 @@ class ProbeReport:
 
 
 class ProbeObserver:
-    """Hears how a probe goes. This one ignores it."""
+    """Follows the progress of a probe. This class ignores it."""
 
     def on_step(self, planned: PlannedStep) -> None:
         """Note that a step begins."""
@@ -84,15 +84,15 @@ class ProbeObserver:
 
 
 def default_handshakes(concurrency: int) -> int:
-    """Return how many handshakes to make in all where nobody says so."""
+    """Return how many handshakes to make in all by default."""
     return max(_DEFAULT_HANDSHAKES, _HANDSHAKES_PER_CONCURRENCY * concurrency)
 
 
 def parse_https_url(text: str) -> str:
-    """Return the https URL that a text is, or is once it has a scheme; without credentials.
+    """Return an https URL without credentials; a missing scheme is added.
 
     Raises:
-        ValueError: the text is no such URL.
+        ValueError: the text is not such a URL.
     """
     url = text if "://" in text else f"https://{text}"
     try:
@@ -111,7 +111,7 @@ def probe_origin(
     """Make handshakes with an origin until it is clear how many it takes, and why others fail.
 
     Args:
-        project: settings of a project, or Scrapy's own outside of one.
+        project: settings of a project, or Scrapy's defaults outside of one.
 
     Raises:
         ProbeRejectedError: curl_cffi does not know the browser, or libcurl rejects the URL.
@@ -192,7 +192,7 @@ async def _follow_plan(
     observer: ProbeObserver,
     steps: list[Step],
 ) -> None:
-    """Make the steps that the plan wants, and append each to the list."""
+    """Run the steps of the plan, and append each to the list."""
     deadline = asyncio.get_running_loop().time() + _MAX_DURATION_SECONDS
     plan = plan_steps(bounds)
     with contextlib.suppress(StopIteration):

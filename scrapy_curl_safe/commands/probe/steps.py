@@ -1,6 +1,6 @@
-"""What the probe measures, step by step, and the statistics of it. Pure.
+"""The measurements of the probe, step by step, and their statistics. Pure.
 
-A step is a number of handshakes of one variant, so many at once.
+A step is a number of handshakes of one variant, made with a certain concurrency.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 #: Kinds of failure that are this machine's fault.
 LOCAL_KINDS = frozenset({"local", "crashed"})
 
-# Chances are computed at each of some six levels, and each may mislead.
+# Chances are computed at each of about six levels, and each may mislead.
 _MOST_CHANCE = 0.001
 _MOST_CHANCE_OF_VARIANT = 0.005
 
@@ -30,13 +30,13 @@ class ProbeVariant(str, enum.Enum):
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """A step to be made.
+    """A step of the plan.
 
     Attributes:
         variant: how each handshake is made.
         concurrency: how many handshakes are under way at once.
         count: how many are made in all.
-        give_up_after: the step ends once so many have failed and none succeeded; 0 for never.
+        give_up_after: the step ends once this many have failed and none succeeded; 0 for never.
     """
 
     variant: ProbeVariant
@@ -47,16 +47,16 @@ class PlannedStep:
 
 @dataclass(frozen=True)
 class Step:
-    """A step that was made.
+    """A completed step.
 
     Attributes:
         variant: how each handshake was made.
         concurrency: how many were under way at once.
-        done: handshakes that succeeded, whatever came after.
-        failures: how many failed, by kind: those of `HandshakeError`, and "unresolved",
+        done: number of successful handshakes, whatever happened later.
+        failures: number of failed ones, by kind: those of `HandshakeError`, and "unresolved",
             "refused", "unconnected", "proxy", "crashed" and "other".
         times: seconds that each successful one took.
-        details: what libcurl said of the first failure of each kind.
+        details: libcurl's message about the first failure of each kind.
     """
 
     variant: ProbeVariant
@@ -80,7 +80,7 @@ class Step:
 
     @property
     def kind(self) -> str | None:
-        """The most frequent kind of failure; None where nothing failed."""
+        """The most frequent kind of failure; None if nothing failed."""
         return max(self.failures, key=lambda kind: self.failures[kind], default=None)
 
     @property
@@ -90,15 +90,15 @@ class Step:
         return local > 0 and 2 * local >= self.failed
 
     def time_at(self, share: float) -> float | None:
-        """Return the seconds within which this share of the successful handshakes was done; None
-        if none succeeded."""
+        """Return the time in seconds in which this share of the successful handshakes was done;
+        None if none succeeded."""
         if not self.times:
             return None
         return sorted(self.times)[max(0, math.ceil(share * len(self.times)) - 1)]
 
 
 def merged(steps: Iterable[Step]) -> Step:
-    """Merge steps of one variant into one, with the highest concurrency of them."""
+    """Merge steps of one variant into one with their highest concurrency."""
     steps = list(steps)
     failures: Counter[str] = Counter()
     details: dict[str, str] = {}
@@ -116,7 +116,7 @@ def merged(steps: Iterable[Step]) -> Step:
 
 
 def by_concurrency(steps: Iterable[Step]) -> list[Step]:
-    """Return the steps as given, merged to one for each concurrency, the lowest first."""
+    """Return the steps as given, merged into one for each concurrency, the lowest first."""
     given = [step for step in steps if step.variant is ProbeVariant.GIVEN]
     levels = sorted({step.concurrency for step in given})
     return [merged(s for s in given if s.concurrency == level) for level in levels]
@@ -126,7 +126,7 @@ def is_worse(step: Step, than: Step, most_chance: float = _MOST_CHANCE) -> bool:
     """Tell whether a step failed more than another by more than chance: Fisher's exact test.
 
     Args:
-        most_chance: the probability of such a difference, were both alike, below which it counts.
+        most_chance: the difference counts if its probability between equal steps is below this.
     """
     return _chance_of(step, than) < most_chance
 
@@ -141,7 +141,7 @@ def _chance_of(step: Step, than: Step) -> float:
 
 
 def turning_point(levels: list[Step]) -> int | None:
-    """Return the lowest concurrency from which on more fail than below it, if there is one."""
+    """Return the lowest concurrency from which more fail than below it; None if there is none."""
     splits = [
         (_chance_of(merged(levels[at:]), merged(levels[:at])), levels[at].concurrency)
         for at in range(1, len(levels))
@@ -151,7 +151,7 @@ def turning_point(levels: list[Step]) -> int | None:
 
 
 def better_variants(steps: Iterable[Step]) -> set[ProbeVariant]:
-    """Return the variants that fail less than the given one with as many at once."""
+    """Return the variants that fail less than the given one at the same concurrency."""
     steps = list(steps)
     given = {level.concurrency: level for level in by_concurrency(steps)}
     return {
@@ -163,10 +163,10 @@ def better_variants(steps: Iterable[Step]) -> set[ProbeVariant]:
 
 
 def bracket(levels: list[Step], turn: int) -> tuple[int, int]:
-    """Return the highest concurrency that does as well as those below the turning point, and the
+    """Return the highest concurrency that works as well as those below the turning point, and the
     next one that was measured.
 
-    By chance a few more may fail: half as many again and 5 in 100, or a single one.
+    By chance a few more may fail: half as many again plus 5 in 100, or a single one.
     """
     below = merged(level for level in levels if level.concurrency < turn)
     most = 1.5 * below.failed_share + 0.05

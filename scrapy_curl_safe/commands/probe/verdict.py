@@ -1,4 +1,4 @@
-"""Judges what the probe measured. Pure: steps in, a judgement out."""
+"""Turns the steps of the probe into a judgement. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .steps import (
     turning_point,
 )
 
-# A share of failures that the retries of a crawl make up for unnoticed.
+# A share of failures for which the retries of a crawl make up unnoticed.
 _HARMLESS_SHARE = 0.02
 # With fewer handshakes, a limit looks like loss.
 _TELLING_COUNT = 60
@@ -26,7 +26,7 @@ _ASK_THE_DOCTOR = "Run `scrapy curlsafe doctor`: it says which limit to raise."
 
 
 class Verdict(str, enum.Enum):
-    """The cause that the probe found. The values are part of the JSON."""
+    """The probe's conclusion. The values are part of the JSON."""
 
     HEALTHY = "healthy"
     NETWORK_LOSS = "network_loss"
@@ -45,9 +45,9 @@ class ProbeBrowsers:
     """Names of the browsers that the variants impersonate.
 
     Attributes:
-        given: None for plain curl, or a fingerprint of the user's own.
-        small_hello: one with a small ClientHello.
-        other: another one.
+        given: None for plain curl, or for the user's own fingerprint.
+        small_hello: a browser with a small ClientHello.
+        other: another browser.
     """
 
     given: str | None
@@ -64,10 +64,10 @@ class Judgement:
     """What the steps mean, and what to do.
 
     Attributes:
-        verdict: the cause.
+        verdict: the conclusion.
         saw: what was seen, in a sentence or two.
-        advice: what to do about it; empty where there is nothing to do.
-        concurrency: how many handshakes at once work; None if not even one does.
+        advice: what to do about it; empty if there is nothing to do.
+        concurrency: how many simultaneous handshakes work; None if not even one does.
         settings: of Scrapy and of this package, to paste.
     """
 
@@ -100,7 +100,7 @@ def judge_without_worker(reason: str) -> Judgement:
 # If no handshake succeeded
 
 
-# By the kind of failure: the verdict, what was seen, and what to do.
+# By kind of failure: the verdict, what was seen, and what to do.
 _UNUSABLE = {
     "certificate": (
         Verdict.CERTIFICATE,
@@ -109,7 +109,7 @@ _UNUSABLE = {
     ),
     "protocol": (
         Verdict.NOT_TLS,
-        "What answers on that port does not speak TLS",
+        "The server on that port does not speak TLS",
         "Check the port, and whether the URL should begin with http: instead of https:.",
     ),
 }
@@ -125,7 +125,7 @@ _SHUT = (
 )
 _HARDLY = (
     Verdict.NETWORK_LOSS,
-    "Hardly any handshake succeeds, whichever the browser",
+    "Hardly any handshake succeeds, with any browser",
     "Try from another machine or network.",
 )
 
@@ -258,7 +258,7 @@ _PARTLY = {
 
 def _some_fail(levels: list[Step], given: Step) -> Judgement:
     most = levels[-1].concurrency
-    share = f"{given.failed_share:.0%} of the handshakes fail, with few at once as with many"
+    share = f"{given.failed_share:.0%} of the handshakes fail, however many are made at once"
     verdict = _PARTLY.get(given.kind or "", Verdict.NETWORK_LOSS)
     advice = "Retries make up for that: CURL_SAFE_HANDSHAKE_RETRY_TIMES = 10 is enough."
     if verdict is not Verdict.NETWORK_LOSS:
@@ -281,7 +281,7 @@ def _successes(step: Step) -> str:
 
 
 def _detail(step: Step) -> str:
-    """Return what libcurl said of the most frequent kind of failure."""
+    """Return libcurl's message about the most frequent kind of failure."""
     kind = step.kind or ""
     return step.details.get(kind) or kind
 
