@@ -20,7 +20,7 @@ from testkit.waiting import until
 
 
 class NoDescriptorLeft:
-    """An extension that lets the process open no more files: Scrapy makes extensions before
+    """An extension that keeps the process from opening more files: Scrapy builds extensions before
     download handlers."""
 
     def __init__(self) -> None:
@@ -29,8 +29,8 @@ class NoDescriptorLeft:
 
 
 class BodiesInHand:
-    """An extension that keeps how many bytes of responses Scrapy works on at most, as the stat
-    `bodies_in_hand`."""
+    """An extension that records in the stat `bodies_in_hand` the most bytes of responses that
+    Scrapy works on at once."""
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
@@ -50,7 +50,7 @@ class BodiesInHand:
 
 
 class LateEngine:
-    """An extension that holds the engine's start up until no worker can be had."""
+    """An extension that delays the engine's start until no worker can be started any more."""
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
@@ -75,7 +75,7 @@ class BrokenPipeline:
 
 
 class InProcessHandler:
-    """A download handler as others are: curl_cffi in the crawler's own process."""
+    """A download handler like other packages': curl_cffi in the crawler's own process."""
 
     lazy = True
 
@@ -93,13 +93,13 @@ class InProcessHandler:
 
 
 class LazyHandler(CurlSafeDownloadHandler):
-    """A subclass that Scrapy builds at its first request."""
+    """A subclass that Scrapy builds when its first request comes."""
 
     lazy = True
 
 
 class CompositeHandler:
-    """A handler that builds others when it needs them, and closes each as often as it was used."""
+    """A handler that builds others on demand, and closes each as often as it was used."""
 
     lazy = True
 
@@ -123,7 +123,7 @@ class CompositeHandler:
 
 
 class WrappingInProcessHandler(InProcessHandler):
-    """The same handler, which raises errors of Scrapy from those of curl_cffi."""
+    """The same handler, but with curl_cffi's errors turned into Scrapy's."""
 
     async def download_request(self, request: scrapy.Request) -> Response:
         try:

@@ -1,4 +1,4 @@
-"""Crawls in subprocesses, as tests, conformance probes and benchmarks run them."""
+"""Crawls in subprocesses, for tests, conformance probes and benchmarks."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from testkit.waiting import wait_until
 ROOT = Path(__file__).parent.parent
 _LONGEST_CRAWL_SECONDS = 280.0
 
-#: A URL, or the arguments of a `scrapy.Request` with its body as text. In `then` are the requests
-#: that its callback yields, each likewise.
+#: A URL, or the arguments of a `scrapy.Request` with its body as text. `then` has the requests that
+#: its callback yields, in the same form.
 Wanted = str | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Crawled:
-    """What a crawl left behind.
+    """The results of a crawl.
 
     Attributes:
-        responses: of each its request's `number`, `url`, `status`, `headers`, `body`, `class`,
-            `priority`, `flags`, `protocol`, `ip`, `certificate` (DER in hexadecimal digits) and
-            `meta`; bytes are latin-1 text.
-        errors: of each failure its request's `number`, `type`, `text` and `meta`, `stopped_flags`,
-            and the attributes that such errors of this package have.
-        failed_workers: of each failed handshake the number of its request, and the slot of the
+        responses: for each response its request's `number`, `url`, `status`, `headers`, `body`,
+            `class`, `priority`, `flags`, `protocol`, `ip`, `certificate` (DER in hexadecimal
+            digits) and `meta`; bytes are latin-1 text.
+        errors: for each failure its request's `number`, `type`, `text` and `meta`,
+            `stopped_flags`, and the attributes that this package's errors have.
+        failed_workers: for each failed handshake the number of its request and the slot of the
             worker, in order.
         stats: of the crawler.
-        log: all that the crawl wrote to stderr.
+        log: everything that the crawl wrote to stderr.
         exit_code: of the process.
     """
 
@@ -63,22 +63,22 @@ class Crawl:
     """A crawl that runs in a subprocess.
 
     Args:
-        requests: what is requested, in order.
+        requests: the requests, in order.
         settings: of the crawl.
-        marker: an empty directory, which becomes TMPDIR: workers inherit it, so it marks whose they
+        marker: an empty directory, which becomes TMPDIR: workers inherit it, so it tells whose they
             are.
-        way: in which Scrapy runs.
+        way: the way in which Scrapy runs.
         env: variables of its environment.
-        limit: a resource of `prlimit`, and what the process may have of it.
-        around: a command that runs the crawl's command, which follows as its arguments.
-        module: what runs; `testkit.runner` or a module around it.
+        limit: a resource of `prlimit`, and the process's limit for it.
+        around: a command that runs the crawl's command, which it gets as its arguments.
+        module: the module to run; `testkit.runner` or a wrapper around it.
         scenario: what else the spider does.
         cwd: the directory that it is started in.
 
     Attributes:
         log: what the crawl has written to stderr so far.
         ready_workers: (slot, pid) of each worker that came up, in order.
-        lingers: whether the crawl is over and its process stays (`Scenario.linger`).
+        lingers: whether the crawl is over but its process stays (`Scenario.linger`).
     """
 
     def __init__(
@@ -154,15 +154,15 @@ class Crawl:
             self.log += line
 
     def stat(self, key: str) -> Any:
-        """Return what a stat under `curl_safe/` is now. Only those of workers and breakers are
-        known before the end."""
+        """Return the current value of a stat under `curl_safe/`. Only those of workers and breakers
+        are known before the end."""
         return self._stats.get(f"curl_safe/{key}", 0)
 
     def wait_for(self, condition: Callable[[], object]) -> None:
         """Wait until a condition is true.
 
         Raises:
-            AssertionError: the crawl ends before; or it takes too long (`wait_until`).
+            AssertionError: the crawl ends before that, or it takes too long (`wait_until`).
         """
 
         def holds() -> bool:
@@ -174,7 +174,7 @@ class Crawl:
         wait_until(holds)
 
     def workers(self) -> list[int]:
-        """Return the pids of the workers that live."""
+        """Return the pids of the living workers."""
         return worker_pids(self._marker)
 
     def worker_with_port(self, port: int) -> int | None:
@@ -182,7 +182,7 @@ class Crawl:
         return owner_of_port(self.workers(), port)
 
     def kill(self) -> None:
-        """Kill the crawl if it runs, and wait for its end; the workers see it and exit."""
+        """Kill the crawl if it runs, and wait for its end; the workers notice that and exit."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -211,11 +211,11 @@ class HasUrl(Protocol):
 
 
 def urls(origin: HasUrl, *numbers: int) -> list[str]:
-    """Return URLs of pages whose paths are numbers, which are those of `range(*numbers)`."""
+    """Return URLs of pages whose paths are the numbers of `range(*numbers)`."""
     return [f"{origin.url}/{number}" for number in range(*numbers)]
 
 
 def assert_all_pages(crawled: Crawled, count: int) -> None:
-    """Assert that each of so many requests has a response, once, and that none failed."""
+    """Assert that each of `count` requests has exactly one response and that none failed."""
     assert crawled.errors == [], crawled.errors[:5]
     assert crawled.numbers == list(range(count))

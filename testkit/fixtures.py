@@ -13,7 +13,7 @@ from testkit.scenario import Scenario, Way
 
 
 class StartCrawl(Protocol):
-    """The fixture `start_crawl`: starts a `Crawl`, which ends with its test at the latest."""
+    """The fixture `start_crawl`: starts a `Crawl`, which ends no later than its test."""
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""Namespaces of a user, a network and mounts, in which a test may change the whole machine."""
+"""User, network and mount namespaces, in which a test may change the whole machine."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def raise_loopback() -> None:
 
 
 def bind(path: str, text: str) -> None:
-    """Put another text in place of a file of the system."""
+    """Replace the content of a system file."""
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(text)
         file.flush()

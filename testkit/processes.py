@@ -1,4 +1,4 @@
-"""What the system knows of processes: whose they are, and what they use."""
+"""What the system knows about processes: whose they are, and what they use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def worker_pids(marker: Path) -> list[int]:
-    """Return the worker processes that live and have this path as TMPDIR."""
+    """Return the living worker processes with this path as TMPDIR."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -27,7 +27,7 @@ def worker_pids(marker: Path) -> list[int]:
 
 
 def owner_of_port(pids: list[int], port: int) -> int | None:
-    """Return which of these processes has the TCP socket with this local port; None if none has."""
+    """Return the process that has the TCP socket with this local port; None if none has it."""
     for pid in pids:
         try:
             connections = psutil.Process(pid).net_connections("tcp")
@@ -39,17 +39,17 @@ def owner_of_port(pids: list[int], port: int) -> int | None:
 
 
 def children(pid: int | None = None) -> list[psutil.Process]:
-    """Return the processes that this one (None: the calling one) has started and that are there."""
+    """Return the existing processes that this one (None: the calling one) has started."""
     return _ask(pid, psutil.Process.children, [])
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """Return the processes below this one."""
+    """Return all descendants of a process."""
     return _ask(pid, lambda process: process.children(recursive=True), [])
 
 
 def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
-    """Return the CPU time that processes have used; nothing for those that are gone."""
+    """Return the CPU time that processes have used; 0 for those that are gone."""
     total = 0.0
     for process in processes:
         with contextlib.suppress(psutil.Error):
@@ -64,8 +64,8 @@ def resident_mb(pid: int) -> float:
 
 
 def proportional_mb(pid: int) -> float:
-    """Return the proportional set size of a process in MB, 0 if it is gone: what processes share
-    counts once in all of them together."""
+    """Return the proportional set size of a process in MB; 0 if it is gone. In the sum over several
+    processes, memory that they share counts once."""
     return _ask(pid, lambda process: process.memory_full_info().pss / 2**20, 0.0)
 
 
@@ -77,5 +77,5 @@ def descriptor_count(pid: int) -> int:
 def _ask(pid: int | None, question: Callable[[psutil.Process], T], otherwise: T) -> T:
     try:
         return question(psutil.Process(pid))
-    except (psutil.Error, FileNotFoundError):  # it is gone, or /proc is not there
+    except (psutil.Error, FileNotFoundError):  # it is gone, or there is no /proc
         return otherwise

@@ -2,8 +2,8 @@
 COMMAND...``.
 
 WHAT is the name of a system call and of an errno (``memfd_create=EPERM``), a limit of `setrlimit`
-that nobody may raise (``RLIMIT_CORE=0``), or ``/proc`` for no process information at all. It holds
-for all processes that the program starts, too (seccomp(2)).
+that cannot be raised (``RLIMIT_CORE=0``), or ``/proc`` for no process information at all. The
+refusal also applies to all processes that the program starts (seccomp(2)).
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def command(*what: str) -> list[str]:
-    """Return what to put in front of a command."""
+    """Return the words to put before a command."""
     return [sys.executable, "-m", "testkit.refusing", *what, "--"]
 
 
 def filter_program(refused: dict[str, int]) -> bytes:
-    """Return a filter in BPF that lets these calls fail with these errnos."""
+    """Return a BPF filter that makes these calls fail with these errnos."""
     machine = platform.machine()
     code = [
         (_LOAD_WORD, 0, 0, _OFFSET_OF_ARCHITECTURE),
@@ -97,7 +97,7 @@ def main() -> None:
         else:
             calls[name] = getattr(errno, value)
     if os.geteuid() == 0:
-        # Root may raise each limit.
+        # Root may raise any limit.
         _prctl(_PR_CAPBSET_DROP, _CAP_SYS_RESOURCE)
     if calls:
         refuse_calls(calls)

@@ -1,12 +1,12 @@
 """Runs a real crawl in a process of its own: ``python -m testkit.runner`` with a plan on stdin.
 
-The plan is the JSON of a `Plan`. What comes out on stdout are lines of JSON, each an object with
+The plan is the JSON of a `Plan`. The program writes lines of JSON to stdout, each an object with
 one key:
 
     {"stat": [key, value]}      one of the stats about workers or breakers has changed
-    {"ready": [slot, pid]}      a worker takes requests from now on
+    {"ready": [slot, pid]}      a worker now takes requests
     {"lingering": true}         the crawl is over, and the program stays (`Scenario.linger`)
-    {"result": {...}}           all that came back, as the fields of `testkit.crawling.Crawled`
+    {"result": {...}}           the results, as the fields of `testkit.crawling.Crawled`
 
 Bytes are latin-1 text in all of them.
 """
@@ -41,7 +41,7 @@ REACTORS = {
 
 
 class Output:
-    """Lines of JSON for whoever started the crawl."""
+    """Lines of JSON for the program that started the crawl."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -53,8 +53,8 @@ class Output:
 
 
 def publishing_stats(output: Output) -> type[MemoryStatsCollector]:
-    """Return a stats collector that reports each change of the stats about workers or breakers;
-    others change too often."""
+    """Return a stats collector that reports each change of the stats about workers or breakers. The
+    other stats change too often."""
 
     class PublishingStats(MemoryStatsCollector):
         def inc_value(self, key: str, count: int = 1, *args: Any, **kwargs: Any) -> None:
@@ -84,12 +84,12 @@ def publish_ready_workers(crawler: Crawler, output: Output) -> None:
 
 
 def main() -> None:
-    # What else is printed must not be mistaken for a line of the output.
+    # Other prints must not be mistaken for a line of the output.
     output = Output(os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)
     plan = Plan.from_json(sys.stdin.read())
     scenario = plan.scenario
-    # An upgrade, say, can take the crawler's own interpreter away.
+    # An upgrade, for example, can remove the crawler's own interpreter.
     sys.executable = scenario.interpreter or sys.executable
     settings = {
         "ADDONS": {"scrapy_curl_safe.Addon": 500},

@@ -1,4 +1,4 @@
-"""The plan of a crawl, as it goes to `testkit.runner`."""
+"""The plan of a crawl for `testkit.runner`."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 Way = Literal["asyncio", "epoll", "select", "none"]
-#: The ways in which Scrapy can run: three reactors, and without one.
+#: The ways in which Scrapy can run: with three reactors, and without one.
 WAYS: tuple[Way, ...] = get_args(Way)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """The conduct of a crawl's spider and of the program around it, as JSON can carry it.
+    """The behaviour of a crawl's spider and of the program around it, in a form that fits JSON.
 
     Attributes:
         allowed_domains: of the spider.
         file_urls: that each item asks `FilesPipeline` for.
         filter_duplicates: whether the requests pass Scrapy's duplicates filter.
-        repeat_to: how many requests there are in all; the list is repeated until then. None: as
-            many as are listed.
+        repeat_to: the total number of requests, up to which the list is repeated; None for no
+            repetition.
         wait_for_first: whether the second request waits for the first response.
-        count_only: whether outcomes are counted as stats (`outcome/200`) and not kept. At most
-            1,000 requests are then scheduled at once.
+        count_only: whether outcomes are only counted as stats (`outcome/200`), not kept. Then at
+            most 1,000 requests are scheduled at once.
         burn_seconds: CPU time that each callback uses.
-        close_spider_at: which response, counted from 1, has its callback raise `CloseSpider`.
-        error_at: likewise `RuntimeError`.
+        close_spider_at: the response, counted from 1, whose callback raises `CloseSpider`.
+        error_at: the response, counted from 1, whose callback raises `RuntimeError`.
         listen: whether somebody listens to `headers_received` and `bytes_received`.
-        listener_sleep_seconds: for which each `bytes_received` blocks.
-        stop_at: the signal at which `StopDownload` is raised.
-        stop_after_bytes: how many bytes must have been received before.
+        listener_sleep_seconds: how long each `bytes_received` blocks.
+        stop_at: the signal in which `StopDownload` is raised.
+        stop_after_bytes: how many bytes must have been received before that.
         stop_path: part of the URL of the downloads that are stopped.
         stop_fails: whether a stopped download is a failure.
         second_crawl: whether the program runs the same crawl a second time.
@@ -60,12 +60,12 @@ class Scenario:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that `testkit.runner` has to know.
+    """Everything that `testkit.runner` has to know.
 
     Attributes:
         requests: arguments of `scrapy.Request`, in order; a body is latin-1 text.
-        settings: of the crawl, above those of the runner.
-        way: in which Scrapy runs.
+        settings: of the crawl; they override those of the runner.
+        way: the way in which Scrapy runs.
         scenario: what else the spider does.
     """
 

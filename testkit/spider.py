@@ -1,4 +1,4 @@
-"""The spider of `testkit.runner`: it requests what its plan lists, and keeps what comes back."""
+"""The spider of `testkit.runner`: sends the requests of its plan and keeps the results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ERROR_FIELDS = ("kind", "curl_code", "detail", "origin", "worker", "exit_status
 
 @dataclass
 class Outcomes:
-    """What came back: see the fields of the same names of `testkit.crawling.Crawled`."""
+    """The results: see the fields of the same names in `testkit.crawling.Crawled`."""
 
     responses: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
@@ -60,7 +60,7 @@ class PlanSpider(scrapy.Spider):
 
     def _opened(self) -> None:
         self._stats.set_value("memory_at_start", _peak_memory_bytes())
-        # The pool hears of the same signal after this, and starts its workers.
+        # After this, the pool gets the same signal and starts its workers.
 
     def _closed(self) -> None:
         self._stats.set_value("memory_at_end", _peak_memory_bytes())
@@ -83,7 +83,7 @@ class PlanSpider(scrapy.Spider):
         for number, arguments in enumerate(islice(cycle(self.listed), total)):
             self._made = number
             if scenario.count_only:
-                # The scheduler would hold them all at once.
+                # Otherwise the scheduler would hold them all at once.
                 await until(lambda: self._made - self._ended <= _MOST_SCHEDULED)
             if scenario.wait_for_first and number == 1:
                 await until(lambda: self.outcomes.responses)
@@ -185,7 +185,7 @@ class PlanSpider(scrapy.Spider):
 
 
 def plain_values(values: dict[Any, Any]) -> dict[str, Any]:
-    """Return those of the values that JSON can carry."""
+    """Return the values that JSON can represent."""
     return {key: value for key, value in values.items() if _is_plain(value)}
 
 
@@ -203,7 +203,7 @@ def _der(certificate: Any) -> str | None:
         return None
     if isinstance(certificate, bytes):
         return certificate.hex()
-    # Scrapy's older handlers give an object of Twisted's.
+    # Scrapy's older handlers return one of Twisted's objects.
     return ssl.PEM_cert_to_DER_cert(certificate.dumpPEM().decode()).hex()
 
 

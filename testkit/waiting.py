@@ -1,4 +1,4 @@
-"""The one way to wait in tests: for a condition, and never for ever."""
+"""The only way to wait in tests: for a condition, but not for ever."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def wait_until(condition: Callable[[], object], seconds: float = _LONGEST_SECOND
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait as `wait_until` does, while the loop goes on."""
+    """Wait like `wait_until`, while the loop keeps running."""
     for _ in _pauses(condition, _LONGEST_SECONDS):
         await asyncio.sleep(_PAUSE_SECONDS)
 
@@ -34,7 +34,7 @@ def _pauses(condition: Callable[[], object], seconds: float) -> Iterator[None]:
 
 
 def burn(seconds: float) -> None:
-    """Use so much CPU time in this thread."""
+    """Use this much CPU time in this thread."""
     end = time.thread_time() + seconds
     while time.thread_time() < end:
         pass

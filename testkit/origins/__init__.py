@@ -1,1 +1,1 @@
-"""Real servers on the loopback interface, for HTTP in each version, TLS and proxies."""
+"""Real servers on the loopback interface, for every version of HTTP, TLS and proxies."""

@@ -1,4 +1,4 @@
-"""A server on an asyncio loop in a thread of its own."""
+"""A server that runs on an asyncio loop in its own thread."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _SECONDS = 30
 
 
 class BackgroundServer:
-    """Runs as long as its context manager is open. `run` serves until `stop` is set, and sets
-    `ready` as soon as it listens."""
+    """A server that runs while its context manager is open. `run` serves until `stop` is set, and
+    sets `ready` as soon as it listens."""
 
     def __init__(self) -> None:
         self.port = 0

@@ -19,7 +19,7 @@ LONG_AGO = datetime(2001, 1, 1, tzinfo=timezone.utc)
 
 
 class Certs:
-    """A certificate authority that tests can trust, and one that they cannot."""
+    """Two certificate authorities: one that tests can trust, and one that they cannot."""
 
     ca_pem: Path
 
@@ -32,7 +32,7 @@ class Certs:
         self._trusted.cert_pem.write_to_path(str(self.ca_pem))
 
     def files(self, *, trusted: bool = True) -> tuple[Path, Path]:
-        """Return the files of a certificate chain for this machine and of its key."""
+        """Return the files of a certificate chain for this machine and its key."""
         leaf = _leaf(self._trusted if trusted else self._unknown, LOOPBACK_NAMES, False)
         directory = self.ca_pem.parent
         chain, key = directory / f"chain-{trusted}.pem", directory / f"key-{trusted}.pem"

@@ -1,4 +1,4 @@
-"""A name server (RFC 1035) that knows some names, and records all that it is asked for."""
+"""A name server (RFC 1035) that knows some names and records all queries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NameServer(BackgroundServer):
     """A server on port 53 of 127.0.0.1, as a context manager.
 
     Args:
-        names: whose address is 127.0.0.1. Others do not exist.
+        names: the names whose address is 127.0.0.1; others do not exist.
 
     Attributes:
         asked: the names of the queries, in order.

@@ -1,4 +1,4 @@
-"""Origins that fail in one known way, each a context manager."""
+"""Origins that each fail in one known way, as context managers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PLAIN_ANSWER = (
 
 
 class _AfterHello(Origin):
-    """Reads the ClientHello, behaves as told, then closes."""
+    """Reads the ClientHello, behaves as instructed, then closes."""
 
     def __init__(self, behaviour: Behaviour, *, host: str = "127.0.0.1") -> None:
         super().__init__(host=host)
@@ -48,8 +48,8 @@ class _ClosesOnAccept(Origin):
 
 
 def close_on_accept() -> Origin:
-    """Closes each connection at once. Its ClientHello is unread, so the client sees the end of the
-    stream or a reset."""
+    """Closes each connection at once, without reading the ClientHello, so the client sees the end
+    of the stream or a reset."""
     return _ClosesOnAccept()
 
 
@@ -98,7 +98,7 @@ def _answers(data: bytes) -> Origin:
 
 
 def refused_certificate(*, expired: bool = False, host: str | None = None) -> TlsOrigin:
-    """Shows a certificate of an unknown authority, an expired one or one for another host."""
+    """Presents a certificate that is expired, for another host, or of an unknown authority."""
     trusted = expired or host is not None
     names = LOOPBACK_NAMES if host is None else (host,)
     return TlsOrigin(context=certs().server_context(trusted=trusted, expired=expired, names=names))
@@ -138,10 +138,10 @@ class _H2Dies(TlsOrigin):
 
 
 def h2_dies_with_request(how: str = "goaway", *, connections: int | None = None) -> _H2Dies:
-    """Ends the first `connections` connections (None: all) when the request is there.
+    """Ends the first `connections` connections (None: all) when the request has arrived.
 
-    A GOAWAY that counts no stream as seen makes libcurl try again on a new connection, six times in
-    all if it may. A reset it reports at once.
+    After a GOAWAY that counts no stream as seen, libcurl tries again on a new connection, six times
+    in all if it may. It reports a reset at once.
     """
     return _H2Dies(how, connections)
 

@@ -1,4 +1,4 @@
-"""Parsers of what a client sends first: the TLS ClientHello and the HTTP/2 opening."""
+"""Parsers for the first bytes of a client: the TLS ClientHello and the HTTP/2 opening."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def ja3(
 ) -> str:
     """Return the JA3 string without GREASE.
 
-    Sort the extensions for browsers that permute them. `leave_out` names extensions that
-    come and go between connections, such as PADDING and PRE_SHARED_KEY.
+    The extensions can be sorted, for browsers that permute them. `leave_out` names extensions that
+    vary between connections, such as PADDING and PRE_SHARED_KEY.
     """
     extensions: Sequence[int] = [kind for kind in hello.extensions if kind not in leave_out]
     if sort_extensions:
@@ -71,7 +71,7 @@ def ja3(
 
 
 def h2_opening_size(raw: bytes) -> int | None:
-    """Return how many bytes there are up to the end of the first header block; None while some are
+    """Return the number of bytes up to the end of the first header block; None while some are
     missing."""
     at = len(H2_PREFACE)
     while len(raw) >= at + FRAME_HEADER:

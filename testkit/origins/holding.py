@@ -10,7 +10,7 @@ from .tls import TlsOrigin
 
 
 class HoldingOrigin(TlsOrigin):
-    """Answers /held and what is below it once `release` is set, everything else at once."""
+    """Answers /held and everything below it once `release` is set, and all else at once."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -24,7 +24,7 @@ class HoldingOrigin(TlsOrigin):
 
 
 class SlowOnce(TlsOrigin):
-    """Answers one of its requests when eleven more have come.
+    """Answers one request only when eleven more have come.
 
     Args:
         slow: number of that request, counted from 0.

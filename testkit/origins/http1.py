@@ -22,7 +22,7 @@ class Http1Connection:
     """Answers the requests of one connection, one after another.
 
     Args:
-        limit: how many it answers before it closes; None for no limit.
+        limit: the number of answers after which it closes; None for no limit.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Http1Connection:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEADER_BYTES)
 
     async def serve(self) -> None:
-        """Serve until the client leaves, wants the connection closed or has reached the limit.
+        """Serve until the client leaves, asks to close the connection or reaches the limit.
 
         Raises:
             h11.RemoteProtocolError: the client does not speak HTTP/1.1.

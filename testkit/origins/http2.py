@@ -99,7 +99,7 @@ class Http2Connection:
                 return
             for event in events:
                 self._handle(event)
-            # Any event may have widened a window that an answer waits for.
+            # Any event may have widened a window for which an answer waits.
             self._window.set()
             if self._limit is not None and self._taken >= self._limit:
                 self._leave()
@@ -110,10 +110,10 @@ class Http2Connection:
         if self._leaving:
             return
         self._leaving = True
-        # Written past h2, which would refuse to answer the open streams after a GOAWAY.
+        # Bypasses h2, which would refuse to answer the open streams after a GOAWAY.
         self._stream.write(self._h2.data_to_send())
         self._stream.write(GoAwayFrame(0, last_stream_id=LAST_STREAM_ID).serialize())
-        # All that the client sent before it saw the GOAWAY comes before its answer to this.
+        # Everything that the client sent before it saw the GOAWAY precedes its answer to this.
         self._h2.ping(b"leaving!")
 
     def _keep_opening(self, data: bytes) -> None:
@@ -199,7 +199,7 @@ class Http2Connection:
         except StreamClosedError:
             return
         except ProtocolError:
-            # A client that has said GOAWAY takes no more answers.
+            # A client that has sent GOAWAY accepts no more answers.
             if self._h2.state_machine.state is not ConnectionState.CLOSED:
                 raise
 

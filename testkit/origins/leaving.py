@@ -1,4 +1,4 @@
-"""An origin that reads a request to its end and leaves without an answer."""
+"""An origin that reads a whole request and leaves without an answer."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class LeavingOrigin(TlsOrigin):
-    """Closes the connection of a request for /close, and resets that of one for /reset.
+    """Closes the connection of a request for /close, and resets it for /reset.
 
-    Everything else has an answer, and what is below /together has it once `together` such requests
-    are there at the same time, so that each gets a connection of its own.
+    Everything else gets an answer. Requests below /together get it once `together` of them are
+    there at the same time, so that each has its own connection.
     """
 
     def __init__(self, *, together: int = 0, **options: Any) -> None:
@@ -26,7 +26,7 @@ class LeavingOrigin(TlsOrigin):
         self._gathered = 0
 
     def count(self, method: str, path: str) -> int:
-        """Return how often the origin has read such a request."""
+        """Return how many such requests the origin has read."""
         return sum((seen.method, seen.path) == (method, path) for seen in self.requests)
 
     async def serve(self, sock: socket.socket, number: int) -> None:

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 
 class LimitedOrigin(TlsOrigin):
-    """Drops a connection if too many others are in their handshake, which takes a while.
+    """Drops a connection if too many others are in their handshakes, which take a while.
 
     Attributes:
-        at_once: how many handshakes it allows at once; may change while it serves.
-        most: how many there were at once.
+        at_once: how many simultaneous handshakes it allows; may change while it serves.
+        most: the most simultaneous handshakes so far.
     """
 
     def __init__(self, at_once: int, *, takes: float = 0.05, **options: Any) -> None:

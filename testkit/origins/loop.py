@@ -58,12 +58,12 @@ class Origin:
 
     @property
     def peers(self) -> list[str]:
-        """The addresses of the clients, in order of their connections."""
+        """The addresses of the clients, in the order of their connections."""
         return [host for host, _ in self._peers]
 
     @property
     def peer_ports(self) -> list[int]:
-        """The ports of the clients, in order of their connections."""
+        """The ports of the clients, in the order of their connections."""
         return [port for _, port in self._peers]
 
     @property
@@ -147,13 +147,13 @@ class Origin:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-            # A task cancelled before its first step leaves its socket open.
+            # A task that is cancelled before its first step leaves its socket open.
             while self._open:
                 self._open.pop().close()
 
     async def _connection(self, sock: socket.socket, number: int) -> None:
         try:
-            # A client that goes away is part of the tests, not a failure of the origin.
+            # Clients that leave are part of the tests, not a failure of the origin.
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 await self.serve(sock, number)

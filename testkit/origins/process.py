@@ -1,4 +1,4 @@
-"""The benchmarks' origin, in a process of its own so that it takes no time from a test."""
+"""The benchmarks' origin in a separate process, so that it takes no time from a test."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SCRIPT = Path(__file__).parent.parent.parent / "benchmarks" / "origin.py"
 
 
 class OriginProcess:
-    """An origin as a context manager. It serves one page a connection, which begins with the path
-    that was requested.
+    """An origin as a context manager. It serves one page per connection; the page begins with the
+    requested path.
 
     Args:
-        drop: share of the handshakes that it drops.
+        drop: the share of handshakes that it drops.
 
     Attributes:
-        counts: what it did; known when it has ended.
+        counts: what it has done; available when it has ended.
     """
 
     def __init__(self, *, drop: float = 0.0, seed: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""A real proxy (pproxy: HTTP, SOCKS4 and SOCKS5 on one port) behind a tap that reads along."""
+"""A real proxy (pproxy: HTTP, SOCKS4 and SOCKS5 on one port) behind a tap that records bytes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ CHUNK = 65536
 class Proxy(BackgroundServer):
     """A proxy as a context manager; `received` is every byte that clients sent to it.
 
-    With a user and a password it asks for them (SOCKS4 knows none, and is then refused).
-    With `tls` it is one that clients reach by TLS. One that stalls never answers.
+    With a user and a password it asks for them (and refuses SOCKS4, which has none). With `tls`
+    clients reach it through TLS. A proxy that stalls never answers.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Proxy(BackgroundServer):
 
     async def run(self) -> None:
         proxy: Any = await pproxy.Server(self._listen).start_server(
-            # A negative time keeps it from trusting an address that once knew the password.
+            # A negative time keeps it from trusting an address that knew the password before.
             {"rserver": [], "verbose": lambda text: None, "authtime": -1}
         )
         self._behind = proxy.sockets[0].getsockname()[1]
@@ -82,10 +82,10 @@ class Proxy(BackgroundServer):
 
 
 class PortProxy(BackgroundServer):
-    """A SOCKS5 proxy that takes every host for this machine, so that origins can have any name.
+    """A SOCKS5 proxy that maps every host to this machine, so that origins can have any name.
 
     Args:
-        ports: by the port that a client asks for, the one that it gets.
+        ports: the actual port by the port that a client asks for.
     """
 
     def __init__(self, ports: dict[int, int]) -> None:

@@ -1,4 +1,4 @@
-"""An HTTP/1.1 origin that answers with the very bytes a test wants."""
+"""An HTTP/1.1 origin that answers with exactly the bytes that a test specifies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Script = Callable[[bytes], Iterable[Piece]]
 
 
 class RawOrigin(Origin):
-    """Sends what `script` makes of a request's head (its body is not read), then closes.
+    """Sends what `script` returns for a request's head (the body is not read), then closes.
 
     A piece is bytes to send, seconds to wait, a condition to wait for, HOLD, RESET or CUT.
     """
@@ -44,7 +44,7 @@ class RawOrigin(Origin):
 
     @property
     def sent(self) -> int:
-        """Bytes of answers that were taken by the socket."""
+        """Bytes of answers that the socket has taken."""
         return self._sent
 
     @property

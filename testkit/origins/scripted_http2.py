@@ -1,4 +1,4 @@
-"""An HTTP/2 origin that answers with the very frames a test wants."""
+"""An HTTP/2 origin that answers with exactly the frames that a test specifies."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CUT = "cut"  # close the connection without TLS's close_notify
 
 #: A frame or bytes to send, seconds to wait, a condition to wait for, CLOSE, RESET or CUT.
 Piece = Frame | bytes | float | str | Callable[[], object]
-#: Makes an answer: of the stream's number, and of how many requests have come so far.
+#: Makes an answer from the stream's number and the number of requests so far.
 Script = Callable[[int, int], Iterable[Piece]]
 
 FRAME_HEADER = 9
@@ -42,7 +42,7 @@ FRAME_HEADER = 9
 def headers(
     stream: int, *fields: tuple[bytes, bytes], end: bool = False, status: int = 200
 ) -> Frame:
-    # Never indexed, so that no frame depends on the ones before.
+    # Never indexed, so that no frame depends on earlier ones.
     listed = [NeverIndexedHeaderTuple(*field) for field in ((b":status", b"%d" % status), *fields)]
     frame = HeadersFrame(stream, Encoder().encode(listed), flags=["END_HEADERS"])
     if end:
@@ -55,8 +55,8 @@ def data(stream: int, body: bytes, *, end: bool = False) -> Frame:
 
 
 class ScriptedHttp2(TlsOrigin):
-    """Sends what `script` makes of each request, its flow control aside; CLOSE, RESET and CUT
-    end the connection. A client that does not offer HTTP/2 has its answers from `app`, by HTTP/1.1.
+    """Sends what `script` returns for each request, ignoring flow control; CLOSE, RESET and CUT end
+    the connection. A client that does not offer HTTP/2 gets its answers from `app`, over HTTP/1.1.
     """
 
     def __init__(self, script: Script, app: App = default_app) -> None:

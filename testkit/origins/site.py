@@ -1,4 +1,4 @@
-"""Origins of any name, and what they saw in the terms of `contradictions`."""
+"""Origins of any name, and their requests in the terms of `contradictions`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .tls import TlsOrigin
 
 
 class Site(NamedTuple):
-    """Origins that have every name, by way of a proxy.
+    """Origins that have every name, through a proxy.
 
     Attributes:
-        h2: at port 443.
-        h1: at port 9443, by HTTP/1.1 over TLS.
-        plain: at ports 80 and 9080.
+        h2: on port 443.
+        h1: on port 9443, with HTTP/1.1 over TLS.
+        plain: on ports 80 and 9080.
     """
 
     h2: TlsOrigin

@@ -1,4 +1,4 @@
-"""A SOCKS5 proxy behind which every name and address is this machine."""
+"""A SOCKS5 proxy for which every name and address is this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHUNK = 65536
 
 
 class SocksProxy(BackgroundServer):
-    """A proxy as a context manager (RFC 1928). It connects to 127.0.0.1, whatever it is asked for.
+    """A proxy as a context manager (RFC 1928). It connects to 127.0.0.1, whatever the request.
 
     Like Tor, it also looks names up: each has the address `resolved`.
 

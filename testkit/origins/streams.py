@@ -1,4 +1,4 @@
-"""Byte streams over a non-blocking socket whose first bytes were already read."""
+"""Byte streams over a non-blocking socket whose first bytes have already been read."""
 
 from __future__ import annotations
 

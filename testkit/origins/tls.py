@@ -25,8 +25,8 @@ HOWS = ("close", "reset", "mix", "accept")
 class TlsOrigin(Origin):
     """An HTTP origin that can drop TLS handshakes.
 
-    `drop` is the share to drop, or whether to drop each connection in turn (none past the
-    end), or a function of the connection number, which counts from 0.
+    `drop` is the share to drop, or tells for each connection in turn whether to drop it (none past
+    the end), or a function of the connection number, which counts from 0.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class TlsOrigin(Origin):
 
     @property
     def in_service(self) -> int:
-        """Requests that have come and are not answered yet."""
+        """Requests that have not been answered yet."""
         return self._in_service
 
     @property
@@ -96,7 +96,7 @@ class TlsOrigin(Origin):
 
     @property
     def h2_openings(self) -> list[bytes]:
-        """The client's bytes from the preface to the first headers, of each HTTP/2 connection."""
+        """For each HTTP/2 connection, the client's bytes from the preface to the first headers."""
         return list(self._h2_openings)
 
     async def serve(self, sock: socket.socket, number: int) -> None:
