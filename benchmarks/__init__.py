@@ -1,1 +1,1 @@
-"""How fast this handler and others are, how much memory they need, and what they lose."""
+"""Benchmarks of download handlers: their speed, their memory, and the pages that they lose."""

@@ -1,6 +1,6 @@
-"""A download handler that downloads nothing: with it, a crawl costs what Scrapy itself costs.
+"""A download handler that downloads nothing, so a crawl costs only what Scrapy itself costs.
 
-CEILING_WAIT has it hold each request for so many seconds first, which shows what Scrapy itself
+With CEILING_WAIT it first holds each request for that many seconds, which shows what Scrapy itself
 needs to keep requests in flight.
 """
 

@@ -16,11 +16,11 @@ class Contender:
     """How a crawl uses a download handler.
 
     Args:
-        distribution: the name of its package, which also names it here.
-        handler: the import path, or None where a setting turns it on.
-        settings: what else the crawl sets.
-        meta: what each request says.
-        chrome: whether it is to look like Chrome.
+        distribution: the name of its package, which is also its name here.
+        handler: the import path, or None if a setting turns it on.
+        settings: the crawl's other settings.
+        meta: of each request.
+        chrome: whether it should look like Chrome.
     """
 
     distribution: str
@@ -35,14 +35,14 @@ class Contender:
         return {"DOWNLOAD_HANDLERS": {"https": self.handler}, **self.settings}
 
     def version(self) -> str | None:
-        """Return the installed version; None if there is none."""
+        """Return the installed version; None if it is not installed."""
         try:
             return version(self.distribution)
         except PackageNotFoundError:
             return None
 
     def unmet(self) -> list[str]:
-        """Return which Scrapy and curl_cffi the package asks for, if others are installed."""
+        """Return the required versions of Scrapy and curl_cffi, if others are installed."""
         found = []
         for line in requires(self.distribution) or ():
             wanted = Requirement(line)
@@ -64,7 +64,7 @@ CONTENDERS = (
     Contender(
         "scrapy-download-handlers-incubator",
         "scrapy_download_handlers_incubator.CurlCffiDownloadHandler",
-        # Headers that Scrapy sets would replace those of the browser.
+        # Scrapy's headers would replace those of the browser.
         settings={
             "CURL_CFFI_HTTP_VERSION": "v2tls",
             "USER_AGENT": None,
@@ -76,7 +76,7 @@ CONTENDERS = (
         "scrapy-impersonate",
         "scrapy_impersonate.ImpersonateDownloadHandler",
         settings={"USER_AGENT": ""},
-        # The others do not verify certificates unless told to, as Scrapy does not.
+        # Like Scrapy, the others do not verify certificates by default.
         meta={"impersonate": "chrome", "impersonate_args": {"verify": False}},
     ),
     Contender(

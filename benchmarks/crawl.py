@@ -1,7 +1,7 @@
 """One crawl in a process of its own, with its plan as JSON on stdin.
 
-A line on stdout says how each page ended, as it ends: what a crawl did before it died counts.
-The last line is JSON about the whole crawl.
+For each page, a line on stdout says how it ended, at once, so that pages count even if the crawl
+dies later. The last line is JSON about the whole crawl.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class PagesSpider(scrapy.Spider):
         for number in range(self.plan["requests"]):
             yield scrapy.Request(
                 f"{self.plan['url']}/{number}",
-                # A handler or a middleware may change what it finds there.
+                # A handler or a middleware may change it.
                 meta=copy.deepcopy(self.plan["meta"]),
                 cb_kwargs={"number": number},
                 errback=self.failed,
@@ -47,7 +47,7 @@ class PagesSpider(scrapy.Spider):
 
 
 def _names(error: BaseException | None) -> str:
-    """Return the names of an error's type and of those of its causes, the first three."""
+    """Return the type names of an error and its causes, the first three."""
     names: list[str] = []
     while error is not None and len(names) < 3:
         names.append(type(error).__name__)
@@ -56,7 +56,7 @@ def _names(error: BaseException | None) -> str:
 
 
 def main() -> None:
-    # What others print must not be mistaken for a result.
+    # Other prints must not be mistaken for a result.
     output = os.dup(1)
     os.dup2(2, 1)
     plan = json.load(sys.stdin)

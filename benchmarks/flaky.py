@@ -2,8 +2,8 @@
 
     python -m benchmarks.flaky [--requests 2000] [--drop 0.3] [--concurrency 64] [--rounds 3]
 
-Each round runs one crawl for each handler that is installed, with the same seed for the origin.
-The crawl and the origin are processes of their own. See README.md for how to read the table.
+Each round runs one crawl for each installed handler, with the same seed for the origin. The crawl
+and the origin run in separate processes. README.md says how to read the table.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ WIDTH_WITHOUT_TERMINAL = 150
 
 @dataclass
 class Crawl:
-    """The outcome of one crawl, by its own account and by the origin's."""
+    """The outcome of one crawl, as the crawl and the origin report it."""
 
     round: int
     got: int
@@ -60,7 +60,7 @@ def main() -> None:
     contenders = list(_installed(options.handlers))
     crawls: dict[str, list[Crawl]] = {one.distribution: [] for one in contenders}
     for number in range(options.rounds):
-        # Another one goes first in each round: whatever else the machine does hits them all.
+        # Each round starts with a different one, so that other load on the machine hits them all.
         first = number % max(1, len(contenders))
         for contender in contenders[first:] + contenders[:first]:
             crawl = _crawl(contender, number, options)
@@ -177,10 +177,10 @@ def _crawl(contender: Contender, number: int, options: argparse.Namespace) -> Cr
 
 
 def _watch(process: subprocess.Popen[str], timeout: float) -> tuple[float | None, bool]:
-    """Wait for a process to end, or kill it after so many seconds.
+    """Wait for a process to end, or kill it after a timeout.
 
     Returns:
-        The peak memory of the process and those below it in MB, and whether it was killed.
+        The peak memory of the process and its descendants in MB, and whether it was killed.
     """
     deadline = time.monotonic() + timeout
     peak = 0.0
@@ -197,8 +197,8 @@ def _watch(process: subprocess.Popen[str], timeout: float) -> tuple[float | None
 
 
 def _tree_resident_mb(pid: int) -> float:
-    """Return the resident memory of a process and those below it; pages that they share count again
-    in each."""
+    """Return the resident memory of a process and its descendants; shared memory counts once
+    per process."""
     return resident_mb(pid) + sum(resident_mb(child.pid) for child in descendants(pid))
 
 

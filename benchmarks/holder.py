@@ -1,6 +1,6 @@
 """Holds each HTTP/1.1 request for some seconds, and counts how many it holds at once.
 
-It prints its port as a line of JSON; when stdin ends it prints its counts as another, and exits.
+It prints its port as a line of JSON. When stdin ends it prints its counts as another, and exits.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ async def _run(seconds: float) -> None:
     stdin = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
     while await stdin.readline():
-        # A line asks for the counts so far, and starts them anew.
+        # A line asks for the counts so far, and resets them.
         print(json.dumps(counts), flush=True)
         counts.update(requests=0, most=counts["now"])
 

@@ -1,6 +1,6 @@
-"""Compares crawls with the adaptive limit and without: python -m benchmarks.limit
+"""Compares crawls with and without the adaptive limit: python -m benchmarks.limit
 
-Each pair of crawls runs in turns, `--rounds` times; a ratio is that of each round, then the median.
+The two crawls of a pair take turns, `--rounds` times. The ratio is the median over the rounds.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from testkit.origins.limited import LimitedOrigin
 from testkit.origins.messages import Reply, SeenRequest
 from testkit.origins.tls import TlsOrigin
 
-# So that a crawl ends with all its pages, with the limit and without.
+# Lets a crawl end with all its pages, with and without the limit.
 _ALL_PAGES = {"CURL_SAFE_HANDSHAKE_RETRY_TIMES": 1000, "RETRY_TIMES": 1000}
 _MANY_AT_ONCE = {"CONCURRENT_REQUESTS": 256, "CONCURRENT_REQUESTS_PER_DOMAIN": 256}
-# By how many handshakes the origin takes at once: the seconds that each takes (more where there are
-# many, so that it is not this machine's cores that are too few), and the pages of a crawl.
+# By the number of simultaneous handshakes that the origin takes: the seconds of each (more if there
+# are many, so that this machine's cores are not the limit), and the pages of a crawl.
 _ORIGINS = {3: (0.05, 200), 10: (0.05, 400), 50: (0.1, 400)}
 
 
 class Clock:
-    """An app that notes when its first request came, and its last."""
+    """An app that notes the times of its first and its last request."""
 
     def __init__(self) -> None:
         self._first = self._last = 0.0
@@ -104,7 +104,7 @@ def _dead(dead: bool) -> _Figures:
     clock = Clock()
     with TlsOrigin(clock, delay=0.2) as origin, TlsOrigin(drop=1.0) as broken:
         requested = [
-            # libcurl itself takes any name below localhost for this machine (RFC 6761).
+            # libcurl itself resolves any name below localhost to this machine (RFC 6761).
             f"https://o{host}.localhost:{broken.port if host % 40 == 7 else origin.port}/{page}"
             for page in range(10)
             for host in range(200)
@@ -133,7 +133,7 @@ def _crawl(requested: list[str], pages: int, **settings: Any) -> None:
         crawl = Crawl(
             requested,
             {"ADDONS": {"scrapy_curl_safe.Addon": 500}, "CONCURRENT_ITEMS": 1, **settings},
-            # With asyncio Scrapy 2.19 downloads more than CONCURRENT_REQUESTS_PER_DOMAIN at once.
+            # With asyncio, Scrapy 2.19 downloads more than CONCURRENT_REQUESTS_PER_DOMAIN at once.
             way="epoll",
             marker=Path(marker),
         )

@@ -1,4 +1,4 @@
-"""nginx as an origin: TLS with an ECDSA certificate, HTTP/2 and HTTP/1.1 as the client likes."""
+"""nginx as an origin: TLS with an ECDSA certificate, and HTTP/2 or HTTP/1.1 as the client asks."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ http {{
 
 
 class Nginx:
-    """A context manager; `url(name)` is the origin of one of its servers: warm, fresh, held
-    (HTTP/2) or held1 (HTTP/1.1), the last two in front of whatever is at the port `holder`.
+    """A context manager. `url(name)` is the origin of one of its servers: warm, fresh, held
+    (HTTP/2) or held1 (HTTP/1.1). The last two pass requests on to the port `holder`.
 
     Raises:
         FileNotFoundError: there is no nginx on this machine.
@@ -75,7 +75,7 @@ class Nginx:
 
     @property
     def workers(self) -> list[psutil.Process]:
-        """The processes that serve."""
+        """The processes that serve requests."""
         return children(self._process.pid)
 
     def __enter__(self) -> Nginx:
@@ -91,7 +91,7 @@ class Nginx:
         self._ports = dict(zip(("warm", "fresh", "held", "held1"), _free_ports(4), strict=True))
         config = CONFIG.format(directory=directory, holder=self._holder, **self._ports)
         if os.geteuid() == 0:
-            # Its workers would be somebody who may not read the pages in root's directory.
+            # Otherwise its workers would run as a user that cannot read root's directory.
             config = "user root;" + config
         (directory / "nginx.conf").write_text(config)
         self._process = subprocess.Popen(
@@ -113,7 +113,7 @@ class Nginx:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Return ports that were free just now: nginx cannot choose ports and report them."""
+    """Return ports that were free just now, since nginx cannot choose ports and report them."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [sock.getsockname()[1] for sock in sockets]
     for sock in sockets:

@@ -1,7 +1,7 @@
 """An origin that drops a share of its TLS handshakes.
 
-It listens on 127.0.0.1, serves one request a connection, and prints its port as a line of
-JSON. When stdin ends it prints what it counted as another, and exits.
+It listens on 127.0.0.1, serves one request per connection, and prints its port as a line of JSON.
+When stdin ends it prints its counts as another, and exits.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PAGE_SIZE = 1024
 
 
 class Origin:
-    """Drops by the number of the connection, so that a seed gives each client the same drops."""
+    """Drops handshakes by connection number, so that a seed gives all clients the same drops."""
 
     def __init__(self, drop: float, seed: int) -> None:
         self.counts: Counter[str] = Counter()
@@ -52,7 +52,7 @@ class Origin:
 
     async def _drop_handshake(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError, EOFError):
-            # All of the ClientHello: a close with unread data would be a reset, too.
+            # Read the whole ClientHello: a close with unread data would also be a reset.
             header = await _read(connection, TLS_RECORD_HEADER)
             await _read(connection, int.from_bytes(header[3:], "big"))
             reset = next(self._resets)
@@ -69,7 +69,7 @@ class Origin:
 
 
 class _Page(asyncio.Protocol):
-    """Answers with a page that begins with the path of the request."""
+    """Answers with a page that begins with the request's path."""
 
     def __init__(self, counts: Counter[str]) -> None:
         self._counts = counts

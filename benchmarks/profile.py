@@ -1,7 +1,7 @@
 """Shows where the CPU time of a crawl goes: python -m benchmarks.profile LOAD (needs perf)
 
-Samples the workers and the crawler of one crawl in its steady state, and prints the share of each
-library and of the kernel, and the functions that take most.
+Samples the workers and the crawler of one crawl in its steady state, and prints the shares of each
+library and the kernel, and the most expensive functions.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _record(load: Load, origin: Nginx, who: str, data: Path) -> None:
     )
     with crawl:
         assert crawl.stdin is not None
-        # So many that it goes on for as long as it is looked at.
+        # Enough requests for the crawl to outlast the sampling.
         crawl.stdin.write(json.dumps(plan_of(load, origin, 8 * load.requests)))
         crawl.stdin.close()
         time.sleep(_SECONDS)

@@ -1,6 +1,6 @@
 """Measures what a page costs, and projects it to more cores: python -m benchmarks.scaling
 
-It crawls nginx by this handler alone and measures the CPU time of each part. See docs/scaling.md.
+It crawls nginx with this handler only and measures the CPU time of each part. See docs/scaling.md.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Load:
     """Pages that a crawl requests.
 
     Attributes:
-        server: of nginx.
-        page: which one.
+        server: name of the nginx server.
+        page: name of the page.
         concurrency: requests at once.
-        requests: of a crawl.
+        requests: number of requests in a crawl.
     """
 
     name: str
@@ -50,25 +50,25 @@ LOADS = (
 
 @dataclass(frozen=True)
 class Costs:
-    """The CPU milliseconds that a page costs each part."""
+    """The CPU time in milliseconds that a page costs each part."""
 
     crawler: float
     workers: float
     origin: float
 
     def rate_beside_origin(self, cores: int) -> float:
-        """Return pages a second with the origin on the same cores: either the crawler, which is one
-        thread, is the limit, or all cores are."""
+        """Return pages per second with the origin on the same cores. The limit is either the
+        crawler, which is a single thread, or the number of cores."""
         everyone = self.crawler + self.workers + self.origin
         return 1000 * min(1 / self.crawler, cores / everyone)
 
     def crawl(self, cores: int) -> tuple[float, int]:
-        """Return pages a second of one crawl on cores of its own, and how many workers it takes."""
+        """Return pages per second of one crawl on these cores, and how many workers it needs."""
         rate = 1000 * min(1 / self.crawler, cores / (self.crawler + self.workers))
         return rate, max(1, -int(-rate * self.workers // 1000))
 
     def crawls(self, cores: int) -> tuple[float, int]:
-        """Return pages a second of as many crawls as there are cores for, and their number."""
+        """Return pages per second of as many crawls as fit on these cores, and their number."""
         count = max(1, int(cores / (1 + self.workers / self.crawler)))
         return min(count / self.crawler, cores / (self.crawler + self.workers)) * 1000, count
 

@@ -1,6 +1,6 @@
 """Measures how fast each download handler is: python -m benchmarks.speed [--quick]
 
-All crawl the same nginx, in turns, several rounds. See README.md for how to read the table.
+All handlers crawl the same nginx in turn, in several rounds. README.md says how to read the table.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class Load:
 
     Attributes:
         name: of the row.
-        server: of nginx.
-        page: which one.
+        server: name of the nginx server.
+        page: name of the page.
         concurrency: requests at once.
-        requests: of a crawl.
+        requests: number of requests in a crawl.
         figure: what is compared: "rate", "latency", "first" or "most".
-        crawls: of each handler in a round; of a start, which says little, there are more.
-        goals: least (of rates) or most (of the others) ratio to the ceiling, to the best other,
-            and of CPU seconds to the best other; None for no goal.
+        crawls: crawls of each handler in a round; a start says little, so it has several.
+        goals: lowest ratio (for rates) or highest ratio (for other figures) to the ceiling, to the
+            best other, and of CPU seconds to the best other; None for no goal.
     """
 
     name: str
@@ -78,7 +78,7 @@ def main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     contenders = [c for c in CONTENDERS if c.version() and c.distribution in options.handlers]
-    # As pip does with whatever it installs, so that nobody compiles while it is measured.
+    # As pip does with installed packages, so that no compilation is measured.
     compileall.compile_dir(REPOSITORY / "scrapy_curl_safe", quiet=1)
     lines: list[str] = []
     with _holder(options.hold) as (port, counts), Nginx(port) as origin:
@@ -141,7 +141,7 @@ def _compare(
     requests = max(load.requests // (4 if options.quick else 1), 1)
     for number in range(options.rounds * load.crawls):
         turn = number % len(everyone)
-        # Another one goes first in each round: whatever else the machine does hits them all.
+        # Each round starts with a different one, so that other load on the machine hits them all.
         for contender in everyone[turn:] + everyone[:turn]:
             url = f"{origin.url(load.server)}/{load.page}"
             result = _crawl(contender, url, requests, load)
@@ -175,7 +175,7 @@ def _table(load: Load, results: dict[str, list[dict[str, Any]]]) -> list[str]:
 
 
 def _ratio(ours: list[dict[str, Any]], others: list[dict[str, Any]] | None, figure: str) -> str:
-    """Return the median of the ratios of each round."""
+    """Return the median of the rounds' ratios."""
     pairs = zip(ours, others or [], strict=False)
     ratios = [a[figure] / b[figure] for a, b in pairs if a[figure] and b[figure]]
     return f"{statistics.median(ratios):.2f}" if ratios else "-"
@@ -250,8 +250,8 @@ def _crawl(
 
 
 def _watch(process: subprocess.Popen[str], timeout: float) -> tuple[float, float]:
-    """Wait for a process to end; return the memory of it and of those below it when they had most,
-    in MB."""
+    """Wait for a process to end; return the memory in MB of it and its descendants at the peak of
+    both together."""
     deadline = time.monotonic() + timeout
     peak = (0.0, 0.0)
     while process.poll() is None:
@@ -264,14 +264,14 @@ def _watch(process: subprocess.Popen[str], timeout: float) -> tuple[float, float
 
 
 def _memory_mb(pid: int) -> tuple[float, float]:
-    """Return the proportional set size of a process, and of those below it."""
+    """Return the proportional set sizes of a process and of its descendants."""
     below = sum(proportional_mb(child.pid) for child in descendants(pid))
     return proportional_mb(pid), below
 
 
 @contextlib.contextmanager
 def _holder(seconds: float) -> Iterator[tuple[int, Any]]:
-    """Run `benchmarks.holder`; give its port, and a function that returns its counts."""
+    """Run `benchmarks.holder`; yield its port and a function that returns its counts."""
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.holder", "--seconds", str(seconds)],
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""One crawl whose steady state is measured, in a process of its own, with its plan on stdin.
+"""Measures the steady state of one crawl in a process of its own, with its plan on stdin.
 
 The result is a line of JSON on stdout.
 """
@@ -38,7 +38,7 @@ class SteadySpider(scrapy.Spider):
         for _ in range(self.plan["requests"]):
             yield scrapy.Request(
                 self.plan["url"],
-                # A handler or a middleware may change what it finds there.
+                # A handler or a middleware may change it.
                 meta=copy.deepcopy(self.plan["meta"]),
                 errback=self.failed,
                 dont_filter=True,
@@ -50,7 +50,7 @@ class SteadySpider(scrapy.Spider):
         if self.got == 1:
             self.first = time.time() - self.plan["started"]
         if self.got == self.plan["requests"] // 20:
-            # Takes some milliseconds, which must not count.
+            # This takes some milliseconds, which must not count.
             self.workers = children()
         if self.got == self.plan["requests"] // 10:
             own = time.process_time()
@@ -70,7 +70,7 @@ class SteadySpider(scrapy.Spider):
 
 
 def main() -> None:
-    # What others print must not be mistaken for a result.
+    # Other prints must not be mistaken for a result.
     output = os.dup(1)
     os.dup2(2, 1)
     plan = json.loads(sys.stdin.readline())
