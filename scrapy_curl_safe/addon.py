@@ -21,13 +21,13 @@ logger = logging.getLogger(__name__)
 
 
 class Addon:
-    """Turns on the download handler, the middlewares and the monitor, and has the Referer follow
-    the policy of browsers.
+    """Turns on the download handler, the middlewares and the monitor, and sets the referrer policy
+    of browsers.
 
-    What is set already wins: a handler for one of the schemes, another order of a middleware, None
-    in place of any of the four, or another REFERRER_POLICY. A handler that another add-on has set
-    is an error: this package's would not be used, or only by that one, if it had a lower order in
-    ADDONS.
+    Existing settings take precedence: a handler for one of the schemes, another order of a
+    middleware, None instead of any of the four, or another REFERRER_POLICY. A handler set by
+    another add-on is an error: this package's handler would not be used, or, with a lower order in
+    ADDONS, only by the other handler.
     """
 
     def update_settings(self, settings: BaseSettings) -> None:

@@ -1,4 +1,4 @@
-"""The exceptions that downloads raise beside Scrapy's own."""
+"""The exceptions that downloads raise in addition to Scrapy's own."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from scrapy.exceptions import DownloadFailedError, DownloadTimeoutError
 
 
 class HandshakeError(DownloadFailedError):
-    """No TLS connection to the origin came up, so no byte of the request was sent.
+    """No TLS connection to the origin was established, so no byte of the request was sent.
 
     Attributes:
         kind: "syscall", "timeout", "alert", "protocol", "certificate" or "local".
         curl_code: libcurl's error code; 0 if libcurl did not report the failure.
-        detail: libcurl's text.
+        detail: libcurl's message.
         origin: scheme, host and port of the URL.
     """
 
@@ -29,14 +29,14 @@ class HandshakeError(DownloadFailedError):
 
 
 class HandshakeTimeoutError(HandshakeError, DownloadTimeoutError):
-    """A HandshakeError of the kind "timeout": the download timed out before TLS was up."""
+    """A HandshakeError of the kind "timeout": the download timed out during the handshake."""
 
 
 class OriginUnavailableError(HandshakeError):
     """No handshake was tried: the origin's circuit breaker is open, since too many failed in a row.
 
     Attributes:
-        seconds: until a trial request may go out.
+        seconds: the time until a trial request may go out.
     """
 
     def __init__(self, kind: str, curl_code: int, detail: str, origin: str, seconds: float) -> None:
@@ -50,8 +50,8 @@ class OriginUnavailableError(HandshakeError):
 
 
 class ConnectionDiedError(DownloadFailedError):
-    """The origin closed a connection before it answered, and whether to send the request again is
-    for Scrapy's retry policy to say.
+    """The origin closed a connection before it answered, and Scrapy's retry policy decides whether
+    to send the request again.
 
     The request may have reached the origin: once, or twice if its method is idempotent (RFC 9110,
     section 9.2.2).
@@ -59,19 +59,19 @@ class ConnectionDiedError(DownloadFailedError):
 
 
 class Http2ProtocolError(DownloadFailedError):
-    """The origin answered by HTTP/2 with what HTTP/2 forbids, such as a Connection header, or takes
-    the request by HTTP/1.1 only (RFC 9113, sections 7 and 8.2)."""
+    """The origin's HTTP/2 answer contains something that HTTP/2 forbids, such as a Connection
+    header, or the origin takes the request only over HTTP/1.1 (RFC 9113, sections 7 and 8.2)."""
 
 
 class WorkerCrashedError(DownloadFailedError):
     """The worker process that had the request exited before the response was complete, or no worker
-    could be had.
+    could be started.
 
     Attributes:
-        worker: its slot number; None if no worker could be had at all.
+        worker: its slot number; None if no worker could be started at all.
         exit_status: as `subprocess.Popen.returncode`: negative for a signal.
         hung: whether the worker sent no heartbeat and was killed for that.
-        alone: whether the request had the worker for itself, since two others had died with it.
+        alone: whether the request had the worker to itself, since two others had died with it.
     """
 
     def __init__(

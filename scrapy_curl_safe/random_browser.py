@@ -18,8 +18,8 @@ _IDENTITY = ("impersonate", "ja3", "akamai", "extra_fp", "raw_headers", "default
 
 
 class RandomBrowserMiddleware:
-    """Picks one of CURL_SAFE_BROWSERS for each session key: the same for the same key, as long as
-    the crawl runs. A request that says itself what it looks like keeps that.
+    """Picks one of CURL_SAFE_BROWSERS for each session key, which keeps it as long as the crawl
+    runs. A request that specifies its own browser keeps that.
 
     Its order must be above that of HttpProxyMiddleware (750), which sets the proxy:
     ``DOWNLOADER_MIDDLEWARES = {"scrapy_curl_safe.RandomBrowserMiddleware": 760}``.
@@ -44,8 +44,8 @@ class RandomBrowserMiddleware:
         return cls(crawler)
 
     def session_key(self, request: Request) -> Any:
-        """Return what tells one session from another: by default the proxy with its credentials,
-        and the cookiejar. Override it to define sessions in another way.
+        """Return a key that tells sessions apart: by default the proxy with its credentials, and
+        the cookiejar. Override it to define sessions in another way.
 
         Returns:
             A value whose ``repr`` is the same for requests of the same session.
