@@ -24,7 +24,7 @@ _VERSIONS = {0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10"}
 
 @dataclass(frozen=True)
 class ClientHello:
-    """The fields of a ClientHello in the order sent, GREASE values included.
+    """The fields of a ClientHello in the order sent, including GREASE values.
 
     Attributes:
         data: of the extensions.
@@ -46,7 +46,7 @@ class ClientHello:
 
 
 class Reader:
-    """Takes numbers, bytes and vectors from the beginning of a message of TLS."""
+    """Reads numbers, bytes and vectors from the beginning of a TLS message."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -113,7 +113,7 @@ def parse_client_hello(raw: bytes) -> ClientHello:
     """Parse the records of a ClientHello.
 
     Raises:
-        ValueError: they have none.
+        ValueError: they do not contain one.
     """
     body = _client_hello_message(raw)
     legacy_version = body.number(2)
@@ -183,7 +183,7 @@ def protocols(data: bytes | None) -> tuple[str, ...]:
 
 
 def is_grease(value: int) -> bool:
-    """Tell whether a value is one of those that stand for nothing (RFC 8701)."""
+    """Tell whether a value is one of the reserved, meaningless ones (RFC 8701)."""
     return value & 0x0F0F == 0x0A0A and value >> 8 == value & 0xFF
 
 

@@ -21,7 +21,7 @@ class Http2Client:
     Attributes:
         settings: identifier and value of each setting, in order.
         window: by how much it has raised the connection's flow-control window.
-        fields: of the first request, pseudo-headers included; empty until all of them have come.
+        fields: of the first request, including pseudo-headers; empty until all have arrived.
         weight: of the first request, 1 to 256; None if it has no priority.
         exclusive: that priority's exclusive flag.
     """
@@ -45,7 +45,7 @@ class Http2Client:
         """Note a frame.
 
         Raises:
-            hpack.HPACKError: the headers are not encoded as HPACK has it.
+            hpack.HPACKError: the headers are not valid HPACK.
         """
         kind, flags, stream = header[3], header[4], int.from_bytes(header[5:], "big")
         if kind == _SETTINGS:

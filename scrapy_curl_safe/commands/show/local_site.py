@@ -1,4 +1,4 @@
-"""Takes a request in the place of the site that it is for: a SOCKS proxy and what is behind it."""
+"""Receives a request in place of its site: a SOCKS proxy and the server behind it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..doctor.local_origin import HOST, make_tls_context
 from .client_hello import client_hello_size
 from .http2 import FRAME_HEADER_BYTES, PREFACE, Http2Client
 
-# RFC 1928. A name has its length in front.
+# RFC 1928. A name is preceded by its length.
 _ADDRESS_BYTES = {1: 4, 4: 16}
 _PORT_BYTES = 2
 _GREETING, _CONNECTED = b"\x05\x00", b"\x05\x00\x00\x01" + bytes(6)
 _CHUNK = 65536
 _EMPTY_SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 _SETTINGS_ACK = b"\x00\x00\x00\x04\x01\x00\x00\x00\x00"
-# The first stream of a client is 1, or 3 as Firefox has it. 0x88 is ":status: 200" in HPACK.
+# The first stream of a client is 1, or 3 in Firefox. 0x88 is ":status: 200" in HPACK.
 _HTTP2_ANSWER = b"\x00\x00\x01\x01\x05%s\x88"
 _HTTP1_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _SECONDS = 30.0
@@ -28,10 +28,10 @@ _SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Arrival:
-    """What the site would have got.
+    """A request as the site would have received it.
 
     Attributes:
-        fields: of the request, in order; those of HTTP/2 with the pseudo-headers.
+        fields: of the request, in order; with HTTP/2 they include the pseudo-headers.
         http2: how HTTP/2 was opened; None for HTTP/1.1.
         hello: the ClientHello; empty over plain http.
     """
@@ -42,11 +42,11 @@ class Arrival:
 
 
 class LocalSite:
-    """Has every name and port for those who connect through its proxy. A context manager.
+    """A site that has every name and port for clients of its proxy. A context manager.
 
     Attributes:
         proxy: URL of the proxy.
-        arrival: the first request, once it has come.
+        arrival: the first request, once it has arrived.
     """
 
     proxy: str

@@ -1,4 +1,4 @@
-"""Prints a request as a site gets it: for people, and for machines."""
+"""Prints a request as a site gets it, for people or for machines."""
 
 from __future__ import annotations
 

@@ -18,10 +18,10 @@ from .local_site import Arrival, LocalSite
 if TYPE_CHECKING:
     from scrapy.crawler import CrawlerProcessBase
 
-# The order of the middleware that is nearest to the downloader.
+# The order of the middleware nearest to the downloader.
 _LAST = 100_000
 _ADDON = "scrapy_curl_safe.Addon"
-# Nothing but this request goes out, and nothing is kept of it.
+# Only this request goes out, and nothing is stored.
 _SETTINGS: dict[str, Any] = {
     "CURL_SAFE_WORKERS": 1,
     "EXTENSIONS": {},
@@ -41,9 +41,9 @@ class ShowOptions:
 
     Attributes:
         url: of the request.
-        kind: what the request is; None to have it guessed.
-        initiator: URL of the page that asks; None for an address that somebody types.
-        impersonate: a curl_cffi target; None for that of the settings.
+        kind: what the request is; None to guess it.
+        initiator: URL of the page that asks; None for a typed address.
+        impersonate: a curl_cffi target; None for the target of the settings.
     """
 
     url: str
@@ -63,10 +63,10 @@ class NothingCameError(Exception):
 
 
 def parse_url(text: str) -> str:
-    """Return the URL that a text is, or is once it has a scheme.
+    """Return an http or https URL; a missing scheme is added.
 
     Raises:
-        ValueError: the text is no URL of http or https.
+        ValueError: the text is not such a URL.
     """
     url = text if "://" in text else f"https://{text}"
     try:
@@ -86,10 +86,10 @@ def show_request(
 
     Args:
         process: runs the crawl.
-        settings: those of the process.
+        settings: of the process.
 
     Raises:
-        NothingCameError: nothing does.
+        NothingCameError: nothing arrives.
     """
     for name, value in _SETTINGS.items():
         settings.set(name, value, priority="cmdline")
