@@ -6,13 +6,14 @@ import logging
 from typing import Any
 
 from scrapy.settings import BaseSettings, get_settings_priority
+from scrapy.spidermiddlewares.referer import RefererMiddleware
 from scrapy.utils.conf import build_component_list
 from scrapy.utils.misc import load_object
 from scrapy.utils.python import global_object_name
 
 from ._crawl.browser.referrer import DEFAULT_POLICY
 from .handler import CurlSafeDownloadHandler
-from .initiator import InitiatorMiddleware
+from .initiator import BrowserRefererMiddleware, InitiatorMiddleware
 from .middleware import HandshakeRetryMiddleware
 from .monitor import HandshakeMonitor
 from .settings import Settings
@@ -53,11 +54,32 @@ class Addon:
         )
         settings.setdefault_in_component_priority_dict("EXTENSIONS", HandshakeMonitor, 0)
         if mode == "context":
-            settings.setdefault_in_component_priority_dict(
-                "SPIDER_MIDDLEWARES", InitiatorMiddleware, 750
-            )
+            _note_initiators(settings)
             if settings.getpriority("REFERRER_POLICY") == get_settings_priority("default"):
                 settings.set("REFERRER_POLICY", DEFAULT_POLICY, "addon")
+
+
+def _note_initiators(settings: BaseSettings) -> None:
+    """Have a spider middleware note initiators: Scrapy's own for the Referer, extended, unless the
+    user has placed that one or turned it off."""
+    name = "SPIDER_MIDDLEWARES"
+    components = settings.getdict(name)
+    placed = {load_object(component) for component in components}
+    by_default = {
+        path: order
+        for path, order in settings.getdict(f"{name}_BASE").items()
+        if load_object(path) is RefererMiddleware
+    }
+    if (
+        placed & {RefererMiddleware, InitiatorMiddleware}
+        or not by_default
+        or not settings.getbool("REFERER_ENABLED")
+    ):
+        settings.setdefault_in_component_priority_dict(name, InitiatorMiddleware, 750)
+        return
+    (order,) = set(by_default.values())
+    components |= {**dict.fromkeys(by_default), BrowserRefererMiddleware: order}
+    settings.set(name, components, settings.getpriority(name) or 0)
 
 
 def _check_handler(settings: BaseSettings, scheme: str, handler: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from scrapy.settings import Settings
+from scrapy.utils.misc import load_object
 
 import scrapy_curl_safe
 from scrapy_curl_safe import (
@@ -159,3 +160,45 @@ def test_the_middleware_alone_knows_other_curl_cffi_handlers(crawl: RunCrawl, ha
         assert dead.accepted == 3
     assert crawled.stats["retry/reason_count/ssl_error_syscall"] == 2
     assert crawled.stat("handshake/gave_up_count") == 1
+
+
+# Who notes initiators
+
+REFERER = "scrapy.spidermiddlewares.referer.RefererMiddleware"
+INITIATOR = "scrapy_curl_safe.initiator.InitiatorMiddleware"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, {"BrowserRefererMiddleware": 700}),
+        ({"SPIDER_MIDDLEWARES": {"tests.test_addon.Other": 10}}, {"BrowserRefererMiddleware": 700}),
+        ({"REFERER_ENABLED": False}, {"RefererMiddleware": 700, "InitiatorMiddleware": 750}),
+        ({"SPIDER_MIDDLEWARES": {REFERER: None}}, {"InitiatorMiddleware": 750}),
+        (
+            {"SPIDER_MIDDLEWARES": {REFERER: 100}},
+            {"RefererMiddleware": 100, "InitiatorMiddleware": 750},
+        ),
+        ({"SPIDER_MIDDLEWARES": {INITIATOR: None}}, {"RefererMiddleware": 700}),
+        (
+            {"SPIDER_MIDDLEWARES": {INITIATOR: 800}},
+            {"RefererMiddleware": 700, "InitiatorMiddleware": 800},
+        ),
+        ({"CURL_SAFE_BROWSER_HEADERS": "static"}, {"RefererMiddleware": 700}),
+    ],
+)
+def test_one_middleware_notes_initiators_and_sets_the_referer(
+    settings: dict[str, Any], expected: dict[str, int]
+) -> None:
+    found = updated(**settings)
+    orders = {
+        load_object(component).__name__: order
+        for component, order in found.getwithbase("SPIDER_MIDDLEWARES").items()
+        if order is not None
+    }
+    kept = ("RefererMiddleware", "InitiatorMiddleware", "BrowserRefererMiddleware")
+    assert {name: order for name, order in orders.items() if name in kept} == expected
+
+
+class Other:
+    """A spider middleware that does nothing."""

@@ -171,9 +171,12 @@ def _initiators(facts: Facts) -> Finding | None:
     """Check the middleware that notes initiators; only headers by context need it."""
     if facts.browser_headers != "context":
         return None
+    both = _order(facts.spider_middlewares, "BrowserRefererMiddleware")
     ours = _order(facts.spider_middlewares, "InitiatorMiddleware")
     scrapys = _order(facts.spider_middlewares, "RefererMiddleware")
     why = "without it, each request looks as if its address had been typed"
+    if both is not None:
+        return Finding("initiators", CheckStatus.OK, f"noted at {both}", why)
     if ours is None:
         return Finding("initiators", CheckStatus.WARNING, "not noted", why, _ADDON)
     if scrapys is not None and ours <= scrapys:
