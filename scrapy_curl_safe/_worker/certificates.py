@@ -136,7 +136,7 @@ class _BoundedCache(Generic[_K]):
 def _leaf_certificate(easy: EasyHandle) -> bytes | None:
     """Return the first certificate of the chain; None if no handshake brought one."""
     answer = ffi.new("void **")
-    if easy_getinfo(easy._curl, _CERTINFO, answer) or not answer[0]:
+    if easy_getinfo(easy.pointer, _CERTINFO, answer) or not answer[0]:
         return None
     info = _CertInfo.from_address(int(ffi.cast("uintptr_t", answer[0])))
     field = info.certinfo[0] if info.num_of_certs else None

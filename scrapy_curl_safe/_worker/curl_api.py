@@ -3,14 +3,8 @@
 Public names (`Curl`, `CurlOpt`, `CurlError` and others) are imported where they are used. Nothing
 is wrapped here, since each request passes through these names dozens of times.
 
-`EasyHandle` and `Multi` also use these attributes of `curl_cffi.Curl`, which it has since 0.15:
-
-    _curl                      the easy handle, a `CURL *`
-    _get_error(code, action)   makes a CurlError of a CURLcode, with libcurl's text
-    _header_handle, _write_handle, _debug_handle, _body_handle
-                               keep callbacks and a request's body alive while libcurl uses them
-    _WS_RECV_BUFFER_SIZE       bytes of a buffer for WebSockets: until 0.16 every handle allocates
-                               it, since 0.17 only one that uses it
+Of curl_cffi's own attributes, `EasyHandle` overrides `_WS_RECV_BUFFER_SIZE`, the bytes of a buffer
+for WebSockets: until 0.16 every handle allocates it, since 0.17 only one that uses it.
 """
 
 from __future__ import annotations
@@ -34,15 +28,12 @@ __all__ = [
     "set_curl_options",
     "socket_function",
     "timer_function",
-    "write_callback",
 ]
 
 # Since 0.15: sets an option to the number or the string that a pointer points at.
 easy_setopt = lib._curl_easy_setopt
 # Since 0.15: curl_easy_getinfo(3).
 easy_getinfo = lib.curl_easy_getinfo
-# Since 0.15: a C function that calls the Python function whose handle is the option's data.
-write_callback = lib.write_callback
 # Since 0.15: C functions whose Python bodies `define_callback` replaces.
 socket_function = lib.socket_function
 timer_function = lib.timer_function

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from curl_cffi import CurlError, CurlInfo, CurlOpt
+from curl_cffi import CurlError, CurlInfo
 
 from .._ipc.failures import CurlCode, FailureKind
 from .._ipc.framing import MAX_BODY_BYTES
@@ -94,7 +94,7 @@ class Download:
         try:
             set_request_options(self._easy, self._fetch, self._request_body, self._session)
             if self._fetch.report_tls:
-                self._easy.setopt(CurlOpt.DEBUGFUNCTION, self._on_debug)
+                self._easy.report_to(self._on_debug)
             self._set_receiver()
             self._session.multi.add(self._easy, self._on_finished)
         except UnsupportedSchemeError as error:

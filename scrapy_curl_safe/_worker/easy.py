@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from curl_cffi import Curl, CurlInfo, CurlOpt
+from curl_cffi import Curl, CurlECode, CurlError, CurlInfo, CurlOpt
 
 from .._ipc.messages import SharedSlice
 from .c_streams import FWRITE, MemoryStream, SharedSlot
-from .curl_api import easy_getinfo, easy_setopt, ffi, write_callback
+from .curl_api import easy_getinfo, easy_setopt, ffi, lib
 from .slist import make_slist
 from .stream_pool import streams
 
@@ -40,6 +40,7 @@ NUM_CONNECTS = int(CurlInfo.NUM_CONNECTS)
 _END_OF_LONG_OPTIONS = 10_000  # CURLOPTTYPE_LONG is below, CURLOPTTYPE_OFF_T above
 _INFO_TYPE_MASK = 0xF00000  # CURLINFO_TYPEMASK
 _INFO_LONG = 0x200000  # CURLINFO_LONG
+_ERROR_SIZE = 256  # CURL_ERROR_SIZE
 
 # For one number or text at a time, of any handle. (With more than 30 attributes, most of which are
 # curl_cffi's, CPython would give each handle a dict of its own.)
@@ -73,12 +74,35 @@ def _on_opened(*_: object) -> int:
     return 2  # CURL_SOCKOPT_ALREADY_CONNECTED
 
 
+@ffi.callback("size_t(char *, size_t, size_t, void *)", error=0)  # type: ignore[untyped-decorator]
+def _on_first_line(line: Any, size: int, count: int, easy: Any) -> int:
+    """https://curl.se/libcurl/c/CURLOPT_HEADERFUNCTION.html"""
+    try:
+        ffi.from_handle(easy)._begin_response(ffi.buffer(line, count)[:])
+    except MemoryError:
+        return 0  # and libcurl fails the transfer
+    return count
+
+
+def _ignore(*_: object) -> int:
+    return 0
+
+
+def _name_of(code: int) -> str:
+    """Return the name of a CURLcode, for an error of which libcurl says no more."""
+    try:
+        return CurlECode(code).name.replace("_", " ").lower()
+    except ValueError:  # newer than curl_cffi's list
+        return "unknown error"
+
+
 class EasyHandle(Curl):
     """An easy handle whose options stay set from request to request, until they change.
 
     It bypasses setopt() and getinfo() of curl_cffi, which are slow for the 25 calls of a request.
 
     Attributes:
+        pointer: libcurl's own handle, a `CURL *`.
         url: what it downloads; libcurl may have been given it in another form.
         max_sends: how many times the request may be sent.
         was_send_refused: whether the transfer was aborted because the request would have been sent
@@ -92,11 +116,19 @@ class EasyHandle(Curl):
     # ... and where it does not connect.
     _open_socket: Callable[[], int] | None = None
 
+    # Of the request that is under way: its body, and whether it has callbacks.
+    _body = b""
+    _has_callbacks = False
+
     # Until curl_cffi 0.16 every handle would allocate 128 kB, which only WebSockets use.
     _WS_RECV_BUFFER_SIZE = 1
 
     def __init__(self) -> None:
-        super().__init__()
+        self.pointer = lib.curl_easy_init()
+        super().__init__(handle=self.pointer)
+        # In place of curl_cffi's own, which only its own code can read.
+        self._error_text = ffi.new("char[]", _ERROR_SIZE)
+        self.setopt(CurlOpt.ERRORBUFFER, self._error_text)
         self.url = ""
         self._values: dict[int, Any] = {}
         self._header_list: Any = None
@@ -111,8 +143,6 @@ class EasyHandle(Curl):
         self._self = ffi.new_handle(self)
         self._set(_PREREQFUNCTION, _on_send)
         self._set(_PREREQDATA, self._self)
-        self.setopt(CurlOpt.HEADERFUNCTION, self._on_first_line)
-        self._first_line_data = self._header_handle
 
     # Options
 
@@ -150,7 +180,7 @@ class EasyHandle(Curl):
         elif body or method in ("POST", "PUT", "PATCH"):
             self._set_number(_POSTFIELDSIZE, len(body))
             self._set(_POSTFIELDS, body)
-            self._body_handle = body  # libcurl reads it from here
+            self._body = body  # libcurl reads it from here
         is_custom = body or method not in ("GET", "HEAD")
         self.set_text(_CUSTOMREQUEST, method.encode() if is_custom else None)
 
@@ -202,7 +232,7 @@ class EasyHandle(Curl):
 
     def write_to_memory(self) -> None:
         """Have libcurl write the whole response (head, body and trailers) to `response`."""
-        self._write_to(write_callback, self._first_line_data)
+        self._write_to(_on_first_line, self._self)
 
     def write_to_callbacks(
         self, on_header: Callable[[bytes], int], on_body: Callable[[bytes], int]
@@ -210,6 +240,12 @@ class EasyHandle(Curl):
         """Have libcurl call these with each line of the head and each piece of the body."""
         self.setopt(CurlOpt.HEADERFUNCTION, on_header)
         self.setopt(CurlOpt.WRITEFUNCTION, on_body)
+        self._has_callbacks = True
+
+    def report_to(self, on_debug: Callable[[int, bytes], None]) -> None:
+        """Have libcurl call this with the kind and the text of what CURLOPT_VERBOSE reports."""
+        self.setopt(CurlOpt.DEBUGFUNCTION, on_debug)
+        self._has_callbacks = True
 
     def response(self) -> memoryview:
         """Return what libcurl wrote to memory, valid until `reuse`."""
@@ -222,13 +258,12 @@ class EasyHandle(Curl):
             self._stream = None
         return shared
 
-    def _on_first_line(self, line: bytes) -> int:
+    def _begin_response(self, line: bytes) -> None:
         # From here on libcurl writes without Python.
         self._connection_id = self.get_number(_CONN_ID)
         self._stream = streams.acquire()
         self._write_to(FWRITE, self._stream.pointer)
         self._stream.write(line)
-        return len(line)
 
     def _write_to(self, function: Any, data: Any) -> None:
         self._set(_HEADERFUNCTION, function)
@@ -258,18 +293,27 @@ class EasyHandle(Curl):
 
     def get_number(self, info: int) -> int:
         pointer = _long_out if info & _INFO_TYPE_MASK == _INFO_LONG else _offset_out
-        easy_getinfo(self._curl, info, pointer)
+        easy_getinfo(self.pointer, info, pointer)
         return int(pointer[0])
 
     def get_text(self, info: int) -> bytes:
-        easy_getinfo(self._curl, info, _string_out)
+        easy_getinfo(self.pointer, info, _string_out)
         return bytes(ffi.string(_string_out[0])) if _string_out[0] else b""
+
+    def error(self, code: int) -> CurlError:
+        """Make an error of a CURLcode, with what libcurl says about it."""
+        text = bytes(ffi.string(self._error_text)).decode(errors="backslashreplace")
+        return CurlError(text or _name_of(code), code)
 
     # Its end
 
     def reuse(self) -> None:
         """Drop what belongs to the last request: bodies, callbacks and all that those refer to."""
-        self._body_handle = self._write_handle = self._header_handle = self._debug_handle = None
+        self._body = b""
+        if self._has_callbacks:
+            for option in (CurlOpt.HEADERFUNCTION, CurlOpt.WRITEFUNCTION, CurlOpt.DEBUGFUNCTION):
+                self.setopt(option, _ignore)
+            self._has_callbacks = False
         self._connection_id = -1
         if self._stream is not None:
             streams.release(self._stream)
@@ -277,9 +321,9 @@ class EasyHandle(Curl):
 
     def close(self) -> None:
         super().close()
+        self.pointer = ffi.NULL
         self.reuse()
         self._header_list = self._addresses = None
-        self._first_line_data = None
         self._self = None
 
     def _set_number(self, option: int, value: int) -> None:
@@ -288,6 +332,6 @@ class EasyHandle(Curl):
         self._set(option, pointer)
 
     def _set(self, option: int, value: Any) -> None:
-        code = easy_setopt(self._curl, option, value)
+        code = easy_setopt(self.pointer, option, value)
         if code:
-            raise self._get_error(code, "setopt", option)
+            raise CurlError(f"option {option}: {self.error(code)}", code)

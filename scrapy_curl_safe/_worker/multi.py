@@ -81,15 +81,15 @@ class Multi:
         Raises:
             CurlError: libcurl does not take the handle.
         """
-        code = lib.curl_multi_add_handle(self._curlm, easy._curl)
+        code = lib.curl_multi_add_handle(self._curlm, easy.pointer)
         if code:
-            raise CurlError(ffi.string(lib.curl_multi_strerror(code)).decode(), code)
-        self._transfers[easy._curl] = easy, on_end
+            raise CurlError(f"curl_multi_add_handle() returned {code}", code)
+        self._transfers[easy.pointer] = easy, on_end
 
     def remove(self, easy: EasyHandle) -> None:
         """Stop a transfer, if it is under way."""
-        if self._transfers.pop(easy._curl, None) is not None:
-            lib.curl_multi_remove_handle(self._curlm, easy._curl)
+        if self._transfers.pop(easy.pointer, None) is not None:
+            lib.curl_multi_remove_handle(self._curlm, easy.pointer)
 
     def close(self) -> None:
         """Close all connections. No transfer may be under way."""
@@ -132,8 +132,8 @@ class Multi:
             # Removing the handle frees the message.
             code = message.data.result
             easy, on_end = self._transfers.pop(message.easy_handle)
-            lib.curl_multi_remove_handle(self._curlm, easy._curl)
-            on_end(easy._get_error(code, "perform") if code else None)
+            lib.curl_multi_remove_handle(self._curlm, easy.pointer)
+            on_end(easy.error(code) if code else None)
 
     def _set(self, option: CurlMOpt, value: Any) -> None:
         lib.curl_multi_setopt(self._curlm, option, value)
