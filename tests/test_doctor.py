@@ -16,6 +16,7 @@ import pytest
 from scrapy_curl_safe.commands.doctor.checks import CheckStatus, run_checks
 from scrapy_curl_safe.commands.doctor.facts import Facts
 from testkit import refusing
+from tests.without_curl_names import NAMES, interpreter_without
 
 from .test_networks import needs_namespaces
 
@@ -143,6 +144,19 @@ def test_a_worker_that_loses_its_socket_before_it_ends(
     code, found = doctor(code=with_interpreter(tmp_path / "python3", slow))
     assert (code, found["worker"]["status"]) == (1, "problem")
     assert "exit status 1" in found["worker"]["value"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_curl_cffi_lacks(doctor: Callable[..., Any], tmp_path: Path, name: str) -> None:
+    code, found = doctor(code=with_interpreter(tmp_path / "python3", interpreter_without(name)))
+    assert code == 0
+    for check in ("worker", "browser", "local handshake"):
+        assert found[check]["status"] == "ok"
+    assert found[name]["status"] == "warning"
+    assert found[name]["value"].startswith("curl_cffi ")
+    assert found[name]["why"].startswith("a crawl goes on without it: ")
+    assert "scrapy-curl-safe" in found[name]["fix"]
+    assert [n for n in NAMES if n in found] == [name]
 
 
 @pytest.mark.parametrize("by", ["setting", "sys.executable"])

@@ -177,6 +177,8 @@ class Ready(msgspec.Struct, array_like=True, tag=0, kw_only=True):
     max_descriptors: int
     #: What the system refused to the worker: errnos by facility name.
     refusals: dict[str, int] = {}
+    #: What curl_cffi lacks: by name, what a crawl is like without it.
+    missing: dict[str, str] = {}
     #: Why one of the profiles cannot be used; None if all can.
     problem: str | None = None
 

@@ -22,10 +22,26 @@ def all_refusals(of_worker: Mapping[str, int]) -> dict[Facility, int]:
 
 
 class RefusalLog:
-    """Logs each refusal when it is first seen."""
+    """Logs each refusal, and each name that curl_cffi lacks, when it is first seen."""
 
     def __init__(self) -> None:
         self._logged: set[Facility] = set()
+        self._missing: set[str] = set()
+
+    def note_missing(self, of_worker: Mapping[str, str]) -> None:
+        """Log what curl_cffi lacks, as a worker that has just come up reports it.
+
+        Args:
+            of_worker: as its Ready has it.
+        """
+        new = [name for name in of_worker if name not in self._missing]
+        if new:
+            self._missing.update(new)
+            logger.warning(
+                "The installed curl_cffi lacks names that workers use, and the crawl goes on "
+                "without: %s. Upgrade scrapy-curl-safe, or install an older curl_cffi",
+                ", ".join(f"{name} ({of_worker[name]})" for name in new),
+            )
 
     def note(self, of_worker: Mapping[str, int]) -> None:
         """Log what the system refused to a worker that has just come up."""

@@ -272,6 +272,7 @@ class Supervisor:
         if worker.state is not State.STARTING:
             return
         self._refusals.note(ready.refusals)
+        self._refusals.note_missing(ready.missing)
         self._restarts.start_succeeded()
         self._first_starts.discard(worker.slot)
         worker.transition(Event.BECOME_READY)

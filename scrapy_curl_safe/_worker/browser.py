@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
-import warnings
 from importlib.metadata import version
-from typing import Any, get_args
+from typing import Any
 
 import curl_cffi
 from curl_cffi import Curl, CurlOpt, CurlSslVersion
 
 from .._ipc.messages import Profile
 from .._platform.redirects import redirecting_libraries
-from .curl_api import DEFAULT_CACERT, BrowserTypeLiteral, ffi, set_curl_options
+from .curl_api import AUTHORITIES, TARGETS, ffi, set_browser_options
 from .easy import EasyHandle
+from .easy_substitutes import new_easy_handle
 from .header_lists import header_line
 
-TARGETS: frozenset[str] = frozenset(get_args(BrowserTypeLiteral))
 # Read at import: a sandboxed worker cannot read it later.
 _VERSION = version("curl_cffi")
 # Since curl_cffi 0.16: for HTTP/1.1 and HTTP/2, and for HTTP/3.
@@ -51,7 +50,7 @@ def create_easy_handle(profile: Profile) -> EasyHandle:
         HttpSyntaxError: one of the headers for the proxy cannot be sent.
         ProfileError: curl_cffi does not know or take what the profile asks for.
     """
-    if profile.impersonate is not None and profile.impersonate not in TARGETS:
+    if TARGETS and profile.impersonate is not None and profile.impersonate not in TARGETS:
         raise ProfileError(
             f"curl_cffi {_VERSION} cannot impersonate {profile.impersonate!r}: "
             f"it knows {', '.join(sorted(TARGETS))}"
@@ -62,7 +61,7 @@ def create_easy_handle(profile: Profile) -> EasyHandle:
             f"HTTP/3 ({profile.http_version}) goes by UDP, past {library}, which redirects "
             "connections"
         )
-    easy = EasyHandle()
+    easy = new_easy_handle()
     try:
         _impersonate(easy, profile)
     except Exception as error:
@@ -83,33 +82,18 @@ def _is_gecko(profile: Profile) -> bool:
 
 def _impersonate(easy: Curl, profile: Profile) -> None:
     target: Any = profile.impersonate
-    extra_fp: Any = profile.extra_fp
-    http_version: Any = profile.http_version
     if profile.fingerprint is not None:
         target = curl_cffi.Fingerprint(**profile.fingerprint)
-    with warnings.catch_warnings():
-        # curl_cffi warns that ja3 and the like alter the browser, which is what the user asked for.
-        warnings.simplefilter("ignore")
-        set_curl_options(
-            easy,
-            "GET",
-            "https://localhost/",
-            params_list=[None, None],
-            headers_list=[None, None],
-            cookies_list=[None, None],
-            proxies_list=[None, None],
-            verify_list=[True, None],
-            allow_redirects=False,
-            accept_encoding=None,
-            impersonate=target,
-            ja3=profile.ja3,
-            akamai=profile.akamai,
-            extra_fp=extra_fp,
-            http_version=http_version,
-            default_headers=profile.default_headers and profile.fingerprint is None,
-            quote=False,
-        )
-    given: Any = extra_fp or {}
+    set_browser_options(
+        easy,
+        impersonate=target,
+        ja3=profile.ja3,
+        akamai=profile.akamai,
+        extra_fp=profile.extra_fp,
+        http_version=profile.http_version,
+        default_headers=profile.default_headers and profile.fingerprint is None,
+    )
+    given = profile.extra_fp or {}
     if not profile.default_headers and "header_order" not in given:
         # curl_cffi 0.17 and later would sort any headers in the browser's order.
         for order in _HEADER_ORDERS:
@@ -117,7 +101,7 @@ def _impersonate(easy: Curl, profile: Profile) -> None:
     if profile.ja3 is not None and "tls_permute_extensions" not in given:
         # With curl_cffi 0.17 and later a browser that permutes its extensions would still do so.
         easy.setopt(CurlOpt.SSL_PERMUTE_EXTENSIONS, 0)
-    # set_curl_options has enabled the cookie engine, whose cookies would pass between requests.
+    # curl_cffi has enabled the cookie engine, whose cookies would pass between requests.
     easy.setopt(CurlOpt.COOKIEFILE, ffi.NULL)
     easy.clean_handles_and_buffers()
 
@@ -141,7 +125,7 @@ def _set_tls_options(easy: Curl, profile: Profile) -> None:
         easy.setopt(option, 2 * verify)
     for option in (CurlOpt.CAINFO, CurlOpt.PROXY_CAINFO):
         # libcurl reads all authorities for every connection, needed or not.
-        easy.setopt(option, DEFAULT_CACERT if profile.verify else ffi.NULL)
+        easy.setopt(option, AUTHORITIES if profile.verify else ffi.NULL)
     if profile.tls_min is not None or profile.tls_max is not None:
         # CURLOPT_SSLVERSION has the maximum in the upper 16 bits.
         limits = _SSL_VERSIONS[profile.tls_min] | _SSL_VERSIONS[profile.tls_max] << 16

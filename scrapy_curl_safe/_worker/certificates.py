@@ -107,6 +107,18 @@ class CertificateCache:
             self._by_connection.put(easy.connection_id, certificate)
 
 
+class NoCertificates(CertificateCache):
+    """Stands in for the certificates where curl_cffi gives no access to them."""
+
+    def find(self, easy: EasyHandle) -> tuple[bytes | None, bool]:
+        """Find none, and take each handshake for a full one."""
+        return None, False
+
+
+#: What a session has for its certificates.
+certificates_of = CertificateCache if easy_getinfo is not None else NoCertificates
+
+
 def _host_and_port(url: str) -> str:
     return _normalized(url.partition("://")[2].partition("/")[0])
 

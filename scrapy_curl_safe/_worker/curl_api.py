@@ -1,7 +1,29 @@
 """The part of curl_cffi that its documentation does not promise, all of it in one place.
 
 Public names (`Curl`, `CurlOpt`, `CurlError` and others) are imported where they are used. Nothing
-is wrapped here, since each request passes through these names dozens of times.
+that a request passes through dozens of times is wrapped here.
+
+curl_cffi has had each name since 0.15 at the latest. It is tried out when the worker starts. What
+stands in for one that is missing, or has changed, is slower or knows less, and leads to the same
+pages:
+
+    name                              without it
+    lib._curl_easy_setopt             `easy_substitutes`: Curl.setopt(), a handle for each request
+                                      (and `head_echo` listens at a port, to see a head)
+    lib.curl_easy_getinfo             `easy_substitutes`: Curl.getinfo(), and no certificates
+    lib.socket_function,              libcurl's calls into Python are made at run time, not compiled
+    lib.timer_function,
+    ffi.def_extern
+    requests.utils.set_curl_options   a Session sets the options, and is kept from its request
+    BrowserTypeLiteral                libcurl alone knows which browsers there are
+    curl.DEFAULT_CACERT               SSL_CERT_FILE, else the authorities of Python or certifi
+
+Nothing stands in for `ffi`, and for these functions of `lib`, which are libcurl's own: there is no
+worker then.
+
+    curl_easy_init
+    curl_multi_init, _cleanup, _setopt, _add_handle, _remove_handle, _socket_action, _info_read
+    curl_slist_append, _free_all
 
 Of curl_cffi's own attributes, `EasyHandle` overrides `_WS_RECV_BUFFER_SIZE`, the bytes of a buffer
 for WebSockets: until 0.16 every handle allocates it, since 0.17 only one that uses it.
@@ -9,33 +31,225 @@ for WebSockets: until 0.16 every handle allocates it, since 0.17 only one that u
 
 from __future__ import annotations
 
-from curl_cffi import (
-    BrowserTypeLiteral,  # since 0.15: a Literal of all targets that can be impersonated
-    ffi,  # since 0.15: cffi's casts, buffers and pointers
-    lib,  # since 0.15: libcurl's functions under their own names
-)
-from curl_cffi.curl import DEFAULT_CACERT  # since 0.15: path of the certificate authorities
-from curl_cffi.requests.utils import set_curl_options  # since 0.15: sets a browser's options
+import os
+import ssl
+import warnings
+from collections.abc import Callable
+from typing import Any, get_args
+
+import certifi
+import curl_cffi
+from curl_cffi import Curl, CurlInfo, CurlOpt, ffi, lib
+
+try:
+    from curl_cffi.curl import DEFAULT_CACERT
+except ImportError:
+    DEFAULT_CACERT = ""
+try:
+    from curl_cffi.requests.utils import set_curl_options
+except ImportError:
+    set_curl_options = None  # type: ignore[assignment]
 
 __all__ = [
-    "DEFAULT_CACERT",
-    "BrowserTypeLiteral",
+    "AUTHORITIES",
+    "TARGETS",
     "define_callback",
     "easy_getinfo",
     "easy_setopt",
     "ffi",
     "lib",
-    "set_curl_options",
-    "socket_function",
-    "timer_function",
+    "missing_names",
+    "set_browser_options",
 ]
 
-# Since 0.15: sets an option to the number or the string that a pointer points at.
-easy_setopt = lib._curl_easy_setopt
-# Since 0.15: curl_easy_getinfo(3).
-easy_getinfo = lib.curl_easy_getinfo
-# Since 0.15: C functions whose Python bodies `define_callback` replaces.
-socket_function = lib.socket_function
-timer_function = lib.timer_function
-# Since 0.15: decorates the Python body of a C function that curl_cffi declares.
-define_callback = ffi.def_extern
+_REQUIRED = (
+    "curl_easy_init",
+    "curl_multi_add_handle",
+    "curl_multi_cleanup",
+    "curl_multi_info_read",
+    "curl_multi_init",
+    "curl_multi_remove_handle",
+    "curl_multi_setopt",
+    "curl_multi_socket_action",
+    "curl_slist_append",
+    "curl_slist_free_all",
+)
+#: By name: what a crawl is like without it.
+_WITHOUT = {
+    "lib._curl_easy_setopt": (
+        "each request takes longer, a POST makes a new connection, and libcurl may send a GET more "
+        "than twice, which is not counted"
+    ),
+    "lib.curl_easy_getinfo": (
+        "responses have no certificate, and resumed handshakes are not told from others"
+    ),
+    "lib.socket_function": "each request takes a little longer",
+    "lib.timer_function": "each request takes a little longer",
+    "ffi.def_extern": "each request takes a little longer",
+    "requests.utils.set_curl_options": "it takes longer to prepare a browser",
+    "BrowserTypeLiteral": "a browser that is not known is refused without a list of those that are",
+    "curl.DEFAULT_CACERT": (
+        "certificates are verified by the authorities of SSL_CERT_FILE, else of Python or certifi"
+    ),
+}
+_missing: dict[str, str] = {}
+
+
+def missing_names() -> dict[str, str]:
+    """Return the names that this curl_cffi lacks, each with what a crawl is like without it."""
+    return dict(_missing)
+
+
+def _has(name: str, works: Callable[[], object]) -> bool:
+    """Try a name out, and note it if that fails."""
+    try:
+        if works():
+            return True
+    except Exception:  # whatever has become of what nobody promised
+        pass
+    _missing[name] = _WITHOUT[name]
+    return False
+
+
+_lacking = [name for name in _REQUIRED if not hasattr(lib, name)]
+if _lacking:
+    raise ImportError(f"its lib lacks {', '.join(_lacking)}", name="curl_cffi")
+
+# Options and what libcurl knows of a transfer
+
+
+def _takes_options() -> bool:
+    easy = lib.curl_easy_init()
+    number = ffi.new("long *", 1)
+    taken: bool = lib._curl_easy_setopt(easy, CurlOpt.TIMEOUT_MS, number) == 0
+    taken = taken and lib._curl_easy_setopt(easy, CurlOpt.URL, b"https://localhost/") == 0
+    # libcurl refuses this one, if it is told the number and not where that is.
+    number[0] = -1
+    refused = lib._curl_easy_setopt(easy, CurlOpt.TIMEOUT_MS, number) != 0
+    Curl(handle=easy).close()
+    return taken and refused
+
+
+def _tells_numbers() -> bool:
+    easy = lib.curl_easy_init()
+    number = ffi.new("long *", -1)
+    told: bool = lib.curl_easy_getinfo(easy, CurlInfo.NUM_CONNECTS, number) == 0 and number[0] == 0
+    Curl(handle=easy).close()
+    return told
+
+
+# Sets an option to the number or the string that a pointer points at.
+easy_setopt: Any = lib._curl_easy_setopt if _has("lib._curl_easy_setopt", _takes_options) else None
+# curl_easy_getinfo(3).
+easy_getinfo: Any = lib.curl_easy_getinfo if _has("lib.curl_easy_getinfo", _tells_numbers) else None
+
+
+# Callbacks
+
+
+def define_callback(name: str, signature: str, body: Callable[..., int], onerror: Any) -> Any:
+    """Return a C function that calls a Python function.
+
+    Args:
+        name: one that curl_cffi has compiled for AsyncCurl. It is taken from AsyncCurl, of which a
+            worker has none.
+        signature: of the function.
+        body: the Python function.
+        onerror: called with what `body` raises.
+    """
+
+    def define() -> bool:
+        ffi.def_extern(name=name, onerror=onerror)(body)
+        return hasattr(lib, name)
+
+    tried = f"lib.{name}" if hasattr(ffi, "def_extern") else "ffi.def_extern"
+    if _has(tried, define):
+        return getattr(lib, name)
+    return ffi.callback(signature, body, onerror=onerror)
+
+
+# Browsers
+
+#: What can be impersonated; empty if that is not known.
+TARGETS: frozenset[str] = frozenset(get_args(getattr(curl_cffi, "BrowserTypeLiteral", None)))
+_has("BrowserTypeLiteral", lambda: TARGETS)
+
+
+class _PreparedError(Exception):
+    """Ends a request of a Session before it is sent."""
+
+
+class _OptionsOnly:
+    """A Session's `Curl` that takes the options of a request and does not send it."""
+
+    def __init__(self, curl: Curl) -> None:
+        self._curl = curl
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._curl, name)
+
+    def perform(self, *_: object) -> None:
+        raise _PreparedError
+
+    def reset(self) -> None:
+        """Keep the options."""
+
+
+def _set_by_session(curl: Curl, options: dict[str, Any]) -> None:
+    session: Any = curl_cffi.Session(curl=_OptionsOnly(curl), trust_env=False)  # type: ignore[arg-type]
+    try:
+        session.request("GET", "https://localhost/", **options)
+    except _PreparedError:
+        return
+    raise RuntimeError("a Session of this curl_cffi sends its requests without Curl.perform()")
+
+
+def _set_by_function(curl: Curl, options: dict[str, Any]) -> None:
+    set_curl_options(
+        curl,
+        "GET",
+        "https://localhost/",
+        params_list=[None, None],
+        headers_list=[None, None],
+        cookies_list=[None, None],
+        proxies_list=[None, None],
+        verify_list=[True, None],
+        **options,
+    )
+
+
+def _sets_browser_options() -> bool:
+    curl = Curl()
+    _set_by_function(curl, _browser_options())
+    curl.close()
+    return True
+
+
+def _browser_options(**options: Any) -> dict[str, Any]:
+    return {"allow_redirects": False, "accept_encoding": None, "quote": False, **options}
+
+
+_HAS_FUNCTION = _has("requests.utils.set_curl_options", _sets_browser_options)
+
+
+def set_browser_options(curl: Curl, **options: Any) -> None:
+    """Set the options of a browser, as the arguments of `Session.request` describe it.
+
+    Raises:
+        Exception: curl_cffi answers what it does not know with AssertionError, KeyError and others.
+    """
+    set_by = _set_by_function if _HAS_FUNCTION else _set_by_session
+    with warnings.catch_warnings():
+        # curl_cffi warns that ja3 and the like alter the browser, which is what the user asked for.
+        warnings.simplefilter("ignore")
+        set_by(curl, _browser_options(**options))
+
+
+# Certificate authorities
+
+#: Path of a file of certificate authorities.
+AUTHORITIES: str = (
+    DEFAULT_CACERT
+    if _has("curl.DEFAULT_CACERT", lambda: os.path.isfile(DEFAULT_CACERT))
+    else ssl.get_default_verify_paths().cafile or certifi.where()
+)

@@ -141,6 +141,9 @@ class EasyHandle(Curl):
         self._sent_bytes = 0
         self._is_sending = False
         self._self = ffi.new_handle(self)
+        self._watch_sends()
+
+    def _watch_sends(self) -> None:
         self._set(_PREREQFUNCTION, _on_send)
         self._set(_PREREQDATA, self._self)
 

@@ -10,11 +10,16 @@ import contextlib
 import socket
 from collections.abc import Callable
 
+from curl_cffi import CurlInfo, CurlOpt
+
 from .._ipc.messages import Fetch
+from .curl_api import easy_setopt
 from .download import Download, Send
 from .loop import Loop
 from .session import Session
+from .slist import make_slist
 
+_HOST = "127.0.0.1"
 _MAX_HEAD_BYTES = 64 * 1024
 _END = b"\r\n\r\n"
 
@@ -39,6 +44,9 @@ class HeadEcho(Download):
 
     def _set_receiver(self) -> None:
         super()._set_receiver()
+        self._attach()
+
+    def _attach(self) -> None:
         self._easy.open_sockets_by(self._open)
 
     def _release(self) -> None:
@@ -73,3 +81,43 @@ class HeadEcho(Download):
             self._loop.remove_reader(self._peer.fileno())
             self._peer.close()
             self._peer = None
+
+
+class ListeningHeadEcho(HeadEcho):
+    """Has libcurl connect to a port of this process, where it cannot be given a socket."""
+
+    _listener: socket.socket | None = None
+
+    def _attach(self) -> None:
+        self._listener = socket.create_server((_HOST, 0))
+        self._listener.setblocking(False)
+        port = self._listener.getsockname()[1]
+        self._way = make_slist([f"::{_HOST}:{port}".encode()])
+        self._easy.setopt(CurlOpt.CONNECT_TO, self._way)
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        self._close_peer()
+        with contextlib.suppress(OSError):
+            self._peer, _ = self._listener.accept()
+            self._peer.setblocking(False)
+            self._loop.add_reader(self._peer.fileno(), self._read)
+
+    def _read(self) -> None:
+        assert self._peer is not None
+        with contextlib.suppress(OSError):
+            if self._peer.getpeername()[1] == self._easy.get_number(CurlInfo.LOCAL_PORT):
+                super()._read()
+                return
+        self._close_peer()  # somebody else's
+
+    def _release(self) -> None:
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+        super()._release()
+
+
+#: Makes an echo, by the names that this curl_cffi has.
+new_head_echo = HeadEcho if easy_setopt is not None else ListeningHeadEcho

@@ -13,7 +13,7 @@ from curl_cffi import CurlError, CurlMOpt
 
 from .._platform.poller import READABLE, WRITABLE
 from . import EX_SOFTWARE
-from .curl_api import define_callback, ffi, lib, socket_function, timer_function
+from .curl_api import define_callback, ffi, lib
 from .easy import EasyHandle
 from .loop import Loop, LoopTimer
 
@@ -48,9 +48,9 @@ class Multi:
         self._self = ffi.new_handle(self)
         self._curlm = lib.curl_multi_init()
         if self.is_usable:
-            self._set(CurlMOpt.SOCKETFUNCTION, socket_function)
+            self._set(CurlMOpt.SOCKETFUNCTION, _socket_function)
             self._set(CurlMOpt.SOCKETDATA, self._self)
-            self._set(CurlMOpt.TIMERFUNCTION, timer_function)
+            self._set(CurlMOpt.TIMERFUNCTION, _timer_function)
             self._set(CurlMOpt.TIMERDATA, self._self)
             self._check_timer.set(_CHECK_INTERVAL_SECONDS)
 
@@ -143,16 +143,19 @@ def _exit(*_: object) -> None:
     os._exit(EX_SOFTWARE)  # libcurl cannot be told of an exception
 
 
-# They replace those of curl_cffi's AsyncCurl, of which a worker has none.
-@define_callback(name="socket_function", onerror=_exit)  # type: ignore[untyped-decorator]
 def _on_socket(easy: Any, fd: int, what: int, multi: Any, socket_data: Any) -> int:
     """https://curl.se/libcurl/c/CURLMOPT_SOCKETFUNCTION.html"""
     ffi.from_handle(multi).on_socket(fd, what)
     return 0
 
 
-@define_callback(name="timer_function", onerror=_exit)  # type: ignore[untyped-decorator]
 def _on_timer(curlm: Any, milliseconds: int, multi: Any) -> int:
     """https://curl.se/libcurl/c/CURLMOPT_TIMERFUNCTION.html"""
     ffi.from_handle(multi).on_timer(milliseconds)
     return 0
+
+
+_socket_function = define_callback(
+    "socket_function", "int(void *, int, int, void *, void *)", _on_socket, _exit
+)
+_timer_function = define_callback("timer_function", "int(void *, long, void *)", _on_timer, _exit)

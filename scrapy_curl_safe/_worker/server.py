@@ -37,8 +37,10 @@ from .._platform.resolver import resolver_state
 from .._version import __version__
 from . import EX_SOFTWARE
 from .browser import ProfileError, create_easy_handle
+from .curl_api import missing_names
 from .download import Download
-from .head_echo import HeadEcho
+from .easy_substitutes import lookups_problem
+from .head_echo import new_head_echo
 from .header_lists import HeaderLists
 from .lookups import Lookups
 from .loop import Loop, LoopTimer
@@ -140,7 +142,10 @@ class _Server:
             self._loop, hello.max_sessions, hello.max_connections, lookups
         )
         problem = version_problem(worker=__version__, crawler=hello.version)
-        problem = problem or redirects_problem() or _problem(hello.profiles)
+        problem = problem or redirects_problem()
+        if lookups is not None:
+            problem = problem or lookups_problem()
+        problem = problem or _problem(hello.profiles)
         if problem is None:
             self._sessions.get(hello.profiles[0][1])
         version = Curl().version().decode()
@@ -150,6 +155,7 @@ class _Server:
                 curl=version,
                 max_descriptors=self._max_descriptors,
                 refusals={facility.value: why for facility, why in noted_refusals().items()},
+                missing=missing_names(),
                 problem=problem,
             )
         )
@@ -183,7 +189,7 @@ class _Server:
             return
         download: Download
         if fetch.echo:
-            download = HeadEcho(self._loop, session, fetch, send, on_end)
+            download = new_head_echo(self._loop, session, fetch, send, on_end)
         elif fetch.stream:
             download = StreamedDownload(session, fetch, body, send, on_end, self._must_pause)
         else:

@@ -14,8 +14,9 @@ from curl_cffi import CurlMOpt
 from .._ipc.messages import Profile, decode_profile
 from .browser import create_easy_handle
 from .browser_heads import BrowserHeads
-from .certificates import CertificateCache
+from .certificates import certificates_of
 from .easy import EasyHandle
+from .easy_substitutes import CAN_REUSE_HANDLES
 from .header_lists import HeaderLists
 from .lookups import Lookups
 from .loop import Loop
@@ -23,7 +24,7 @@ from .multi import Multi
 from .redirected_multi import RedirectedMulti
 
 # An idle handle takes about 30 kB.
-_MAX_IDLE_HANDLES = 64
+_MAX_IDLE_HANDLES = 64 if CAN_REUSE_HANDLES else 0
 # HTTP/2 streams of a connection: what every origin should allow (RFC 9113, section 6.5.2) and
 # libcurl assumes until the origin's settings arrive. curl_cffi 0.17.0 assumes more: if an origin
 # allows fewer, the surplus of a burst waits in the connection until other streams have ended.
@@ -74,7 +75,7 @@ class Session:
             self.multi = RedirectedMulti(loop, lookups, profile.proxy)
         if not self.multi.is_usable:
             raise OutOfResourcesError("no descriptor or memory is left for a session")
-        self.certificates = CertificateCache(self.multi.transfers)
+        self.certificates = certificates_of(self.multi.transfers)
         self.multi.set_number(CurlMOpt.MAXCONNECTS, max_connections)
         # Connections that wait for a close_notify count, too. libcurl 8.21 would wait for ever if
         # none comes.

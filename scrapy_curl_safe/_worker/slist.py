@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from .curl_api import ffi, lib
+
+
+def strings_of(slist: Any) -> Iterator[bytes]:
+    """Yield the strings of a curl_slist."""
+    while slist != ffi.NULL:
+        yield bytes(ffi.string(slist.data))
+        slist = slist.next
 
 
 def make_slist(strings: list[bytes]) -> Any:

@@ -60,7 +60,7 @@ class Finding:
 def run_checks(facts: Facts) -> list[Finding]:
     """Return all findings, in the order in which to fix them."""
     found: list[Finding | None] = [_settings(facts), *_versions(facts)]
-    found += [_worker(facts), _target(facts), _handshake(facts)]
+    found += [_worker(facts), *_missing(facts), _target(facts), _handshake(facts)]
     found += [_handlers(facts), _middleware(facts), _initiators(facts), _monitor(facts)]
     found += [_header_order(facts)]
     found += [_open_files(facts), _ports(facts), _tw_reuse(facts), _fin_timeout(facts)]
@@ -117,6 +117,21 @@ def _worker(facts: Facts) -> Finding:
     elif "HOSTALIASES" in facts.worker_error:
         fix = "let this user read that file, or unset HOSTALIASES"
     return Finding("worker", CheckStatus.PROBLEM, facts.worker_error, why, fix)
+
+
+def _missing(facts: Facts) -> list[Finding]:
+    version = facts.versions.get("curl_cffi", "")
+    fix = "pip install --upgrade scrapy-curl-safe, or an older curl_cffi"
+    return [
+        Finding(
+            name,
+            CheckStatus.WARNING,
+            f"curl_cffi {version} does not have it",
+            f"a crawl goes on without it: {consequence}",
+            fix,
+        )
+        for name, consequence in facts.missing.items()
+    ]
 
 
 def _target(facts: Facts) -> Finding | None:

@@ -61,6 +61,7 @@ def collect_facts(project: ScrapySettings) -> Facts:
         memory=available_megabytes(),
         cpus=usable_cpus(),
         refusals=trial.refusals,
+        missing=trial.missing,
         versions=_versions(trial.libcurl),
         handlers=_handlers(loaded),
         middlewares=_components(loaded, "DOWNLOADER_MIDDLEWARES"),

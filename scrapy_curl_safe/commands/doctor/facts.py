@@ -30,6 +30,7 @@ class Facts:
         memory: available, in MB.
         cpus: number of CPUs that this process may use.
         refusals: what the system refused to this process or to a worker, with the errno of each.
+        missing: what curl_cffi lacks: by name, what a crawl is like without it.
         versions: of the packages, and of libcurl if a worker reported it.
         handlers: path of the download handler's class for http and https; None for none.
         middlewares: paths and orders of the enabled downloader middlewares.
@@ -56,6 +57,7 @@ class Facts:
     memory: int | None = None
     cpus: int | None = None
     refusals: Mapping[Facility, int] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     handlers: dict[str, str | None] = field(default_factory=dict)
     middlewares: dict[str, int] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scrapy import Request
 
@@ -28,6 +28,7 @@ class WorkerTrial:
     Attributes:
         libcurl: its version, if the worker reported it.
         refusals: see `Facts`.
+        missing: see `Facts`.
         worker_error: see `Facts`.
         target_error: see `Facts`.
         handshake_error: see `Facts`.
@@ -35,6 +36,7 @@ class WorkerTrial:
 
     libcurl: str | None = None
     refusals: Mapping[Facility, int] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
     worker_error: str | None = None
     target_error: str | None = None
     handshake_error: str | None = None
@@ -52,13 +54,12 @@ async def _try_worker(profile: bytes, python: str | None) -> WorkerTrial:
         with WorkerClient(hello, python=python) as worker:
             ready = await worker.ready()
             WorkerAffinity().apply(worker.process.pid)
-            refusals = all_refusals(ready.refusals)
+            trial = WorkerTrial(ready.curl, all_refusals(ready.refusals), ready.missing)
             if ready.problem is not None and not ready.problem.startswith(_SETTING):
-                return WorkerTrial(ready.curl, refusals, worker_error=ready.problem)
+                return replace(trial, worker_error=ready.problem)
             if ready.problem is not None:
-                return WorkerTrial(ready.curl, refusals, target_error=ready.problem)
-            error = await _try_handshake(worker, profile)
-            return WorkerTrial(ready.curl, refusals, handshake_error=error)
+                return replace(trial, target_error=ready.problem)
+            return replace(trial, handshake_error=await _try_handshake(worker, profile))
     except WorkerFailedError as failure:
         return WorkerTrial(worker_error=str(failure))
 

@@ -1,0 +1,94 @@
+"""Easy handles that use public API where curl_cffi lacks a name that `EasyHandle` uses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from curl_cffi import CurlInfo, CurlOpt
+
+from .curl_api import easy_getinfo, easy_setopt
+from .easy import EasyHandle
+from .slist import strings_of
+
+_HTTPHEADER = int(CurlOpt.HTTPHEADER)
+_FRESH_CONNECT = int(CurlOpt.FRESH_CONNECT)
+
+#: Whether a handle can be used for more than one request. Headers that Curl.setopt() sets are added
+#: to those of the request before.
+CAN_REUSE_HANDLES = easy_setopt is not None
+
+
+class _SetBySetopt(EasyHandle):
+    """A handle whose options Curl.setopt() sets.
+
+    It knows no option that is a C function, so libcurl asks nobody before it sends a request, and
+    calls Python with each piece of a response.
+    """
+
+    def _watch_sends(self) -> None:
+        """Do nothing: `set_number` keeps a request that may be sent only once from a second one."""
+
+    def set_number(self, option: int, value: int) -> None:
+        if option == _FRESH_CONNECT and self.max_sends == 1:
+            # libcurl sends nothing again that went out on a new connection.
+            value = 1
+        super().set_number(option, value)
+
+    def write_to_memory(self) -> None:
+        self.write_to_callbacks(self._on_piece, self._on_piece)
+
+    def _on_piece(self, data: bytes) -> int:
+        if self._stream is None:
+            self._begin_response(data)
+        else:
+            self._stream.write(data)
+        return len(data)
+
+    def _write_to(self, function: Any, data: Any) -> None:
+        """Do nothing: `_on_piece` gets all that follows."""
+
+    def _set_number(self, option: int, value: int) -> None:
+        self._set(option, value)
+
+    def _set(self, option: int, value: Any) -> None:
+        if option == _HTTPHEADER:
+            value = list(strings_of(value))
+        self.setopt(CurlOpt(option), value)
+
+
+class _ReadByGetinfo(EasyHandle):
+    """A handle whose transfers Curl.getinfo() tells of."""
+
+    def get_number(self, info: int) -> int:
+        number = self.getinfo(CurlInfo(info))
+        assert isinstance(number, int)
+        return number
+
+    def get_text(self, info: int) -> bytes:
+        text = self.getinfo(CurlInfo(info))
+        assert isinstance(text, bytes)
+        return text
+
+
+class _ByPublicApi(_SetBySetopt, _ReadByGetinfo):
+    """A handle that does both."""
+
+
+_CLASSES: dict[tuple[bool, bool], type[EasyHandle]] = {
+    (True, True): EasyHandle,
+    (False, True): _SetBySetopt,
+    (True, False): _ReadByGetinfo,
+    (False, False): _ByPublicApi,
+}
+#: Makes a handle, by the names that this curl_cffi has.
+new_easy_handle = _CLASSES[easy_setopt is not None, easy_getinfo is not None]
+
+
+def lookups_problem() -> str | None:
+    """Say why libcurl cannot be kept from looking up names by itself; None if it can."""
+    if easy_setopt is not None:
+        return None
+    return (
+        "something redirects this program's name lookups, and libcurl would go past it, since "
+        "curl_cffi lacks lib._curl_easy_setopt"
+    )
