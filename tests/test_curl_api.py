@@ -338,6 +338,27 @@ def test_authorities_of_the_environment_are_still_those_that_verify(
 
 
 @pytest.mark.processes
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("ffi", "cannot import name 'ffi'"),
+        ("lib", "cannot import name 'lib'"),
+        ("lib.curl_multi_socket_action", "its lib lacks curl_multi_socket_action"),
+        ("CurlMOpt", "cannot import name 'CurlMOpt'"),
+    ],
+)
+def test_a_crawl_that_no_worker_can_serve_says_why(
+    crawl: RunCrawl, origin: TlsOrigin, tmp_path: Path, name: str, reason: str
+) -> None:
+    crawled = crawl(*requests_for(origin), scenario=scenario_without(name, tmp_path))
+    assert crawled.responses == []
+    assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
+    assert f"no worker can use this curl_cffi: {reason}" in crawled.log
+    assert "Traceback" not in crawled.log
+    assert origin.accepted == 0
+
+
+@pytest.mark.processes
 def test_lookups_that_would_go_past_a_redirection_keep_workers_from_working(
     crawl: RunCrawl, origin: TlsOrigin, tmp_path: Path
 ) -> None:

@@ -159,6 +159,14 @@ def test_a_name_that_curl_cffi_lacks(doctor: Callable[..., Any], tmp_path: Path,
     assert [n for n in NAMES if n in found] == [name]
 
 
+def test_a_curl_cffi_that_no_worker_can_use(doctor: Callable[..., Any], tmp_path: Path) -> None:
+    script = interpreter_without("lib.curl_multi_init")
+    code, found = doctor(code=with_interpreter(tmp_path / "python3", script))
+    assert (code, found["worker"]["status"]) == (1, "problem")
+    assert "its lib lacks curl_multi_init" in found["worker"]["value"]
+    assert "scrapy-curl-safe" in found["worker"]["fix"]
+
+
 @pytest.mark.parametrize("by", ["setting", "sys.executable"])
 def test_a_program_that_is_no_interpreter(
     doctor: Callable[..., Any], tmp_path: Path, by: str

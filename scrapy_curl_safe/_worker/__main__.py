@@ -27,9 +27,17 @@ def main() -> None:
 
     if os.environ.pop("CURL_SAFE_VERSION", __version__) != __version__:
         sys.exit(EX_OTHER_VERSION)
-    from scrapy_curl_safe._worker.server import serve  # noqa: PLC0415
+    descriptors = [int(argument) for argument in sys.argv[1:3]]
+    try:
+        from scrapy_curl_safe._worker.server import serve  # noqa: PLC0415
+    except ImportError as error:
+        if error.name is None or error.name.partition(".")[0] != "curl_cffi":
+            raise
+        from scrapy_curl_safe._worker.unusable import refuse  # noqa: PLC0415
 
-    serve(*map(int, sys.argv[1:3]))
+        refuse(descriptors[0], f"no worker can use this curl_cffi: {error}. Install another one")
+    else:
+        serve(*descriptors)
 
 
 def _load_package(root: str) -> None:

@@ -19,7 +19,7 @@ pages:
     curl.DEFAULT_CACERT               SSL_CERT_FILE, else the authorities of Python or certifi
 
 Nothing stands in for `ffi`, and for these functions of `lib`, which are libcurl's own: there is no
-worker then.
+worker then, and the crawl ends with the reason (`unusable`).
 
     curl_easy_init
     curl_multi_init, _cleanup, _setopt, _add_handle, _remove_handle, _socket_action, _info_read

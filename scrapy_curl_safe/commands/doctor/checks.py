@@ -114,6 +114,8 @@ def _worker(facts: Facts) -> Finding:
     fix = "python -m pip install --force-reinstall curl_cffi msgspec"
     if "CURL_SAFE_PYTHON" in facts.worker_error:
         fix = 'CURL_SAFE_PYTHON = "/path/to/python"'
+    elif "no worker can use this curl_cffi" in facts.worker_error:
+        fix = "pip install --upgrade scrapy-curl-safe, or an older curl_cffi"
     elif "HOSTALIASES" in facts.worker_error:
         fix = "let this user read that file, or unset HOSTALIASES"
     return Finding("worker", CheckStatus.PROBLEM, facts.worker_error, why, fix)
