@@ -14,7 +14,15 @@ from ._crawl.meta import PICKED
 from .settings import Settings
 
 # Keys with which a request says itself what it looks like.
-_IDENTITY = ("impersonate", "ja3", "akamai", "extra_fp", "raw_headers", "default_headers")
+_IDENTITY = (
+    "impersonate",
+    "ja3",
+    "akamai",
+    "perk",
+    "extra_fp",
+    "raw_headers",
+    "default_headers",
+)
 
 
 class RandomBrowserMiddleware:

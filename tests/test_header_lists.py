@@ -68,6 +68,16 @@ def test_the_headers_of_a_fingerprint_follow_unless_the_request_has_them(
     ]
 
 
+def test_an_empty_host_of_a_fingerprint_is_the_requests_own() -> None:
+    fields = {"headers": {"Host": "", "X-A": "1"}, "http3_headers": {"host": "", "X-B": "2"}}
+    profile = Profile(fingerprint=fields)
+    suppressed = [name + b":" for name in SUPPRESSED]
+    assert lines_of(HeaderLists(profile).get([])) == [b"X-A: 1", *suppressed]
+    assert lines_of(HeaderLists(profile, for_http3=True).get([])) == [b"X-B: 2", *suppressed]
+    given_host = HeaderLists(Profile(fingerprint={"headers": {"Host": "other.test"}}))
+    assert lines_of(given_host.get([]))[0] == b"Host: other.test"
+
+
 def test_a_browser_brings_its_own_accept() -> None:
     plain, browser, bare = (
         lines_of(HeaderLists(profile).get([]))

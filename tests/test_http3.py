@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import curl_cffi
 import pytest
 from curl_cffi import Curl
 
@@ -91,3 +92,47 @@ def test_nobody_at_the_port_is_a_failure_in_time(crawl: Callable[..., Crawled]) 
         f"https://localhost:{port}/", **ONLY, DOWNLOAD_TIMEOUT=2, RETRY_TIMES=0, LOG_LEVEL="INFO"
     )
     assert len(crawled.errors) == 1
+
+
+@pytest.mark.skipif(
+    not hasattr(curl_cffi, "Fingerprint"), reason="curl_cffi takes fingerprints since 0.16"
+)
+def test_a_fingerprint_may_have_other_headers(crawl: Callable[..., Crawled]) -> None:
+    fingerprint = {
+        "headers": {"Host": "", "User-Agent": "over TCP", "X-Tcp": "1"},
+        "http3_headers": {"Host": "", "User-Agent": "over QUIC", "X-Quic": "1"},
+    }
+    request = {"headers": {"X-Mine": "1"}}
+    with Http3Origin() as origin, TlsOrigin() as other:
+        crawled = crawl(
+            {"url": origin.url, **request, "meta": {"curl_safe": {"http_version": "v3only"}}},
+            {"url": f"{origin.url}/", "headers": {"User-Agent": "mine"}},
+            {"url": other.url, **request, "meta": {"curl_safe": {"http_version": "v1"}}},
+            CURL_SAFE_IMPERSONATE=fingerprint,
+            CURL_SAFE_BROWSER_HEADERS="static",
+            CURL_SAFE_HTTP_VERSION="v3only",
+        )
+        assert crawled.numbers == [0, 1, 2], crawled.log
+        by_agent = {seen.header("User-Agent"): seen for seen in origin.requests}
+        (over_tcp,) = other.requests
+    assert set(by_agent) == {b"over QUIC", b"mine"}
+    over_quic = by_agent[b"over QUIC"]
+    assert (over_quic.header("X-Quic"), over_quic.header("X-Mine")) == (b"1", b"1")
+    assert over_quic.header("X-Tcp") is None
+    assert by_agent[b"mine"].header("X-Mine") is None
+    assert (over_tcp.header("X-Tcp"), over_tcp.header("X-Quic")) == (b"1", None)
+    assert over_tcp.header("User-Agent") == b"over TCP"
+
+
+def test_perk_by_request(crawl: Callable[..., Crawled]) -> None:
+    perk = "1:65536;6:262144|m,s,p,a|"
+    with Http3Origin() as origin:
+        crawled = crawl({"url": origin.url, "meta": {"curl_safe": {"perk": perk}}}, **ONLY)
+        assert crawled.numbers == [0], crawled.log
+        (request,) = origin.requests
+    assert [name for name, _ in request.headers if name.startswith(b":")] == [
+        b":method",
+        b":scheme",
+        b":path",
+        b":authority",
+    ]

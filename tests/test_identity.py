@@ -26,14 +26,14 @@ SCRAPYS = {
 
 
 def profile(request: Request, options: dict[str, Any] | None = None, **settings: Any) -> Profile:
-    return make_profile(request, options or {}, Settings.load(ScrapySettings(settings)))
+    return make_profile(request, options or {}, Settings.load(ScrapySettings(settings)), {})
 
 
 def headers(
     request: Request, options: dict[str, Any] | None = None, **settings: Any
 ) -> HeaderPairs:
     options = options or {}
-    made = encoded_profile(request, options, Settings.load(ScrapySettings(settings)))
+    made = encoded_profile(request, options, Settings.load(ScrapySettings(settings)), {})
     return request_headers(request, options, like_browser=made.is_like_browser)
 
 

@@ -78,6 +78,7 @@ def test_the_key_can_be_another() -> None:
         {"impersonate": "edge"},
         {"ja3": "771,..."},
         {"akamai": "1:2"},
+        {"perk": "1:2"},
         {"extra_fp": {}},
         {"raw_headers": []},
         {"default_headers": False},

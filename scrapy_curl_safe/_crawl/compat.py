@@ -62,7 +62,7 @@ _Checks = dict[str, Callable[[Any], Any]]
 
 _BROWSER: _Checks = {
     key: CHECKS[key]
-    for key in ("impersonate", "ja3", "akamai", "extra_fp", "verify", "default_headers")
+    for key in ("impersonate", "ja3", "akamai", "perk", "extra_fp", "verify", "default_headers")
 }
 _CURL: _Checks = {
     **_BROWSER,

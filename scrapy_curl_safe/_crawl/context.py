@@ -19,7 +19,8 @@ from ..settings import Settings
 from .browser_targets import BrowserTargets
 from .event_loop import running_event_loop
 from .head_builder import HeadBuilder
-from .profile import encoded_profile
+from .installed_browsers import load_installed_browsers
+from .profile import EncodedProfile, encoded_profile
 from .scrapy_api import DownloadSignals, close_crawl
 from .scrapys_words import dataloss_message, key_log_message
 from .stats import CrawlStats
@@ -43,6 +44,7 @@ class CrawlContext:
         crawler: whose they are.
 
     Attributes:
+        installed_browsers: the fingerprints beside curl_cffi's targets.
         profile: of a request that asks for nothing of its own.
         targets: the browsers whose headers are computed.
         heads: builds the heads of their requests.
@@ -66,7 +68,8 @@ class CrawlContext:
                 "DOWNLOADER_CLIENT_TLS_CIPHERS replaces the browser's ciphers, and so a server can "
                 "tell that no browser made the handshake. With DEFAULT the browser's are offered"
             )
-        self.profile = encoded_profile(Request("data:,"), {}, settings)
+        self.installed_browsers = load_installed_browsers()
+        self.profile = self._profile({})
         self.heads = HeadBuilder(crawler)
         launcher = WorkerLauncher.capture(settings.python)
         _check_key_log(launcher.environment.get("SSLKEYLOGFILE"))
@@ -138,14 +141,15 @@ class CrawlContext:
 
     def _profiles(self) -> list[tuple[str, bytes]]:
         browsers = [
-            (f"CURL_SAFE_BROWSERS has {browser!r}", self._encoded({"impersonate": browser}))
+            (f"CURL_SAFE_BROWSERS has {browser!r}", self._profile({"impersonate": browser}).encoded)
             for browser in self.settings.browsers
         ]
         default = f"CURL_SAFE_IMPERSONATE is {self.settings.impersonate!r}"
         return [(default, self.profile.encoded), *browsers]
 
-    def _encoded(self, options: dict[str, Any]) -> bytes:
-        return encoded_profile(Request("data:,"), options, self.settings).encoded
+    def _profile(self, options: dict[str, Any]) -> EncodedProfile:
+        request = Request("data:,")
+        return encoded_profile(request, options, self.settings, self.installed_browsers)
 
     def _on_exhausted(self, reason: str) -> None:
         logger.error("The crawl is closed, since no worker can be had: %s", reason)

@@ -94,6 +94,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "impersonate": parse_impersonate,
     "ja3": _text,
     "akamai": _text,
+    "perk": _text,
     "extra_fp": _mapping,
     "http_version": parse_http_version,
     "verify": _boolean,
@@ -112,6 +113,7 @@ def request_options(meta: Mapping[str, Any]) -> dict[str, Any] | Literal[False]:
         impersonate: as `CURL_SAFE_IMPERSONATE`
         ja3: the ClientHello, as curl_cffi takes it
         akamai: the HTTP/2 fingerprint, as curl_cffi takes it
+        perk: the HTTP/3 fingerprint, as curl_cffi takes it
         extra_fp: what else of a fingerprint, as curl_cffi's `ExtraFingerprints` names it
         http_version: as `CURL_SAFE_HTTP_VERSION`
         verify: whether the certificate must be valid

@@ -17,6 +17,7 @@ from scrapy.utils.httpobj import urlparse_cached
 from .._ipc.messages import Profile, encode_profile
 from .._pool.origins import Route
 from ..settings import Settings, parse_bind_address
+from .installed_browsers import InstalledBrowsers
 
 _SCHEME = re.compile(r"\w+://")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -69,11 +70,14 @@ def header_mode(options: Mapping[str, Any], settings: Settings) -> str:
     return settings.browser_headers
 
 
-def make_profile(request: Request, options: dict[str, Any], settings: Settings) -> Profile:
+def make_profile(
+    request: Request, options: dict[str, Any], settings: Settings, installed: InstalledBrowsers
+) -> Profile:
     """Make the profile of a request.
 
     Args:
         options: of `meta["curl_safe"]`, checked; they win over Scrapy's own meta keys.
+        installed: the fingerprints that may be asked for by name.
 
     Raises:
         ValueError: a bad value of one of Scrapy's own meta keys.
@@ -89,11 +93,14 @@ def make_profile(request: Request, options: dict[str, Any], settings: Settings) 
             value = request.meta["bindaddress"]
             raise ValueError(f'meta["bindaddress"] is {value!r}: it takes {error}') from None
     proxy, user, password, proxy_headers = _proxy(request, options)
+    name = browser if isinstance(browser, str) else None
     return Profile(
-        impersonate=browser if isinstance(browser, str) else None,
-        fingerprint=browser if isinstance(browser, dict) else None,
+        impersonate=name,
+        # Also for a name that is curl_cffi's own, which only the worker knows.
+        fingerprint=browser if isinstance(browser, dict) else installed.get(name or ""),
         ja3=options.get("ja3"),
         akamai=options.get("akamai"),
+        perk=options.get("perk"),
         extra_fp=options.get("extra_fp"),
         http_version=options.get("http_version", settings.http_version),
         default_headers=header_mode(options, settings) == "static",
@@ -130,10 +137,10 @@ class EncodedProfile(NamedTuple):
 
 
 def encoded_profile(
-    request: Request, options: dict[str, Any], settings: Settings
+    request: Request, options: dict[str, Any], settings: Settings, installed: InstalledBrowsers
 ) -> EncodedProfile:
     """Return the profile of a request; see `make_profile`."""
-    profile = make_profile(request, options, settings)
+    profile = make_profile(request, options, settings, installed)
     return EncodedProfile(profile, encode_profile(profile), header_mode(options, settings))
 
 

@@ -56,7 +56,7 @@ def profile_of(request: Request, options: dict[str, Any], context: CrawlContext)
         return context.profile
     if context.settings.http_version is None and meta.get(HTTP1_ORIGIN) == origin_of(request):
         options = {"http_version": "v1", **options}
-    return encoded_profile(request, options, context.settings)
+    return encoded_profile(request, options, context.settings, context.installed_browsers)
 
 
 def build_request(

@@ -39,6 +39,7 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     fingerprint: dict[str, Any] | None = None
     ja3: str | None = None
     akamai: str | None = None
+    perk: str | None = None
     extra_fp: dict[str, Any] | None = None
     http_version: str | None = None
     default_headers: bool = True

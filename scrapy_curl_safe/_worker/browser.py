@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from importlib.metadata import version
 from typing import Any
 
 import curl_cffi
@@ -11,13 +10,12 @@ from curl_cffi import Curl, CurlOpt, CurlSslVersion
 
 from .._ipc.messages import Profile
 from .._platform.redirects import redirecting_libraries
-from .curl_api import AUTHORITIES, TARGETS, ffi, set_browser_options
+from .curl_api import AUTHORITIES, ffi, set_browser_options
 from .easy import EasyHandle
 from .easy_substitutes import new_easy_handle
 from .header_lists import header_line
+from .targets import ProfileError
 
-# Read at import: a sandboxed worker cannot read it later.
-_VERSION = version("curl_cffi")
 # Since curl_cffi 0.16: for HTTP/1.1 and HTTP/2, and for HTTP/3.
 _HEADER_ORDERS = [
     getattr(CurlOpt, name)
@@ -39,22 +37,16 @@ _SSL_VERSIONS = {
 }
 
 
-class ProfileError(Exception):
-    """Says why no easy handle can be made for a profile."""
-
-
 def create_easy_handle(profile: Profile) -> EasyHandle:
     """Create an easy handle and set all options that requests of this profile share.
+
+    Args:
+        profile: as `resolve_browser` returned it.
 
     Raises:
         HttpSyntaxError: one of the headers for the proxy cannot be sent.
         ProfileError: curl_cffi does not know or take what the profile asks for.
     """
-    if TARGETS and profile.impersonate is not None and profile.impersonate not in TARGETS:
-        raise ProfileError(
-            f"curl_cffi {_VERSION} cannot impersonate {profile.impersonate!r}: "
-            f"it knows {', '.join(sorted(TARGETS))}"
-        )
     library = redirecting_libraries().get("connect")
     if library is not None and (profile.http_version or "").startswith("v3"):
         raise ProfileError(
@@ -89,6 +81,7 @@ def _impersonate(easy: Curl, profile: Profile) -> None:
         impersonate=target,
         ja3=profile.ja3,
         akamai=profile.akamai,
+        perk=profile.perk,
         extra_fp=profile.extra_fp,
         http_version=profile.http_version,
         default_headers=profile.default_headers and profile.fingerprint is None,

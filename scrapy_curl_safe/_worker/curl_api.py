@@ -16,6 +16,8 @@ pages:
     ffi.def_extern
     requests.utils.set_curl_options   a Session sets the options, and is kept from its request
     BrowserTypeLiteral                libcurl alone knows which browsers there are
+    requests.impersonate.             curl_cffi alone knows what an alias stands for
+    REAL_TARGET_MAP
     curl.DEFAULT_CACERT               SSL_CERT_FILE, else the authorities of Python or certifi
 
 Nothing stands in for `ffi`, and for these functions of `lib`, which are libcurl's own: there is no
@@ -50,7 +52,13 @@ try:
 except ImportError:
     set_curl_options = None  # type: ignore[assignment]
 
+try:
+    from curl_cffi.requests.impersonate import REAL_TARGET_MAP
+except ImportError:
+    REAL_TARGET_MAP = {}
+
 __all__ = [
+    "ALIASES",
     "AUTHORITIES",
     "TARGETS",
     "define_callback",
@@ -88,6 +96,7 @@ _WITHOUT = {
     "ffi.def_extern": "each request takes a little longer",
     "requests.utils.set_curl_options": "it takes longer to prepare a browser",
     "BrowserTypeLiteral": "a browser that is not known is refused without a list of those that are",
+    "requests.impersonate.REAL_TARGET_MAP": "what a browser's name stands for is not known",
     "curl.DEFAULT_CACERT": (
         "certificates are verified by the authorities of SSL_CERT_FILE, else of Python or certifi"
     ),
@@ -173,6 +182,11 @@ def define_callback(name: str, signature: str, body: Callable[..., int], onerror
 #: What can be impersonated; empty if that is not known.
 TARGETS: frozenset[str] = frozenset(get_args(getattr(curl_cffi, "BrowserTypeLiteral", None)))
 _has("BrowserTypeLiteral", lambda: TARGETS)
+#: Names that stand for another target, and which one in this curl_cffi.
+ALIASES: dict[str, str] = {
+    name: target for name, target in REAL_TARGET_MAP.items() if name != target
+}
+_has("requests.impersonate.REAL_TARGET_MAP", lambda: ALIASES)
 
 
 class _PreparedError(Exception):

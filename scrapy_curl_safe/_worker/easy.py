@@ -15,6 +15,8 @@ from .stream_pool import streams
 
 # As plain numbers: members of curl_cffi's enumerations take longer to look up.
 _HTTPHEADER = int(CurlOpt.HTTPHEADER)
+# Since curl_cffi 0.16, as fingerprints are.
+_HTTP3_HTTPHEADER = int(getattr(CurlOpt, "HTTP3_HTTPHEADER", 0))
 _HTTPGET = int(CurlOpt.HTTPGET)
 _NOBODY = int(CurlOpt.NOBODY)
 _POSTFIELDS = int(CurlOpt.POSTFIELDS)
@@ -132,6 +134,7 @@ class EasyHandle(Curl):
         self.url = ""
         self._values: dict[int, Any] = {}
         self._header_list: Any = None
+        self._http3_header_list: Any = None
         self._is_get = False
         self._stream: MemoryStream | SharedSlot | None = None
         self._connection_id = -1
@@ -170,6 +173,12 @@ class EasyHandle(Curl):
         if self._header_list is not header_list:
             self._set(_HTTPHEADER, header_list)
             self._header_list = header_list
+
+    def set_http3_header_list(self, header_list: Any) -> None:
+        """Set what goes in place of it by HTTP/3."""
+        if self._http3_header_list is not header_list:
+            self._set(_HTTP3_HTTPHEADER, header_list)
+            self._http3_header_list = header_list
 
     def set_method(self, method: str, body: bytes) -> None:
         is_get = method == "GET" and not body

@@ -23,12 +23,13 @@ class HeaderLists:
 
     Args:
         profile: of all its requests.
+        for_http3: whether they are of HTTP/3, for which a fingerprint may have other headers.
 
     Raises:
         HttpSyntaxError: the profile's fingerprint has a header that cannot be sent.
     """
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, *, for_http3: bool = False) -> None:
         suppressed: tuple[bytes, ...] = _SUPPRESSED
         if profile.impersonate is None or not profile.default_headers:
             suppressed += _SUPPRESSED_WITHOUT_BROWSER
@@ -36,7 +37,7 @@ class HeaderLists:
         self._default_lines = [
             (name.lower(), header_line(name, value))
             for name, value in [
-                *_fingerprint_headers(profile),
+                *_fingerprint_headers(profile, "http3_headers" if for_http3 else "headers"),
                 *((name, None) for name in suppressed),
             ]
         ]
@@ -90,13 +91,18 @@ def _share_line(
     return left
 
 
-def _fingerprint_headers(profile: Profile) -> list[tuple[bytes, bytes]]:
+def _fingerprint_headers(profile: Profile, field: str) -> list[tuple[bytes, bytes]]:
     """Return the headers of a fingerprint that is a dict; libcurl adds those of a target itself."""
     if profile.fingerprint is None or not profile.default_headers:
         return []
-    headers: dict[str, str] = profile.fingerprint.get("headers") or {}
+    headers: dict[str, str] = profile.fingerprint.get(field) or {}
     try:
-        return [(name.encode(), value.encode()) for name, value in headers.items()]
+        return [
+            (name.encode(), value.encode())
+            for name, value in headers.items()
+            # An empty Host stands for that of the request.
+            if value or name.lower() != "host"
+        ]
     except AttributeError as error:
         raise HttpSyntaxError(f"the fingerprint's headers are not text: {error}") from error
 

@@ -63,7 +63,10 @@ def set_request_options(easy: EasyHandle, fetch: Fetch, body: bytes, session: Se
         buffer_size = _MIN_UPLOAD_BUFFER_BYTES if is_large else _DEFAULT_UPLOAD_BUFFER_BYTES
         easy.set_number(_UPLOAD_BUFFERSIZE, buffer_size)
     if fetch.browser_head is None:
-        easy.set_header_list(session.header_lists.get(with_host(fetch.headers, host)))
+        headers = with_host(fetch.headers, host)
+        easy.set_header_list(session.header_lists.get(headers))
+        if session.http3_header_lists is not None:
+            easy.set_http3_header_list(session.http3_header_lists.get(headers))
     else:
         session.browser_heads.set(easy, fetch, host)
     timeout_ms = _to_milliseconds(fetch.timeout_seconds)

@@ -36,7 +36,7 @@ from .._platform.refusals import Facility, note_refusal, noted_refusals
 from .._platform.resolver import resolver_state
 from .._version import __version__
 from . import EX_SOFTWARE
-from .browser import ProfileError, create_easy_handle
+from .browser import create_easy_handle
 from .curl_api import missing_names
 from .download import Download
 from .easy_substitutes import lookups_problem
@@ -47,6 +47,7 @@ from .loop import Loop, LoopTimer
 from .session import OutOfResourcesError, SessionCache
 from .stream_pool import streams
 from .streamed_download import StreamedDownload
+from .targets import ProfileError, resolve_browser
 
 # How long a worker waits for its Hello before it concludes that the crawl never began.
 _HELLO_TIMEOUT_SECONDS = 30.0
@@ -217,8 +218,8 @@ class _Server:
 def _problem(profiles: list[tuple[str, bytes]]) -> str | None:
     """Try the profiles, and return why one of them cannot be used; None if all can."""
     for setting, encoded in profiles:
-        profile = decode_profile(encoded)
         try:
+            profile = resolve_browser(decode_profile(encoded))
             create_easy_handle(profile).close()
             HeaderLists(profile)
         except (HttpSyntaxError, ProfileError) as error:

@@ -22,6 +22,7 @@ from .lookups import Lookups
 from .loop import Loop
 from .multi import Multi
 from .redirected_multi import RedirectedMulti
+from .targets import resolve_browser
 
 # An idle handle takes about 30 kB.
 _MAX_IDLE_HANDLES = 64 if CAN_REUSE_HANDLES else 0
@@ -48,6 +49,7 @@ class Session:
     Attributes:
         multi: runs the session's transfers.
         header_lists: of the session's requests.
+        http3_header_lists: of those that go by HTTP/3; None if they have the same headers.
         browser_heads: of those that have a browser's head.
         certificates: that the session has seen.
         in_flight: how many handles are in use.
@@ -63,6 +65,9 @@ class Session:
     ) -> None:
         self.profile = profile
         self.header_lists = HeaderLists(profile)
+        self.http3_header_lists = (
+            HeaderLists(profile, for_http3=True) if _differs(profile) else None
+        )
         self.in_flight = 0
         self.browser_heads = BrowserHeads(profile, self.header_lists)
         # Whether they have sent a browser's head: what it sets, the target's own values among it,
@@ -121,6 +126,12 @@ class Session:
         self.multi.close()
 
 
+def _differs(profile: Profile) -> bool:
+    """Tell whether requests may go by HTTP/3, and a fingerprint has other headers for that."""
+    may_be_http3 = (profile.http_version or "").startswith("v3")
+    return may_be_http3 and bool((profile.fingerprint or {}).get("http3_headers"))
+
+
 class SessionCache:
     """The sessions of a worker, by encoded profile. The one used longest ago is closed first.
 
@@ -151,7 +162,8 @@ class SessionCache:
         if session is not None:
             self._sessions.move_to_end(profile)
             return session
-        session = Session(self._loop, decode_profile(profile), self._max_connections, self._lookups)
+        decoded = resolve_browser(decode_profile(profile))
+        session = Session(self._loop, decoded, self._max_connections, self._lookups)
         self._sessions[profile] = session
         self._close_surplus()
         return session

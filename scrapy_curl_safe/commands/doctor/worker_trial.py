@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from scrapy import Request
 
+from ..._crawl.installed_browsers import load_installed_browsers
 from ..._crawl.profile import make_profile
 from ..._ipc.messages import Failed, Fetch, Hello, InvalidRequest, encode_profile
 from ..._platform.affinity import WorkerAffinity
@@ -44,7 +45,8 @@ class WorkerTrial:
 
 def try_worker(settings: Settings) -> WorkerTrial:
     """Start a worker with the browser of the settings, let it make one handshake, and stop it."""
-    profile = make_profile(Request("data:,"), {"verify": False}, settings)
+    installed = load_installed_browsers()
+    profile = make_profile(Request("data:,"), {"verify": False}, settings, installed)
     return asyncio.run(_try_worker(encode_profile(profile), settings.python))
 
 

@@ -13,6 +13,7 @@ from scrapy import Request, Spider
 from scrapy.crawler import Crawler
 from scrapy.settings import Settings as ScrapySettings
 
+from ..._crawl.installed_browsers import load_installed_browsers
 from ..._crawl.profile import make_profile, origin_of
 from ..._crawl.scrapy_api import load_addons
 from ..._ipc.messages import Profile
@@ -129,7 +130,8 @@ def _profile(options: ProbeOptions, settings: Settings) -> Profile:
     browser: dict[str, Any] = (
         {} if options.impersonate is None else {"impersonate": options.impersonate}
     )
-    return replace(make_profile(request, browser, settings), once=True)
+    installed = load_installed_browsers()
+    return replace(make_profile(request, browser, settings, installed), once=True)
 
 
 def _without_proxy(profile: Profile) -> Profile:
@@ -138,7 +140,13 @@ def _without_proxy(profile: Profile) -> Profile:
 
 def _as_browser(profile: Profile, target: str) -> Profile:
     return replace(
-        profile, impersonate=target, fingerprint=None, ja3=None, akamai=None, extra_fp=None
+        profile,
+        impersonate=target,
+        fingerprint=None,
+        ja3=None,
+        akamai=None,
+        perk=None,
+        extra_fp=None,
     )
 
 
