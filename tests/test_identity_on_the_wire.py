@@ -9,6 +9,8 @@ import curl_cffi.requests
 import pytest
 
 from scrapy_curl_safe._crawl.browser.contradictions import contradictions
+from scrapy_curl_safe._ipc.messages import Profile
+from scrapy_curl_safe._worker.targets import resolve_browser
 from testkit.crawling import urls
 from testkit.fixtures import RunCrawl
 from testkit.origins.hello import ja3, parse_client_hello, parse_h2_opening
@@ -41,8 +43,10 @@ def header_names(origin: TlsOrigin) -> list[bytes]:
 @pytest.mark.parametrize("mode", ["context", "static"])
 @pytest.mark.parametrize("browser", BROWSERS)
 def test_the_pool_looks_like_curl_cffi_itself(crawl: RunCrawl, browser: str, mode: str) -> None:
+    behind = resolve_browser(Profile(impersonate=browser, substitute=mode == "static")).impersonate
+    target: typing.Any = behind
     with TlsOrigin(alpn=("h2",)) as direct, TlsOrigin(alpn=("h2",)) as pooled:
-        curl_cffi.requests.get(direct.url, impersonate=browser, verify=False)
+        curl_cffi.requests.get(direct.url, impersonate=target, verify=False)
         crawled = crawl(pooled.url, CURL_SAFE_IMPERSONATE=browser, CURL_SAFE_BROWSER_HEADERS=mode)
         assert crawled.responses[0]["status"] == 200
         assert seen_by_origin(pooled) == seen_by_origin(direct)

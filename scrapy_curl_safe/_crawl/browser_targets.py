@@ -78,6 +78,7 @@ class BrowserTargets:
         browser = encode_profile(
             Profile(
                 impersonate=profile.profile.impersonate,
+                substitute=profile.profile.substitute,
                 fingerprint=profile.profile.fingerprint,
                 extra_fp=profile.profile.extra_fp,
                 # Over plain http any other one has libcurl offer an upgrade.

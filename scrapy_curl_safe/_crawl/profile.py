@@ -94,16 +94,19 @@ def make_profile(
             raise ValueError(f'meta["bindaddress"] is {value!r}: it takes {error}') from None
     proxy, user, password, proxy_headers = _proxy(request, options)
     name = browser if isinstance(browser, str) else None
+    default_headers = header_mode(options, settings) == "static"
+    http_version = options.get("http_version", settings.http_version)
     return Profile(
         impersonate=name,
+        substitute=name is not None and (default_headers or (http_version or "").startswith("v3")),
         # Also for a name that is curl_cffi's own, which only the worker knows.
         fingerprint=browser if isinstance(browser, dict) else installed.get(name or ""),
         ja3=options.get("ja3"),
         akamai=options.get("akamai"),
         perk=options.get("perk"),
         extra_fp=options.get("extra_fp"),
-        http_version=options.get("http_version", settings.http_version),
-        default_headers=header_mode(options, settings) == "static",
+        http_version=http_version,
+        default_headers=default_headers,
         verify=options.get("verify", settings.download_verify_certificates),
         tls_min=settings.download_tls_min_version,
         tls_max=settings.download_tls_max_version,

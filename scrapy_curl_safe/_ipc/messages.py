@@ -36,6 +36,10 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     impersonate: str | None = None
+    #: Whether an alias may stand for an older target, since the newest one's own headers, or its
+    #: HTTP/3, are no browser's.
+    substitute: bool = False
+    #: Of a name, that of the user's file; curl_cffi's own target goes before it.
     fingerprint: dict[str, Any] | None = None
     ja3: str | None = None
     akamai: str | None = None
@@ -168,6 +172,13 @@ class SliceReleased(msgspec.Struct, array_like=True, tag=3):
 # From a worker
 
 
+class ResolvedBrowser(msgspec.Struct, frozen=True, array_like=True):
+    """What a name stands for."""
+
+    name: str
+    target: str
+
+
 class Ready(msgspec.Struct, array_like=True, tag=0, kw_only=True):
     """The worker has tried the profiles of the Hello and takes requests."""
 
@@ -182,6 +193,12 @@ class Ready(msgspec.Struct, array_like=True, tag=0, kw_only=True):
     missing: dict[str, str] = {}
     #: Why one of the profiles cannot be used; None if all can.
     problem: str | None = None
+    #: Version of curl_cffi.
+    curl_cffi: str = ""
+    #: curl_cffi's targets, each with its operating system; empty where curl_cffi does not tell it.
+    targets: dict[str, str] = {}
+    #: The profiles' browsers, but for fingerprints, in order.
+    browsers: list[ResolvedBrowser] = []
 
 
 class Heartbeat(msgspec.Struct, array_like=True, tag=1, kw_only=True):

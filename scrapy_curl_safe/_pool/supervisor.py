@@ -26,6 +26,7 @@ from .._ipc.messages import (
 )
 from .._platform.affinity import WorkerAffinity
 from .._version import EX_OTHER_VERSION, __version__
+from .alias_log import AliasLog
 from .event_loop import EventLoop, Future, TimerHandle
 from .events import PoolEvents
 from .refusal_log import RefusalLog
@@ -108,6 +109,7 @@ class Supervisor:
         self._prewarmed: WorkerProcess | None = None
         self._affinity = WorkerAffinity()
         self._refusals = RefusalLog()
+        self._aliases = AliasLog()
 
     def __repr__(self) -> str:
         return f"<Supervisor of {self._workers}>"
@@ -273,6 +275,7 @@ class Supervisor:
             return
         self._refusals.note(ready.refusals)
         self._refusals.note_missing(ready.missing)
+        self._aliases.note(ready)
         self._restarts.start_succeeded()
         self._first_starts.discard(worker.slot)
         worker.transition(Event.BECOME_READY)

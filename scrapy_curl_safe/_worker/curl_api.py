@@ -57,9 +57,16 @@ try:
 except ImportError:
     REAL_TARGET_MAP = {}
 
+try:
+    # Since 0.16: what is known of each target.
+    from curl_cffi.fingerprints import NATIVE_IMPERSONATE_TARGETS as NATIVE_TARGETS
+except ImportError:
+    NATIVE_TARGETS = []
+
 __all__ = [
     "ALIASES",
     "AUTHORITIES",
+    "NATIVE_TARGETS",
     "TARGETS",
     "define_callback",
     "easy_getinfo",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import socket
@@ -21,6 +22,7 @@ from .._ipc.messages import (
     InvalidRequest,
     ProtocolError,
     Ready,
+    ResolvedBrowser,
     SliceReleased,
     ToWorker,
     TransferStats,
@@ -47,7 +49,7 @@ from .loop import Loop, LoopTimer
 from .session import OutOfResourcesError, SessionCache
 from .stream_pool import streams
 from .streamed_download import StreamedDownload
-from .targets import ProfileError, resolve_browser
+from .targets import CURL_CFFI_VERSION, ProfileError, resolve_browser, target_systems
 
 # How long a worker waits for its Hello before it concludes that the crawl never began.
 _HELLO_TIMEOUT_SECONDS = 30.0
@@ -158,6 +160,9 @@ class _Server:
                 refusals={facility.value: why for facility, why in noted_refusals().items()},
                 missing=missing_names(),
                 problem=problem,
+                curl_cffi=CURL_CFFI_VERSION,
+                targets=target_systems(),
+                browsers=_browsers(hello.profiles),
             )
         )
         self._heartbeat_timer = LoopTimer(self._loop, lambda: self._send_heartbeat(hello))
@@ -213,6 +218,17 @@ class _Server:
         paused, self._paused = self._paused, []
         for download in paused:
             download.resume()
+
+
+def _browsers(profiles: list[tuple[str, bytes]]) -> list[ResolvedBrowser]:
+    found = []
+    for _, encoded in profiles:
+        profile = decode_profile(encoded)
+        with contextlib.suppress(ProfileError):
+            target = resolve_browser(profile).impersonate
+            if profile.impersonate is not None and target is not None:
+                found.append(ResolvedBrowser(profile.impersonate, target))
+    return found
 
 
 def _problem(profiles: list[tuple[str, bytes]]) -> str | None:

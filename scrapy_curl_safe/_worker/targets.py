@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib.metadata import version
 
 import curl_cffi
-from curl_cffi.__version__ import __version__ as curl_cffi_version
 from msgspec.structs import replace
 
 from .._ipc.messages import Profile
-from .curl_api import ALIASES, TARGETS
+from .curl_api import ALIASES, NATIVE_TARGETS, TARGETS
 
-_KNOWN = TARGETS | ALIASES.keys()
+# Read at import: a sandboxed worker cannot read it later.
+CURL_CFFI_VERSION = version("curl_cffi")
+#: What curl_cffi itself can impersonate.
+KNOWN_NAMES = TARGETS | ALIASES.keys()
+
+#: Targets of curl_cffi 0.17 whose own headers are not those of a first page, and an older one of
+#: the same browser, whose headers are: a reload, a fetch() and links within a site were recorded.
+#: firefox155 has no HTTP/3, either.
+_SUBSTITUTES = {
+    "chrome152": "chrome151",
+    "firefox155": "firefox147",
+    "safari270": "safari2601",
+    "safari270_ios": "safari260_ios",
+}
 
 
 class ProfileError(Exception):
@@ -29,21 +42,30 @@ def resolve_browser(profile: Profile) -> Profile:
     name = profile.impersonate
     if name is None:
         return profile
-    if name in _KNOWN:
-        return replace(profile, impersonate=ALIASES.get(name, name), fingerprint=None)
+    if name in KNOWN_NAMES:
+        target = ALIASES.get(name, name)
+        if profile.substitute and target != name and _SUBSTITUTES.get(target) in TARGETS:
+            target = _SUBSTITUTES[target]
+        return replace(profile, impersonate=target, fingerprint=None)
     if profile.fingerprint is not None:
         return replace(profile, impersonate=None, fingerprint=_known_fields(profile.fingerprint))
     if not TARGETS:  # libcurl will say whether there is one
         return profile
     raise ProfileError(
-        f"curl_cffi {curl_cffi_version} cannot impersonate {name!r}, and `curl-cffi update` "
-        f"has installed no such fingerprint: it knows {', '.join(sorted(_KNOWN))}"
+        f"curl_cffi {CURL_CFFI_VERSION} cannot impersonate {name!r}, and `curl-cffi update` "
+        f"has installed no such fingerprint: it knows {', '.join(sorted(KNOWN_NAMES))}"
     )
+
+
+def target_systems() -> dict[str, str]:
+    """Return the targets, each with its operating system; empty where curl_cffi does not tell."""
+    systems = {target["target_name"]: str(target["os"]) for target in NATIVE_TARGETS}
+    return {name: systems.get(name, "") for name in sorted(TARGETS - ALIASES.keys())}
 
 
 def _known_fields(fingerprint: dict[str, object]) -> dict[str, object]:
     """Leave out what a later curl_cffi knows, as curl_cffi does."""
     if not hasattr(curl_cffi, "Fingerprint"):
-        raise ProfileError(f"curl_cffi {curl_cffi_version} takes no fingerprints")
+        raise ProfileError(f"curl_cffi {CURL_CFFI_VERSION} takes no fingerprints")
     known = {field.name for field in dataclasses.fields(curl_cffi.Fingerprint)}
     return {name: value for name, value in fingerprint.items() if name in known}
