@@ -8,11 +8,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scrapy_curl_safe._ipc.messages import ResolvedBrowser
+from scrapy_curl_safe.commands.doctor.browser_age import browser_of, release_date
 from scrapy_curl_safe.commands.doctor.checks import CheckStatus, run_checks
 from scrapy_curl_safe.commands.doctor.facts import Facts
 from testkit import refusing
@@ -51,6 +54,51 @@ def doctor(tmp_path: Path, processes: Any) -> Any:
     return run
 
 
+def age_of(target: str, *, name: str | None = None, **facts: Any) -> tuple[CheckStatus, str, str]:
+    browser = ResolvedBrowser(name or target, target)
+    targets = ["chrome131", "chrome152", "chrome152_macos", "edge101", "firefox155", "tor145"]
+    today = date(2026, 11, 27)
+    found = run_checks(Facts(browser=browser, targets=targets, today=today, **facts))
+    (age,) = (f for f in found if f.check == "age of the browser")
+    return age.status, age.value, age.fix
+
+
+def test_how_old_the_browser_is() -> None:
+    newest = "the newest that curl_cffi knows"
+    assert age_of("chrome152") == (CheckStatus.OK, f"chrome152, 3 months old, {newest}", "")
+    assert age_of("firefox155")[:2] == (CheckStatus.OK, f"firefox155, 3 months old, {newest}")
+    status, value, fix = age_of("chrome131")
+    assert (status, fix) == (CheckStatus.WARNING, 'CURL_SAFE_IMPERSONATE = "chrome152"')
+    assert value == "chrome131, 24 months old; curl_cffi also knows chrome152"
+    status, value, fix = age_of("edge101", name="edge")
+    assert (status, value) == (CheckStatus.WARNING, f"edge101, 55 months old, {newest}")
+    assert "--upgrade curl_cffi" in fix
+    # A name that stands for an older one does so for a reason.
+    assert age_of("chrome131", name="chrome")[1] == "chrome131, 24 months old"
+    assert age_of("tor145")[:2] == (CheckStatus.OK, f"tor145, {newest}")
+
+
+def test_the_dates_of_releases() -> None:
+    """As https://github.com/mdn/browser-compat-data has them, give or take three weeks."""
+    known = {
+        "chrome104": date(2022, 8, 2),
+        "chrome124": date(2024, 4, 16),
+        "chrome142": date(2025, 10, 28),
+        "chrome158": date(2026, 11, 17),
+        "firefox135": date(2025, 2, 4),
+        "firefox144": date(2025, 10, 14),
+        "firefox158": date(2026, 10, 13),
+        "safari170": date(2023, 9, 18),
+        "safari15_3": date(2021, 9, 20),
+    }
+    for target, released in known.items():
+        browser = browser_of(target)
+        assert browser is not None
+        guessed = release_date(browser)
+        assert guessed is not None
+        assert abs((guessed - released).days) <= 21, target
+
+
 def test_a_healthy_project(doctor: Callable[..., Any]) -> None:
     code, found = doctor()
     problems = [finding for finding in found.values() if finding["status"] == "problem"]
@@ -58,6 +106,7 @@ def test_a_healthy_project(doctor: Callable[..., Any]) -> None:
     for check in ("settings", "worker", "browser", "local handshake", "download handler"):
         assert found[check]["status"] == "ok"
     assert found["libcurl"]["value"].startswith("libcurl/")
+    assert found["age of the browser"]["value"].startswith("chrome1")
 
 
 @pytest.mark.processes

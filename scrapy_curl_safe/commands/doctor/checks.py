@@ -5,8 +5,10 @@ from __future__ import annotations
 import enum
 import errno
 from dataclasses import dataclass
+from datetime import timedelta
 
 from ..._platform.refusals import WITHOUT, Facility
+from .browser_age import age, browser_of, newest_like, release_date
 from .facts import Facts
 
 # Descriptors that a worker has open besides its connections.
@@ -21,6 +23,7 @@ _PORTS_PER_REQUEST = 4
 _LONG_FIN_TIMEOUT_SECONDS = 60
 _MANY_REQUESTS = 1000
 _FEW_ITEMS = 10
+_OLD = timedelta(days=180)
 
 # The first version of curl_cffi whose libcurl accepts an order of headers.
 _FIRST_WITH_ORDER = (0, 16)
@@ -60,7 +63,7 @@ class Finding:
 def run_checks(facts: Facts) -> list[Finding]:
     """Return all findings, in the order in which to fix them."""
     found: list[Finding | None] = [_settings(facts), *_versions(facts)]
-    found += [_worker(facts), *_missing(facts), _target(facts), _handshake(facts)]
+    found += [_worker(facts), *_missing(facts), _target(facts), _age(facts), _handshake(facts)]
     found += [_handlers(facts), _middleware(facts), _initiators(facts), _monitor(facts)]
     found += [_header_order(facts)]
     found += [_open_files(facts), _ports(facts), _tw_reuse(facts), _fin_timeout(facts)]
@@ -144,6 +147,29 @@ def _target(facts: Facts) -> Finding | None:
         return Finding("browser", CheckStatus.OK, "known to curl_cffi", why)
     fix = "set CURL_SAFE_IMPERSONATE to one of the names above, or upgrade curl_cffi"
     return Finding("browser", CheckStatus.PROBLEM, facts.target_error, why, fix)
+
+
+def _age(facts: Facts) -> Finding | None:
+    if facts.browser is None:
+        return None
+    name, target = facts.browser.name, facts.browser.target
+    known = browser_of(target)
+    if known is None:
+        return None
+    why = "browsers update themselves, so that few visitors have an old one"
+    released = release_date(known)
+    old = released is not None and facts.today - released > _OLD
+    value = target if released is None else f"{target}, {age((facts.today - released).days)} old"
+    newest = newest_like(target, facts.targets)
+    if name == target and newest != target:
+        fix = f'CURL_SAFE_IMPERSONATE = "{newest}"'
+        value += f"; curl_cffi also knows {newest}"
+        return Finding("age of the browser", CheckStatus.WARNING, value, why, fix)
+    value += ", the newest that curl_cffi knows" if newest == target else ""
+    if old:
+        fix = "pip install --upgrade curl_cffi, or impersonate a newer browser"
+        return Finding("age of the browser", CheckStatus.WARNING, value, why, fix)
+    return Finding("age of the browser", CheckStatus.OK, value, why)
 
 
 def _handshake(facts: Facts) -> Finding | None:

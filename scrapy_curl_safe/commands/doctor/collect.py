@@ -60,9 +60,11 @@ def collect_facts(project: ScrapySettings) -> Facts:
         conntrack=_conntrack(),
         memory=available_megabytes(),
         cpus=usable_cpus(),
+        browser=trial.browser,
+        targets=trial.targets,
         refusals=trial.refusals,
         missing=trial.missing,
-        versions=_versions(trial.libcurl),
+        versions=_versions(trial),
         handlers=_handlers(loaded),
         middlewares=_components(loaded, "DOWNLOADER_MIDDLEWARES"),
         spider_middlewares=_components(loaded, "SPIDER_MIDDLEWARES"),
@@ -105,9 +107,13 @@ def _components(settings: BaseSettings, name: str) -> dict[str, int]:
     }  # fmt: skip
 
 
-def _versions(libcurl: str | None) -> dict[str, str]:
-    found = {"libcurl": libcurl} if libcurl else {}
+def _versions(trial: WorkerTrial) -> dict[str, str]:
+    # curl_cffi may come from another distribution of that module, which the worker knows.
+    of_worker = {"libcurl": trial.libcurl, "curl_cffi": trial.curl_cffi}
+    found = {name: found for name, found in of_worker.items() if found}
     for package in ("Scrapy", "Twisted", "curl_cffi"):
+        if package in found:
+            continue
         try:
             found[package] = version(package)
         except PackageNotFoundError:

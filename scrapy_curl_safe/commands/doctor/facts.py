@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
+from ..._ipc.messages import ResolvedBrowser
 from ..._platform.refusals import Facility
 
 
@@ -29,6 +31,10 @@ class Facts:
         conntrack: entries in the firewall's connection table, and its capacity.
         memory: available, in MB.
         cpus: number of CPUs that this process may use.
+        browser: what the browser of the settings is called there, and its target in curl_cffi; None
+            for a fingerprint, or none.
+        targets: all those of curl_cffi.
+        today: the date.
         refusals: what the system refused to this process or to a worker, with the errno of each.
         missing: what curl_cffi lacks: by name, what a crawl is like without it.
         versions: of the packages, and of libcurl if a worker reported it.
@@ -56,6 +62,9 @@ class Facts:
     conntrack: tuple[int, int] | None = None
     memory: int | None = None
     cpus: int | None = None
+    browser: ResolvedBrowser | None = None
+    targets: Sequence[str] = ()
+    today: date = field(default_factory=date.today)
     refusals: Mapping[Facility, int] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)

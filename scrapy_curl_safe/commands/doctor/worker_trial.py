@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from scrapy import Request
 
 from ..._crawl.installed_browsers import load_installed_browsers
 from ..._crawl.profile import make_profile
-from ..._ipc.messages import Failed, Fetch, Hello, InvalidRequest, encode_profile
+from ..._ipc.messages import (
+    Failed,
+    Fetch,
+    Hello,
+    InvalidRequest,
+    ResolvedBrowser,
+    encode_profile,
+)
 from ..._platform.affinity import WorkerAffinity
 from ..._platform.refusals import Facility
 from ..._pool.refusal_log import all_refusals
@@ -27,15 +34,14 @@ class WorkerTrial:
     """The result of the trial.
 
     Attributes:
-        libcurl: its version, if the worker reported it.
-        refusals: see `Facts`.
-        missing: see `Facts`.
-        worker_error: see `Facts`.
-        target_error: see `Facts`.
-        handshake_error: see `Facts`.
+        libcurl: its version, if the worker reported it; so of curl_cffi.
+        browser: see `Facts`; so are the rest.
     """
 
     libcurl: str | None = None
+    curl_cffi: str | None = None
+    browser: ResolvedBrowser | None = None
+    targets: Sequence[str] = ()
     refusals: Mapping[Facility, int] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     worker_error: str | None = None
@@ -56,7 +62,14 @@ async def _try_worker(profile: bytes, python: str | None) -> WorkerTrial:
         with WorkerClient(hello, python=python) as worker:
             ready = await worker.ready()
             WorkerAffinity().apply(worker.process.pid)
-            trial = WorkerTrial(ready.curl, all_refusals(ready.refusals), ready.missing)
+            trial = WorkerTrial(
+                ready.curl,
+                ready.curl_cffi,
+                next(iter(ready.browsers), None),
+                list(ready.targets),
+                all_refusals(ready.refusals),
+                ready.missing,
+            )
             if ready.problem is not None and not ready.problem.startswith(_SETTING):
                 return replace(trial, worker_error=ready.problem)
             if ready.problem is not None:
