@@ -15,7 +15,7 @@ CHAOS_ARGS ?=
 FUZZ_ARGS ?=
 BROWSERS_ARGS ?=
 
-.PHONY: help demo demo-distributed demo-scrapyd matrix package pictures reference docs test test-fast coverage conformance browsers odd-responses bench chaos fuzz soak lint format clean
+.PHONY: help demo demo-distributed demo-scrapyd matrix package pictures reference docs next test test-fast coverage conformance browsers odd-responses bench chaos fuzz soak lint format clean
 
 help:
 	@echo "make demo    crawl the example's flaky origin, with a live log, stats and a summary"
@@ -29,6 +29,7 @@ help:
 	@echo "make scrapy-suite  the Scrapy team's tests of download handlers, on this one"
 	@echo "make odd-responses  docs/odd_responses.md: this handler and Scrapy's own compared"
 	@echo "make bench   how fast every handler is (BENCH_ARGS=--quick; needs nginx)"
+	@echo "make next    the fast tests and some crawls, with pre-releases and with a fork of curl_cffi"
 	@echo "make matrix  each Python, Scrapy and curl_cffi with each other (half an hour)"
 	@echo "make docs    build the documentation in docs/_build; warnings are errors"
 	@echo "make reference  write docs/reference.md and the picture of the modules from the code"
@@ -115,6 +116,25 @@ odd-responses: $(INSTALLED)
 bench: $(CONFORMANCE_VENV)/.installed
 	$(CONFORMANCE_VENV)/bin/python -m benchmarks.speed $(BENCH_ARGS)
 
+NEXT_VENV := .venv-next
+# The fast tests, whole crawls, and what depends on curl_cffi's targets.
+NEXT_TESTS = $(NEXT_VENV)/bin/python -m pip list --format=freeze | grep -iE '^(scrapy|twisted|curl.cffi)' && \
+	$(NEXT_VENV)/bin/python -m pytest -n $(JOBS) -m "not slow and not processes" && \
+	$(NEXT_VENV)/bin/python -m pytest -n $(JOBS) tests/test_targets.py tests/test_installed_browsers.py \
+		tests/test_crawl.py
+
+# From nothing each time, since the index has others each day.
+next:
+	rm -rf $(NEXT_VENV)
+	$(PYTHON) -m venv $(NEXT_VENV)
+	$(NEXT_VENV)/bin/python -m pip install --quiet --upgrade '$(PIP)'
+	$(NEXT_VENV)/bin/python -m pip install --quiet --group test --editable .
+	$(NEXT_VENV)/bin/python -m pip install --quiet --pre --upgrade scrapy twisted curl_cffi
+	$(NEXT_TESTS)
+	$(NEXT_VENV)/bin/python -m pip uninstall --quiet --yes curl_cffi
+	$(NEXT_VENV)/bin/python -m pip install --quiet --pre curl-cffi-fingerprints
+	$(NEXT_TESTS)
+
 matrix: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --group matrix
 	$(VENV)/bin/nox --report $(VENV)/matrix.json; $(VENV)/bin/python docs/versions.py $(VENV)/matrix.json
@@ -161,4 +181,4 @@ format: $(INSTALLED)
 
 clean:
 	rm -rf $(SUITE_VENV)
-	rm -rf $(VENV) $(CONFORMANCE_VENV) $(COVERAGE_VENV) .coverage* dist docs/_build .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NEXT_VENV) $(CONFORMANCE_VENV) $(COVERAGE_VENV) .coverage* dist docs/_build .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis

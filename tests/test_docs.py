@@ -11,12 +11,12 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from curl_cffi import CurlECode
+from curl_cffi.__version__ import __version__ as curl_cffi_version
 
 from scrapy_curl_safe.commands.probe.verdict import Verdict
 from testkit.crawling import ROOT
@@ -312,7 +312,7 @@ def test_the_reference_is_that_of_the_code() -> None:
 
 @pytest.mark.processes
 @pytest.mark.skipif(
-    version("curl_cffi") < "0.17", reason="the page has the codes of the newest libcurl"
+    curl_cffi_version < "0.17", reason="the page has the codes of the newest libcurl"
 )
 def test_the_page_about_libcurls_codes_is_that_of_the_code() -> None:
     run_generator = [sys.executable, "-c", "import curl_codes; print(curl_codes.page(), end='')"]

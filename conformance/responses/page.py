@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from curl_cffi.__version__ import __version__ as curl_cffi_version
+
 from . import CASES
 from .compare import Outcome
 from .explained import EXPLANATIONS, explanation_of
@@ -31,8 +33,9 @@ HTTP is a `DownloadFailedError`, which Scrapy retries.
 
 def versions() -> str:
     """Return a line about the versions on which outcomes depend."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("Scrapy", "Twisted", "curl_cffi"))
-    return f"With {packages}."
+    packages = ", ".join(f"{name} {version(name)}" for name in ("Scrapy", "Twisted"))
+    # Other distributions have a module of that name, too.
+    return f"With {packages}, curl_cffi {curl_cffi_version}."
 
 
 def page(theirs: Sequence[Outcome], ours: Sequence[Outcome]) -> str:
