@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -145,13 +146,14 @@ def _takes(check: Callable[[Any], object]) -> str:
 
 def _section(documented: Any, title: str) -> dict[str, str]:
     """Return the entries of one section of a docstring, "name: text" each."""
-    _, _, section = documented.__doc__.partition(f"    {title}:\n")
+    # Since Python 3.13, the compiler takes the indentation off.
+    _, _, section = (inspect.getdoc(documented) or "").partition(f"{title}:\n")
     entries: dict[str, str] = {}
     for line in section.splitlines():
-        found = re.fullmatch(r" {8}([\w/{}]+): (.+)", line)
+        found = re.fullmatch(r" {4}([\w/{}]+): (.+)", line)
         if found:
             entries[found[1]] = found[2]
-        elif line.startswith(" " * 12):
+        elif line.startswith(" " * 8):
             entries[list(entries)[-1]] += " " + line.strip()
         else:
             break
