@@ -11,6 +11,7 @@ from typing import Any
 
 import curl_cffi
 import curl_cffi.curl
+import curl_cffi.requests.impersonate
 import curl_cffi.requests.utils
 import pytest
 from curl_cffi import Curl, CurlInfo, CurlOpt, ffi, lib
@@ -21,7 +22,12 @@ from testkit.fixtures import RunCrawl
 from testkit.origins.hello import parse_client_hello
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 from testkit.scenario import Scenario
-from tests.without_curl_names import EACH_ATTRIBUTE, NAMES, interpreter_without
+from tests.without_curl_names import (
+    EACH_ATTRIBUTE,
+    NAMES,
+    OF_SOME_VERSIONS,
+    interpreter_without,
+)
 
 # The contract of each name
 
@@ -166,6 +172,12 @@ def take(*_: object) -> int:
         ("curl.DEFAULT_CACERT", curl_cffi.curl, "DEFAULT_CACERT", None),
         ("curl.DEFAULT_CACERT", curl_cffi.curl, "DEFAULT_CACERT", "/nowhere/authorities.pem"),
         (
+            "requests.impersonate.REAL_TARGET_MAP",
+            curl_cffi.requests.impersonate,
+            "REAL_TARGET_MAP",
+            {},
+        ),
+        (
             "requests.utils.set_curl_options",
             curl_cffi.requests.utils,
             "set_curl_options",
@@ -181,6 +193,15 @@ def test_a_name_with_another_meaning_is_as_good_as_missing(
     anew = imported_anew()
     assert list(anew.missing_names()) == [name]
     assert Path(anew.AUTHORITIES).is_file()
+
+
+def test_targets_that_are_described_otherwise_have_no_known_system(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fingerprints = pytest.importorskip("curl_cffi.fingerprints", reason="since curl_cffi 0.16")
+    monkeypatch.setattr(fingerprints, "NATIVE_IMPERSONATE_TARGETS", [{"name": "x"}])
+    anew = imported_anew()
+    assert (anew.TARGET_SYSTEMS, anew.missing_names()) == ({}, {})
 
 
 def test_callbacks_that_cannot_be_replaced_are_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +287,7 @@ def assert_pages(crawled: Crawled, origin: TlsOrigin) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("name", [*NAMES, EACH_ATTRIBUTE])
+@pytest.mark.parametrize("name", [*NAMES, *OF_SOME_VERSIONS, EACH_ATTRIBUTE])
 def test_a_crawl_without_a_name(
     crawl: RunCrawl, origin: TlsOrigin, tmp_path: Path, name: str
 ) -> None:

@@ -27,8 +27,11 @@ NAMES = (
     "ffi.def_extern",
     "requests.utils.set_curl_options",
     "BrowserTypeLiteral",
+    "requests.impersonate.REAL_TARGET_MAP",
     "curl.DEFAULT_CACERT",
 )
+# What only some versions have, so that nobody is warned.
+OF_SOME_VERSIONS = ("fingerprints.NATIVE_IMPERSONATE_TARGETS",)
 # Of a `Curl`, which workers do not use.
 ATTRIBUTES = (
     "_body_handle",

@@ -20,6 +20,9 @@ pages:
     REAL_TARGET_MAP
     curl.DEFAULT_CACERT               SSL_CERT_FILE, else the authorities of Python or certifi
 
+Since 0.16 it also has fingerprints.NATIVE_IMPERSONATE_TARGETS. Without it, which is not worth a
+warning, nobody knows the operating systems of targets.
+
 Nothing stands in for `ffi`, and for these functions of `lib`, which are libcurl's own: there is no
 worker then, and the crawl ends with the reason (`unusable`).
 
@@ -58,16 +61,18 @@ except ImportError:
     REAL_TARGET_MAP = {}
 
 try:
-    # Since 0.16: what is known of each target.
-    from curl_cffi.fingerprints import NATIVE_IMPERSONATE_TARGETS as NATIVE_TARGETS
-except ImportError:
-    NATIVE_TARGETS = []
+    from curl_cffi.fingerprints import NATIVE_IMPERSONATE_TARGETS
+
+    #: The operating system of each target, if that is known.
+    TARGET_SYSTEMS = {t["target_name"]: str(t["os"]) for t in NATIVE_IMPERSONATE_TARGETS}
+except (ImportError, LookupError, TypeError):
+    TARGET_SYSTEMS = {}
 
 __all__ = [
     "ALIASES",
     "AUTHORITIES",
-    "NATIVE_TARGETS",
     "TARGETS",
+    "TARGET_SYSTEMS",
     "define_callback",
     "easy_getinfo",
     "easy_setopt",

@@ -9,7 +9,7 @@ import curl_cffi
 from msgspec.structs import replace
 
 from .._ipc.messages import Profile
-from .curl_api import ALIASES, NATIVE_TARGETS, TARGETS
+from .curl_api import ALIASES, TARGET_SYSTEMS, TARGETS
 
 # Read at import: a sandboxed worker cannot read it later.
 CURL_CFFI_VERSION = version("curl_cffi")
@@ -59,8 +59,7 @@ def resolve_browser(profile: Profile) -> Profile:
 
 def target_systems() -> dict[str, str]:
     """Return the targets, each with its operating system; empty where curl_cffi does not tell."""
-    systems = {target["target_name"]: str(target["os"]) for target in NATIVE_TARGETS}
-    return {name: systems.get(name, "") for name in sorted(TARGETS - ALIASES.keys())}
+    return {name: TARGET_SYSTEMS.get(name, "") for name in sorted(TARGETS - ALIASES.keys())}
 
 
 def _known_fields(fingerprint: dict[str, object]) -> dict[str, object]:
