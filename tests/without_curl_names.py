@@ -26,6 +26,7 @@ NAMES = (
     "lib.timer_function",
     "ffi.def_extern",
     "requests.utils.set_curl_options",
+    "requests.impersonate.REAL_TARGET_MAP",
     "BrowserTypeLiteral",
     "requests.impersonate.REAL_TARGET_MAP",
     "curl.DEFAULT_CACERT",

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from importlib.metadata import version
 
 import curl_cffi
+from curl_cffi.__version__ import __version__ as _version
 from msgspec.structs import replace
 
 from .._ipc.messages import Profile
 from .curl_api import ALIASES, TARGET_SYSTEMS, TARGETS
 
-# Read at import: a sandboxed worker cannot read it later.
-CURL_CFFI_VERSION = version("curl_cffi")
+# Its own word: another distribution may have brought the module.
+CURL_CFFI_VERSION: str = _version
 #: What curl_cffi itself can impersonate.
 KNOWN_NAMES = TARGETS | ALIASES.keys()
 
