@@ -48,6 +48,8 @@ def test_a_worker_that_says_nothing_is_taken_for_hung(crawl: RunCrawl, tmp_path:
             *urls(origin, 20),
             CURL_SAFE_WORKERS=1,
             CURL_SAFE_WORKER_HANG_TIMEOUT=1,
+            # The first request would be for the headers of the browser, and would go unanswered.
+            CURL_SAFE_BROWSER_HEADERS="static",
             scenario=liar(tmp_path, "silent"),
         )
     assert crawled.numbers == list(range(20))
@@ -64,7 +66,9 @@ def test_workers_that_all_lie_close_no_crawl_and_storm_no_machine(
     script = Path(scenario.interpreter)
     script.write_text(script.read_text().replace(str(tmp_path / "lied"), '"$(mktemp -u)"'))
     with TlsOrigin() as origin:
-        crawled = crawl(origin.url, CURL_SAFE_WORKERS=1, scenario=scenario)
+        crawled = crawl(
+            origin.url, CURL_SAFE_WORKERS=1, CURL_SAFE_BROWSER_HEADERS="static", scenario=scenario
+        )
     assert [error["type"] for error in crawled.errors] == ["WorkerCrashedError"]
     assert "ended even the worker that it had for itself" in crawled.log
     assert crawled.stat("worker/crash_count") == 3

@@ -36,6 +36,11 @@ EXPLANATIONS = (
         r"|a negative status|status 0|status 99)",
     ),
     _explain(
+        "An origin may switch only to a protocol that the request offered (RFC 9110, section 7.8), "
+        "and a browser's request offers none: libcurl refuses the 101. Scrapy takes it for a page.",
+        r"TCP: status: 101 nobody asked for",
+    ),
+    _explain(
         "Any whitespace may part version and status (RFC 9112, section 4), and none need follow "
         "the status: so the page comes. Scrapy fails.",
         r"TCP: status line: (?:a tab before the status|no blank after the status)",

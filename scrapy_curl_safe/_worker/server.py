@@ -8,6 +8,7 @@ import os
 import socket
 
 from curl_cffi import Curl
+from msgspec.structs import replace
 
 from .._ipc.channel import Channel
 from .._ipc.failures import FailureKind
@@ -237,7 +238,8 @@ def _problem(profiles: list[tuple[str, bytes]]) -> str | None:
         try:
             profile = resolve_browser(decode_profile(encoded))
             create_easy_handle(profile).close()
-            HeaderLists(profile)
+            # A fingerprint's own headers are part of what is sent, too.
+            HeaderLists(replace(profile, default_headers=True))
         except (HttpSyntaxError, ProfileError) as error:
             return f"{setting}: {error}"
     return None
