@@ -28,7 +28,6 @@ NAMES = (
     "requests.utils.set_curl_options",
     "requests.impersonate.REAL_TARGET_MAP",
     "BrowserTypeLiteral",
-    "requests.impersonate.REAL_TARGET_MAP",
     "curl.DEFAULT_CACERT",
 )
 # What only some versions have, so that nobody is warned.
