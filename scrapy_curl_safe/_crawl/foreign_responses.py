@@ -1,4 +1,4 @@
-"""What is learned from responses that another handler has downloaded."""
+"""Learning from responses that another handler has downloaded."""
 
 from __future__ import annotations
 

@@ -44,3 +44,21 @@ class BackgroundServer:
         self._loop = asyncio.get_running_loop()
         self.stop = asyncio.Event()
         await self.run()
+
+
+class StreamServer(BackgroundServer):
+    """A TCP server whose `_serve` is called with each connection. At its end all are cancelled."""
+
+    async def run(self) -> None:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self.ready.set()
+        await self.stop.wait()
+        server.close()
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise NotImplementedError

@@ -9,7 +9,7 @@ from typing import Any
 
 import pproxy
 
-from .background import BackgroundServer
+from .background import BackgroundServer, StreamServer
 from .certs import certs
 
 CHUNK = 65536
@@ -81,7 +81,7 @@ class Proxy(BackgroundServer):
         )
 
 
-class PortProxy(BackgroundServer):
+class PortProxy(StreamServer):
     """A SOCKS5 proxy that maps every host to this machine, so that origins can have any name.
 
     Args:
@@ -95,17 +95,6 @@ class PortProxy(BackgroundServer):
     @property
     def url(self) -> str:
         return f"socks5h://127.0.0.1:{self.port}"
-
-    async def run(self) -> None:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self.ready.set()
-        await self.stop.wait()
-        server.close()
-        running = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # RFC 1928: greeting, and a request for a domain name (type 3).

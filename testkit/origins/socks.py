@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 
-from .background import BackgroundServer
+from .background import StreamServer
 
 _VERSION = 5
 _IPV4, _NAME = 1, 3
@@ -15,7 +15,7 @@ _REFUSED = 7
 _CHUNK = 65536
 
 
-class SocksProxy(BackgroundServer):
+class SocksProxy(StreamServer):
     """A proxy as a context manager (RFC 1928). It connects to 127.0.0.1, whatever the request.
 
     Like Tor, it also looks names up: each has the address `resolved`.
@@ -31,17 +31,6 @@ class SocksProxy(BackgroundServer):
         super().__init__()
         self.connected: list[str] = []
         self.looked_up: list[str] = []
-
-    async def run(self) -> None:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self.ready.set()
-        await self.stop.wait()
-        server.close()
-        running = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
