@@ -18,8 +18,9 @@ LARGE = "x" * 3_000_000
 
 @pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
 def test_the_answer_comes_although_the_origin_closes_at_once(crawl: RunCrawl, tls: bool) -> None:
-    """Whoever writes to a connection that the origin has reset cannot read from it any more, so
-    very few answers may be lost: with libcurl's own buffer one of seven over TLS."""
+    """libcurl reads nothing more from a connection that it cannot write to. An answer is lost if it
+    comes while libcurl writes, and it writes for a short time only: of 1,600 answers one was lost.
+    Without TCP_NOTSENT_LOWAT 1 of 50 was, and with libcurl's own buffer 1 of 7 over TLS."""
 
     def script(head: bytes) -> Iterator[Piece]:
         yield REFUSED

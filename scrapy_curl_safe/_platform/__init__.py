@@ -10,6 +10,7 @@
     refusals        what the system has refused
     resolver        how names are looked up
     sysctl          parameters of the kernel
+    unsent          what waits in a socket to be sent
 
 Every facility is optional. If the system lacks or refuses it, a crawl goes on without it. The
 module's result says so, and the module notes a refusal for the log and the doctor. Nothing here

@@ -8,6 +8,7 @@ from typing import Any
 from curl_cffi import Curl, CurlECode, CurlError, CurlInfo, CurlOpt
 
 from .._ipc.messages import SharedSlice
+from .._platform.unsent import limit_unsent
 from .c_streams import FWRITE, MemoryStream, SharedSlot
 from .curl_api import easy_getinfo, easy_setopt, ffi, lib
 from .slist import make_slist
@@ -43,6 +44,12 @@ _END_OF_LONG_OPTIONS = 10_000  # CURLOPTTYPE_LONG is below, CURLOPTTYPE_OFF_T ab
 _INFO_TYPE_MASK = 0xF00000  # CURLINFO_TYPEMASK
 _INFO_LONG = 0x200000  # CURLINFO_LONG
 _ERROR_SIZE = 256  # CURL_ERROR_SIZE
+
+#: From this size on, an origin may answer and close before it has read a body. libcurl looks for an
+#: answer each time before it writes, and loses the answer if it cannot write any more. So it writes
+#: little at a time, and waits while that is not sent.
+LARGE_UPLOAD_BYTES = 1_000_000
+_MAX_UNSENT_BYTES = 64 * 1024
 
 # For one number or text at a time, of any handle. (With more than 30 attributes, most of which are
 # curl_cffi's, CPython would give each handle a dict of its own.)
@@ -238,6 +245,10 @@ class EasyHandle(Curl):
             self._sent_bytes = self.get_number(_REQUEST_SIZE)
             self.was_send_refused = self._sends >= self.max_sends
         self._is_sending = True
+        if len(self._body) >= LARGE_UPLOAD_BYTES:
+            fd = self.getinfo(CurlInfo.ACTIVESOCKET)
+            assert isinstance(fd, int)
+            limit_unsent(fd, _MAX_UNSENT_BYTES)
         return self.was_send_refused
 
     # Where the response goes

@@ -7,7 +7,7 @@ from curl_cffi import CurlOpt
 from .._ipc.framing import MAX_BODY_BYTES
 from .._ipc.http_syntax import HeadPart, check_head_part
 from .._ipc.messages import Fetch
-from .easy import EasyHandle
+from .easy import LARGE_UPLOAD_BYTES, EasyHandle
 from .request_target import request_target, with_host
 from .session import Session
 
@@ -22,7 +22,6 @@ _VERBOSE = int(CurlOpt.VERBOSE)
 _MAXFILESIZE = int(CurlOpt.MAXFILESIZE_LARGE)
 _UPLOAD_BUFFERSIZE = int(CurlOpt.UPLOAD_BUFFERSIZE)
 
-_LARGE_UPLOAD_BYTES = 1_000_000
 _MIN_UPLOAD_BUFFER_BYTES = 16 * 1024  # libcurl takes no less
 _DEFAULT_UPLOAD_BUFFER_BYTES = 64 * 1024
 
@@ -56,10 +55,7 @@ def set_request_options(easy: EasyHandle, fetch: Fetch, body: bytes, session: Se
     # What may reach the origin twice is for Scrapy's retry policy to say.
     easy.limit_sends(2 if fetch.method in _IDEMPOTENT_METHODS else 1)
     if body:
-        # An origin may answer and close before it has read a large body. libcurl looks for an
-        # answer each time before it fills its buffer, and loses the answer if it cannot write any
-        # more.
-        is_large = len(body) >= _LARGE_UPLOAD_BYTES
+        is_large = len(body) >= LARGE_UPLOAD_BYTES
         buffer_size = _MIN_UPLOAD_BUFFER_BYTES if is_large else _DEFAULT_UPLOAD_BUFFER_BYTES
         easy.set_number(_UPLOAD_BUFFERSIZE, buffer_size)
     if fetch.browser_head is None:
