@@ -33,6 +33,8 @@ http {{
     server {{
         listen 127.0.0.1:{warm} ssl http2 backlog=16384; keepalive_requests 1000000;
         http2_max_concurrent_streams 128;
+        # A POST gets the page, too.
+        error_page 405 =200 $uri;
     }}
     server {{
         # A new connection, and so a new handshake, for each request.

@@ -35,9 +35,12 @@ class SteadySpider(scrapy.Spider):
         self.end_cpu = self.end_own_cpu = 0.0
         self.latencies: list[float] = []
         self.errors: dict[str, int] = {}
+        post_bytes = self.plan.get("post_bytes", 0)
         for _ in range(self.plan["requests"]):
             yield scrapy.Request(
                 self.plan["url"],
+                method="POST" if post_bytes else "GET",
+                body=b"x" * post_bytes,
                 # A handler or a middleware may change it.
                 meta=copy.deepcopy(self.plan["meta"]),
                 errback=self.failed,
