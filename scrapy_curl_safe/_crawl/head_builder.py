@@ -179,6 +179,8 @@ def _without_cookie_and_referer(
     headers: HeaderPairs,
 ) -> tuple[OwnHeaders, bytes | None, bytes | None]:
     """Return the headers but for Cookie and Referer, and the values of these two."""
+    if not headers:
+        return (), b"", None
     cookies, referrers = [], []
     own = []
     for pair in headers:

@@ -15,8 +15,11 @@ from .scrapy_api import (
     header_items,
 )
 
+# Scrapy's defaults, which no browser sends.
+_GIVE_WAY = {name: [value] for name, value in DEFAULT_HEADERS.items()}
 # Between them, all browsers ask for these.
-_DECODES_ALL = {b"gzip", b"deflate", b"br", b"zstd"} <= SUPPORTED_ENCODINGS
+if {b"gzip", b"deflate", b"br", b"zstd"} <= SUPPORTED_ENCODINGS:
+    _GIVE_WAY[b"accept-encoding"] = [OFFERED_ENCODINGS]
 
 
 def request_headers(
@@ -34,20 +37,15 @@ def request_headers(
     headers: HeaderPairs = []
     for name, values in header_items(request.headers):
         lower = name.lower()
+        if like_browser and _GIVE_WAY.get(lower) == values:
+            continue
         if lower == b"proxy-authorization":
             continue
-        if not values:
-            headers.append((name, None))
-        elif not (like_browser and _gives_way(lower, values)):
+        if values:
             headers += [(name, value) for value in values]
+        else:
+            headers.append((name, None))
     if like_browser and not has_header(request.headers, b"Accept-Encoding"):
         # HttpCompressionMiddleware is off: nobody would decode what the browser asks for.
         headers.append((b"Accept-Encoding", None))
     return headers
-
-
-def _gives_way(name: bytes, values: list[bytes]) -> bool:
-    """Tell whether a header is Scrapy's default, which no browser sends."""
-    if name == b"accept-encoding":
-        return _DECODES_ALL and values == [OFFERED_ENCODINGS]
-    return values == [DEFAULT_HEADERS.get(name)]

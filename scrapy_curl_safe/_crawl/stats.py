@@ -158,15 +158,20 @@ class CrawlStats:
 
     def _add(self, key: str, count: int = 1) -> None:
         if count:
-            if not self._counts:
-                self._call_soon(self.flush)
-            self._counts[key] += count
+            self._counting()[key] += count
+
+    def _counting(self) -> defaultdict[str, int]:
+        """Return the counts, which are passed on at the end of this turn of the loop."""
+        if not self._counts:
+            self._call_soon(self.flush)
+        return self._counts
 
     def flush(self) -> None:
         """Pass on what was counted since the last time."""
         counts, self._counts = self._counts, defaultdict(int)
         for key, count in counts.items():
-            self._stats.inc_value(PREFIX + key, count)
+            if count:
+                self._stats.inc_value(PREFIX + key, count)
 
     # Requests
 
@@ -174,15 +179,17 @@ class CrawlStats:
         self._add("request_count")
 
     def response(self, transfer: TransferStats) -> None:
-        self._add("response_count")
+        counts = self._counting()
+        counts["response_count"] += 1
         if not transfer.connects:
-            self._add("connection/reused_count")
+            counts["connection/reused_count"] += 1
 
     def transferred(self, transfer: TransferStats) -> None:
-        self._add("wire_bytes_sent", transfer.bytes_sent)
-        self._add("wire_bytes_received", transfer.bytes_received)
+        counts = self._counting()
+        counts["wire_bytes_sent"] += transfer.bytes_sent
+        counts["wire_bytes_received"] += transfer.bytes_received
         if transfer.resends:
-            self._add("connection/resent_count", transfer.resends)
+            counts["connection/resent_count"] += transfer.resends
 
     def request_recovered(self) -> None:
         self._add("handshake/recovered_count")
