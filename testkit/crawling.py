@@ -114,6 +114,8 @@ class Crawl:
                 **os.environ,
                 "TMPDIR": str(marker),
                 "SSL_CERT_FILE": str(certs().ca_pem),
+                # Scrapy's CookiesMiddleware asks tldextract, which else asks the network first.
+                "TLDEXTRACT_PUBLIC_SUFFIX_LIST_URLS": "",
                 **(env or {}),
             },
             text=True,

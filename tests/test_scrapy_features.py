@@ -15,6 +15,7 @@ import pytest
 
 from testkit.crawling import ROOT, assert_all_pages, urls
 from testkit.fixtures import RunCrawl, StartCrawl
+from testkit.origins.raw import RawOrigin
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 from testkit.processes import worker_pids
 from testkit.scenario import Scenario
@@ -117,6 +118,25 @@ class S(scrapy.Spider):
 def test_cookies_and_redirects(crawl: RunCrawl, origin: TlsOrigin) -> None:
     crawled = crawl(f"{origin.url}/cookie")
     assert [(r["status"], r["url"]) for r in crawled.responses] == [(200, f"{origin.url}/wants")]
+
+
+def test_cookies_of_a_domain_need_nothing_from_the_network(crawl: RunCrawl, tmp_path: Path) -> None:
+    """Scrapy asks tldextract what a public suffix is; here it has the list that came with it."""
+    cookie = (b"Set-Cookie", b"a=1; Domain=example.com")
+    with (
+        TlsOrigin(lambda seen: Reply(headers=[cookie])) as origin,
+        RawOrigin(b"HTTP/1.1 502 Bad Gateway\r\n\r\n", tls=False) as proxy,
+    ):
+        env = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "https_proxy": proxy.url}
+        crawled = crawl(
+            {"url": origin.url, "headers": {"Host": "www.example.com"}},
+            env=env,
+            HTTPPROXY_ENABLED=False,
+        )
+        assert proxy.heads == []
+    assert_all_pages(crawled, 1)
+    assert (tmp_path / "cache").exists()
+    assert "Traceback" not in crawled.log
 
 
 def test_offsite_requests_are_not_sent(crawl: RunCrawl, origin: TlsOrigin) -> None:
