@@ -187,6 +187,7 @@ def test_make(tmp_path: Path, command: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.processes
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("command", [c for c in distinct(COMMANDS) if c in SLOW])
 def test_slow_commands(tmp_path: Path, command: Any) -> None:
