@@ -157,6 +157,8 @@ def test_a_program_of_pyinstaller_crawls(tmp_path: Path) -> None:
         for program in (bare, given):
             build = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--log-level=ERROR"]
             collect = ["--collect-all=scrapy", "--collect-submodules=scrapy_curl_safe"]
+            # Scrapy logs the versions of what it depends on.
+            collect.append("--recursive-copy-metadata=scrapy")
             subprocess.run([*build, *collect, str(program)], cwd=tmp_path, check=True)
         refused = run([str(tmp_path / "dist" / "bare" / "bare")], tmp_path)
         assert (refused.starts, origin.accepted) == (1, 0)
