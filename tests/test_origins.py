@@ -16,6 +16,8 @@ import pytest
 from curl_cffi import requests
 from curl_cffi.requests.exceptions import RequestException
 
+from scrapy_curl_safe._ipc.messages import Completed, Fetch, Hello, Profile, encode_profile
+from scrapy_curl_safe._pool.worker_client import WorkerClient
 from testkit.origins import faults
 from testkit.origins.certs import certs
 from testkit.origins.hello import (
@@ -210,17 +212,22 @@ def test_many_connections_of_one_request(alpn: tuple[str, ...]) -> None:
         assert len({request.path for request in origin.requests}) == 500
 
 
+@pytest.mark.processes
 def test_h2_limit_refuses_no_multiplexed_request() -> None:
-    async def crawl(url: str) -> list[int]:
-        session: requests.AsyncSession[Any] = requests.AsyncSession(
-            impersonate="chrome", verify=False, timeout=TIMEOUT, max_clients=32
-        )
-        async with session:
-            answers = await asyncio.gather(*(session.get(f"{url}/{n}") for n in range(300)))
-        return [answer.status_code for answer in answers]
+    profile = encode_profile(Profile(impersonate="chrome"))
+
+    async def crawl(url: str) -> list[object]:
+        def fetch(number: int) -> Fetch:
+            return Fetch(
+                url=f"{url}/{number}", method="GET", profile=profile, timeout_seconds=TIMEOUT
+            )
+
+        with WorkerClient(Hello(profiles=[("default", profile)], max_connections=32)) as worker:
+            outcomes = await asyncio.gather(*(worker.fetch(fetch(n)) for n in range(300)))
+        return [type(outcome) for outcome, _ in outcomes]
 
     with TlsOrigin(alpn=H2, requests_per_connection=1) as origin:
-        assert asyncio.run(crawl(origin.url)) == [200] * 300
+        assert asyncio.run(crawl(origin.url)) == [Completed] * 300
         assert len(origin.requests) == 300
         assert 1 < origin.accepted <= 300
 
