@@ -66,7 +66,9 @@ def reference() -> str:
         "## Failures",
         "The kinds of `scrapy_curl_safe.HandshakeError`, and what the middleware does about each:",
         _table(("kind", "what happened", "retried", "reason"), _failures()),
-        "Three other failures have reasons of their own: a worker that died or hung "
+        "Four other failures have reasons of their own: a request that was not tried since the "
+        "origin's circuit breaker is open (`OriginUnavailableError`) is `origin_unavailable`, a "
+        "worker that died or hung "
         "(`WorkerCrashedError`) is `worker_crashed` or `worker_hung`, a reused connection that "
         "dies before the answer begins (`ConnectionDiedError`) is `connection_died`, and an answer "
         "that HTTP/2 forbids (`Http2ProtocolError`) is `http2_protocol`.",

@@ -24,7 +24,7 @@ from ._crawl.profile import origin_of, route_of
 from ._crawl.request import QUARANTINE_AFTER_CRASHES, build_request, options_of, profile_of
 from ._crawl.response import ResponseAssembler
 from ._crawl.scrapy_api import close_crawl, default_handler_path
-from ._pool.errors import PoolError
+from ._pool.errors import OriginRejectedError, PoolError
 from ._pool.interpreter import InterpreterError
 from .exceptions import WorkerCrashedError
 
@@ -121,6 +121,8 @@ class CurlSafeDownloadHandler:
         return response
 
     def _without_outcome(self, request: Request, reason: PoolError) -> Exception:
+        if isinstance(reason, OriginRejectedError):
+            self._context.stats.request_rejected()
         error = pool_error(reason, origin_of(request))
         if isinstance(error, WorkerCrashedError) and error.worker is not None:
             self._count_crash(request, error)

@@ -30,7 +30,7 @@ from ._crawl.backoff import backoff, backoff_steps
 from ._crawl.compat import foreign_options
 from ._crawl.context import origins_of
 from ._crawl.foreign_responses import note_foreign_response
-from ._crawl.meta import CRASHES, GAVE_UP, RETRIES, UNSENT, reset_if_given_up
+from ._crawl.meta import CRASHES, GAVE_UP, REJECTIONS, RETRIES, UNSENT, reset_if_given_up
 from ._crawl.profile import route_of
 from ._crawl.retry_rules import RetryDecision, decide
 from ._ipc.failures import FailureKind
@@ -38,6 +38,10 @@ from ._pool.origins import Route
 from .exceptions import OriginUnavailableError, WorkerCrashedError
 from .handler import CurlSafeDownloadHandler
 from .settings import Settings
+
+# What the last retry of a request waits for, in addition, if its origin has never answered: it may
+# only be starting.
+_START_SECONDS = 3.0
 
 # More returns than a request from the scheduler ever needs before the crawl is closed.
 _MOST_UNSENT = 5
@@ -98,7 +102,9 @@ class HandshakeRetryMiddleware:
         route = self._route(request)
         retry = None
         if not request.meta.get("dont_retry", False):
-            if decision.kind:
+            if decision.is_rejection:
+                retry = self._retry_rejected(request, route, decision)
+            elif decision.kind:
                 retry = self._retry_handshake(request, route, decision)
             elif decision.is_crash:
                 retry = self._retry_crash(request, decision)
@@ -107,9 +113,17 @@ class HandshakeRetryMiddleware:
         if retry is None:
             self._give_up(request, decision)
             return None
+        if isinstance(exception, OriginUnavailableError):
+            await self._wait(route, retry.meta[REJECTIONS], exception.seconds)
+            return retry
         self._origins.get(route).retries_in_a_row += 1
-        unavailable = exception.seconds if isinstance(exception, OriginUnavailableError) else 0.0
-        await self._wait(route, request.meta.get(RETRIES, 0) + 1, unavailable)
+        tries = request.meta.get(RETRIES, 0) + 1
+        more = 0.0
+        is_proven = self._origins.is_proven(route)
+        is_last = tries == self._most_retries(request, route, decision)
+        if decision.kind is FailureKind.SYSCALL and is_last and not is_proven:
+            more = _START_SECONDS
+        await self._wait(route, tries, more)
         return retry
 
     async def _return_unsent(self, request: Request) -> Request | None:
@@ -120,7 +134,7 @@ class HandshakeRetryMiddleware:
         unsent = request.meta.get(UNSENT, 0) + 1
         if unsent > _MOST_UNSENT:
             return None
-        await self._wait(self._route(request), unsent, 0.0)
+        await self._wait(self._route(request), unsent)
         return request.replace(dont_filter=True, meta={**request.meta, UNSENT: unsent})
 
     def _route(self, request: Request) -> Route:
@@ -134,14 +148,7 @@ class HandshakeRetryMiddleware:
         self, request: Request, route: Route, decision: RetryDecision
     ) -> Request | None:
         """Return a retry of the request, unless its retries are used up."""
-        most = request.meta.get("max_retry_times")
-        if most is None:
-            most = self._settings.handshake_retry_times
-            # A dead origin fails fast. (A local failure does not mean that it is dead.)
-            if decision.kind is not FailureKind.LOCAL and not self._origins.is_proven(route):
-                most = min(most, self._settings.retry_times)
-        if decision.rule.max_retries is not None:
-            most = min(most, decision.rule.max_retries)
+        most = self._most_retries(request, route, decision)
         if not most:
             return None
         retries = request.meta.get(RETRIES, 0)
@@ -149,6 +156,40 @@ class HandshakeRetryMiddleware:
         if retry is not None:
             retry.meta[RETRIES] = retries + 1
             self._stats.inc_value("curl_safe/handshake/retry_count")
+        return retry
+
+    def _most_retries(self, request: Request, route: Route, decision: RetryDecision) -> int:
+        """Return how often a request may be retried whose handshakes fail."""
+        most: int | None = request.meta.get("max_retry_times")
+        if most is None:
+            most = self._settings.handshake_retry_times
+            breaker = self._origins.get(route).breaker
+            # A dead origin fails fast. (A local failure does not mean that it is dead, and while
+            # the breaker is open, it is the breaker that finds out.)
+            is_doubtful = breaker.seems_dead or not breaker.is_open
+            is_local = decision.kind is FailureKind.LOCAL
+            if is_doubtful and not is_local and not self._origins.is_proven(route):
+                most = min(most, self._settings.retry_times)
+        if decision.rule.max_retries is not None:
+            most = min(most, decision.rule.max_retries)
+        return most
+
+    def _retry_rejected(
+        self, request: Request, route: Route, decision: RetryDecision
+    ) -> Request | None:
+        """Return a retry of a request that was not tried, which is none of its tries. Rejections
+        have a count of their own, and end where the origin seems dead."""
+        most = request.meta.get("max_retry_times")
+        if most is None:
+            most = self._settings.handshake_retry_times
+        seems_dead = self._origins.get(route).breaker.seems_dead
+        if not most or (seems_dead and not self._origins.is_proven(route)):
+            return None
+        rejections = request.meta.get(REJECTIONS, 0)
+        retry = self._retry_counted(request, decision, rejections, most)
+        if retry is not None:
+            retry.meta[REJECTIONS] = rejections + 1
+            retry.meta.setdefault(RETRIES, 0)
         return retry
 
     def _retry_crash(self, request: Request, decision: RetryDecision) -> Request | None:
@@ -192,10 +233,19 @@ class HandshakeRetryMiddleware:
             request.meta["dont_retry"] = True
             request.meta[GAVE_UP] = True
 
-    async def _wait(self, route: Route, failures: int, unavailable_seconds: float) -> None:
-        if self._waiting[route.origin] >= self._most_waiting:
-            return
+    async def _wait(self, route: Route, failures: int, more: float = 0.0) -> None:
+        """Wait before a retry.
+
+        Args:
+            failures: of the request.
+            more: seconds to wait in addition, unless the longest wait is shorter.
+        """
         settings, origin = self._settings, self._origins.get(route)
+        is_proven = self._origins.is_proven(route)
+        # An origin that may only be starting is waited for by all, for some seconds.
+        may_skip = is_proven or not more
+        if may_skip and self._waiting[route.origin] >= self._most_waiting:
+            return
         if settings.adaptive:
             failures = backoff_steps(failures, origin.retries_in_a_row)
         seconds = backoff(
@@ -204,13 +254,10 @@ class HandshakeRetryMiddleware:
             settings.handshake_backoff_max,
             random.random(),
         )
-        if self._origins.is_proven(route):
-            # There is no point in waiting for the breaker of an origin that has never answered. The
-            # adaptive limit spreads the retries of an origin better than a budget.
-            more = unavailable_seconds
-            if not settings.adaptive:
-                more = origin.retry_budget.reserve(time.monotonic())
-            seconds += min(more, settings.handshake_backoff_max)
+        if is_proven and not settings.adaptive:
+            # The adaptive limit spreads the retries of an origin better than a budget.
+            more = origin.retry_budget.reserve(time.monotonic())
+        seconds += min(more, settings.handshake_backoff_max)
         self._waiting[route.origin] += 1
         try:
             turn: Deferred[None] = Deferred()

@@ -154,6 +154,7 @@ def test_the_middleware_alone_knows_other_curl_cffi_handlers(crawl: RunCrawl, ha
         crawled = crawl(
             dead.url,
             ADDONS={},
+            CURL_SAFE_HANDSHAKE_BACKOFF_MAX=0.1,
             DOWNLOADER_MIDDLEWARES={"scrapy_curl_safe.HandshakeRetryMiddleware": 560},
             DOWNLOAD_HANDLERS={"https": f"testkit.components.{handler}"},
         )

@@ -148,3 +148,16 @@ def test_after_a_trial_without_a_result_the_next_request_is_one() -> None:
     breaker.end(trial)
     assert breaker.is_open
     assert breaker.admission(1.9) is Admission.PERMITTED
+
+
+@pytest.mark.parametrize("has_succeeded", [False, True])
+def test_an_origin_seems_dead_once_its_trials_have_failed_for_a_quarter_of_a_minute(
+    has_succeeded: bool,
+) -> None:
+    breaker, now, seen = opened(has_succeeded=has_succeeded), 1.9, []
+    for _ in range(6):
+        seen.append((round(now), breaker.seems_dead))
+        fail(breaker, now)
+        now += breaker.open_for(now)
+    dead = not has_succeeded
+    assert seen == [(2, False), (4, False), (8, False), (16, False), (32, dead), (64, dead)]

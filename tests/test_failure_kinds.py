@@ -300,9 +300,9 @@ def test_each_kind_has_its_rule() -> None:
     assert tuple(HANDSHAKE_RULES) == HANDSHAKE_KINDS
 
 
-def test_an_origin_that_is_unavailable_is_retried_as_its_last_failure() -> None:
+def test_what_was_not_tried_has_a_reason_of_its_own() -> None:
     error = OriginUnavailableError("timeout", 28, "why", ORIGIN, 2.0)
-    assert decided(error) == ("tls_timeout", None)
+    assert decided(error) == ("origin_unavailable", None)
 
 
 @pytest.mark.parametrize(
@@ -362,6 +362,7 @@ def test_the_reasons_of_all_retries() -> None:
         "tls_timeout",
         "tls_alert",
         "local_resources",
+        "origin_unavailable",
         "worker_crashed",
         "worker_hung",
         "connection_died",

@@ -74,7 +74,7 @@ def test_a_failed_handshake(
     settings: dict[str, Any],
 ) -> None:
     with origin_of() as origin:
-        crawled = crawl(origin.url, **settings)
+        crawled = crawl(origin.url, CURL_SAFE_HANDSHAKE_BACKOFF_MAX=0.1, **settings)
     (error,) = crawled.errors
     assert error["type"] == ("HandshakeTimeoutError" if kind == "timeout" else "HandshakeError")
     assert (error["kind"], error["curl_code"]) == (kind, code)
@@ -157,7 +157,9 @@ def test_what_the_user_says_of_retries_counts(
     crawl: RunCrawl, meta: dict[str, Any], settings: dict[str, Any], accepted: int
 ) -> None:
     with faults.close_after_hello() as origin:
-        crawled = crawl({"url": origin.url, "meta": meta}, **settings)
+        crawled = crawl(
+            {"url": origin.url, "meta": meta}, CURL_SAFE_HANDSHAKE_BACKOFF_MAX=0.1, **settings
+        )
     assert len(crawled.errors) == 1
     assert origin.accepted == accepted
 

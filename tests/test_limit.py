@@ -56,7 +56,7 @@ def test_a_slow_answer_does_not_keep_back_those_that_failed(
 def test_a_dead_origin_is_left_alone(crawl: RunCrawl) -> None:
     with TlsOrigin(drop=1.0) as dead, TlsOrigin() as origin:
         crawled = crawl(*urls(dead, 400), *urls(origin, 400, 460), **CONCURRENT)
-        tried = dead.accepted
+        tried, done = dead.accepted, origin.handshakes
     assert crawled.numbers == list(range(400, 460))
     assert {e["type"] for e in crawled.errors} <= {"HandshakeError", "OriginUnavailableError"}
     assert len(crawled.errors) == 400
@@ -64,6 +64,9 @@ def test_a_dead_origin_is_left_alone(crawl: RunCrawl) -> None:
     # Each would have been tried three times. (How many are tried until a quarter of a second is
     # over is the machine's to say.)
     assert tried < 800
+    assert crawled.stat("handshake/count") == tried + done
+    assert crawled.stat("breaker/rejected_count") > 0
+    assert crawled.stats["retry/reason_count/origin_unavailable"] > 0
     assert f"Circuit breaker for {dead.url} open" in crawled.log
     assert "fail one after the other (syscall)" in crawled.log
 
@@ -81,6 +84,23 @@ def test_no_page_is_lost_when_an_origin_is_out_for_some_seconds(
         crawled = crawl.finish()
     assert_all_pages(crawled, 300)
     assert crawled.stat("breaker/open_count") == 3
+
+
+def test_no_page_is_lost_when_an_origin_is_down_as_the_crawl_begins(
+    start_crawl: StartCrawl,
+) -> None:
+    with TlsOrigin(drop=lambda n: crawl.stat("breaker/open_count") < 2) as origin:
+        crawl: Crawl = start_crawl(*urls(origin, 40))
+        crawled = crawl.finish()
+    assert_all_pages(crawled, 40)
+    assert crawled.stat("handshake/gave_up_count") == 0
+    # What was not tried is none of the tries.
+    retries = crawled.stats["retry/reason_count/ssl_error_syscall"]
+    assert crawled.stat("handshake/retry_count") == retries == origin.dropped
+    unavailable = crawled.stats["retry/reason_count/origin_unavailable"]
+    assert crawled.stat("breaker/rejected_count") == unavailable > 0
+    attempts = sum(r["meta"]["curl_safe_info"]["attempt"] for r in crawled.responses)
+    assert attempts == 40 + retries
 
 
 def test_the_others_do_not_wait_for_a_slow_answer_to_the_trial(

@@ -91,6 +91,23 @@ def failed_handshake(kind: str = "syscall") -> HandshakeError:
     return HandshakeError(kind, 35, "why", ORIGIN)
 
 
+def unavailable() -> OriginUnavailableError:
+    return OriginUnavailableError("syscall", 35, "why", ORIGIN, 2.0)
+
+
+def open_breaker(retrying: Retrying, *, failed_trials: int = 0) -> None:
+    """Open the breaker of the origin, and let trials fail."""
+    breaker, now = retrying.origins.get(Route(ORIGIN, None)).breaker, 0.0
+    for _ in range(10):
+        breaker.failure(object(), now, counts=True)
+        now += 1.0
+    for trial in range(failed_trials):
+        breaker.begin(trial, now)
+        breaker.failure(trial, now, counts=True)
+        now += 60.0
+    assert breaker.is_open
+
+
 def answer(retrying: Retrying, url: str = URL, **meta: Any) -> None:
     """Have another handler download a page."""
     request = Request(url, meta=meta)
@@ -189,6 +206,45 @@ def test_retries_are_counted_apart_from_scrapys(monkeypatch: pytest.MonkeyPatch)
     assert "curl_safe_retries" not in retry.meta
 
 
+def test_what_was_not_tried_counts_apart_from_what_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    retrying = Retrying(monkeypatch)
+    open_breaker(retrying)
+    retry = retrying.retried(Request(URL), unavailable())
+    assert retry is not None
+    assert retrying.stats["retry/reason_count/origin_unavailable"] == 1
+    assert "curl_safe/handshake/retry_count" not in retrying.stats
+    again = retrying.retried(retry, failed_handshake())
+    assert again is not None
+    assert again.meta["curl_safe_retries"] == again.meta["curl_safe_rejections"] == 1
+    retrying.middleware.process_response(again, Response(URL))
+    assert not any(key.startswith("curl_safe_re") for key in again.meta)
+
+
+@pytest.mark.parametrize(
+    ("failed_trials", "rejections", "tries"),
+    [(0, 11, 11), (3, 11, 11), (4, 1, 3)],
+)
+def test_an_open_breaker_finds_out_whether_an_origin_is_dead(
+    monkeypatch: pytest.MonkeyPatch, failed_trials: int, rejections: int, tries: int
+) -> None:
+    """Until it has, no request is given up after as few tries as a dead origin gets."""
+    retrying = Retrying(monkeypatch)
+    open_breaker(retrying, failed_trials=failed_trials)
+    assert retrying.tries(unavailable()) == rejections
+    assert retrying.tries(failed_handshake()) == tries
+    answer(retrying)  # by another proxy, say
+    assert retrying.tries(unavailable()) == 11
+
+
+def test_a_request_may_say_how_often_it_waits_for_the_breaker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    retrying = Retrying(monkeypatch)
+    open_breaker(retrying)
+    assert retrying.tries(unavailable(), max_retry_times=3) == 4
+    assert retrying.tries(unavailable(), max_retry_times=0) == 1
+
+
 # How long
 
 
@@ -226,9 +282,8 @@ def test_without_a_limit_a_budget_spreads_the_retries(monkeypatch: pytest.Monkey
     assert 0 < retrying.waits[119] <= 2.0
 
 
-@pytest.mark.parametrize(
-    ("seconds", "is_proven", "wait"), [(2.0, True, 2.1), (50.0, True, 5.1), (2.0, False, 0.1)]
-)
+@pytest.mark.parametrize("is_proven", [True, False])
+@pytest.mark.parametrize(("seconds", "wait"), [(2.0, 2.1), (50.0, 5.1)])
 def test_where_the_breaker_is_open_it_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, seconds: float, is_proven: bool, wait: float
 ) -> None:
@@ -238,6 +293,22 @@ def test_where_the_breaker_is_open_it_is_waited_for(
     error = OriginUnavailableError("syscall", 35, "why", ORIGIN, seconds)
     retrying.retried(Request(URL), error)
     assert retrying.waits == pytest.approx([wait])
+
+
+def test_the_last_retry_leaves_an_origin_time_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    retrying = Retrying(monkeypatch)
+    retrying.tries(failed_handshake())
+    assert retrying.waits == pytest.approx([0.1, 3.2])
+    retrying.waits.clear()
+    retrying.tries(failed_handshake("timeout"))
+    assert retrying.waits == pytest.approx([0.1, 0.2])
+
+
+def test_no_wait_is_longer_than_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    retrying = Retrying(monkeypatch, CURL_SAFE_HANDSHAKE_BACKOFF_MAX=0.5)
+    retrying.tries(failed_handshake())
+    retrying.retried(Request(URL), unavailable())
+    assert retrying.waits == pytest.approx([0.1, 0.7, 0.6])
 
 
 def test_half_of_all_requests_wait_for_one_origin_and_the_others_do_not(
@@ -252,6 +323,16 @@ def test_half_of_all_requests_wait_for_one_origin_and_the_others_do_not(
     assert [bool(deferred.called) for deferred in deferreds] == [False] * 4 + [True] * 4
     elsewhere = retrying.fail(Request("https://other.example/"), failed_handshake())
     assert not elsewhere.called
+
+
+def test_all_wait_for_an_origin_that_may_only_be_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    retrying = Retrying(monkeypatch, CONCURRENT_REQUESTS=8)
+    open_breaker(retrying)
+    deferreds = [retrying.fail(Request(URL), unavailable()) for _ in range(8)]
+    assert not any(deferred.called for deferred in deferreds)
+    answer(retrying)
+    later = retrying.fail(Request(URL), unavailable())
+    assert later.called
 
 
 # Whose

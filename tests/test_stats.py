@@ -48,6 +48,7 @@ COUNTED: dict[str, Callable[[CrawlStats], None]] = {
     "request": lambda stats: stats.request(),
     "response": lambda stats: stats.response(REUSED),
     "transferred": lambda stats: stats.transferred(DONE),
+    "request_rejected": lambda stats: stats.request_rejected(),
     "request_quarantined": lambda stats: stats.request_quarantined(),
     "request_recovered": lambda stats: stats.request_recovered(),
     "handshakes": handshakes_of_each_kind,

@@ -30,4 +30,4 @@ def backoff_steps(failures: int, in_a_row: int) -> int:
         failures: of this request.
         in_a_row: failures of its origin since the last response.
     """
-    return min(failures, in_a_row.bit_length())
+    return min(failures, max(1, in_a_row.bit_length()))

@@ -6,7 +6,7 @@ from scrapy import Request
 from scrapy.statscollectors import StatsCollector
 
 from .._pool.origins import OriginRegistry, Route
-from .meta import RETRIES
+from .meta import REJECTIONS, RETRIES
 
 
 def note_foreign_response(
@@ -14,5 +14,8 @@ def note_foreign_response(
 ) -> None:
     """Note that a request got a response which no worker has sent."""
     origins.response_received(origins.get(route))
-    if request.meta.pop(RETRIES, 0):
+    retries = request.meta.pop(RETRIES, None)
+    if retries is not None:
+        request.meta.pop(REJECTIONS, None)
+    if retries:
         stats.inc_value("curl_safe/handshake/recovered_count")

@@ -11,8 +11,10 @@ from .browser.request import KINDS, Kind
 from .browser.sites import web_origin
 
 # Private keys. Their values are plain, since a request may be kept on disk or in another queue.
-#: How often a request was retried because its handshake failed.
+#: How often a request was retried because its handshake failed; 0 if it was only rejected.
 RETRIES = "curl_safe_retries"
+#: How often it was not tried, since the circuit breaker of its origin was open.
+REJECTIONS = "curl_safe_rejections"
 #: How many workers died with the request in flight.
 CRASHES = "curl_safe_crashes"
 #: The slot of the worker that failed it last.
@@ -35,6 +37,7 @@ def reset_if_given_up(meta: dict[str, Any]) -> None:
     if meta.pop(GAVE_UP, False):
         meta.pop("dont_retry", None)
         meta.pop(RETRIES, None)
+        meta.pop(REJECTIONS, None)
         meta.pop(CRASHES, None)
 
 

@@ -31,7 +31,7 @@ from .._ipc.messages import (
 from .._pool.request import Result
 from ..exceptions import ConnectionDiedError, HandshakeError, Http2ProtocolError
 from .errors import download_error
-from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, RETRIES, UNSENT
+from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, REJECTIONS, RETRIES, UNSENT
 from .profile import origin_of
 from .scrapy_api import make_headers, response_class
 from .scrapys_words import size_message, tls_messages
@@ -132,10 +132,12 @@ class ResponseAssembler:
         self._count(transfer)
         self._context.stats.response(transfer)
         # Taken out: a redirect copies the meta, and its URL has retries of its own.
-        retries = request.meta.pop(RETRIES, 0)
-        if retries:
-            self._context.stats.request_recovered()
-        attempt = 1 + request.meta.get("retry_times", 0) + retries
+        retries = request.meta.pop(RETRIES, None)
+        if retries is not None:
+            request.meta.pop(REJECTIONS, None)
+            if retries:
+                self._context.stats.request_recovered()
+        attempt = 1 + request.meta.get("retry_times", 0) + (retries or 0)
         request.meta["curl_safe_info"] = info_of(transfer, result.slot, attempt)
         if outcome is None and self._stop is not None and self._stop.fail:
             raise self._stop

@@ -9,6 +9,7 @@ from ..exceptions import (
     ConnectionDiedError,
     HandshakeError,
     Http2ProtocolError,
+    OriginUnavailableError,
     WorkerCrashedError,
 )
 
@@ -33,15 +34,24 @@ HANDSHAKE_RULES = {
     FailureKind.CERTIFICATE: RetryRule("tls_certificate", 0),
     FailureKind.LOCAL: RetryRule("local_resources"),
 }
+_UNAVAILABLE = RetryRule("origin_unavailable")
 _CRASHED = RetryRule("worker_crashed")
 _HUNG = RetryRule("worker_hung")
-_CONNECTION_DIED = RetryRule("connection_died")
-_HTTP2_PROTOCOL = RetryRule("http2_protocol")
+_CONNECTION_RULES = {
+    ConnectionDiedError: RetryRule("connection_died"),
+    Http2ProtocolError: RetryRule("http2_protocol"),
+}
 
 #: All reasons with which requests are retried.
 RETRY_REASONS = tuple(
     rule.reason
-    for rule in (*HANDSHAKE_RULES.values(), _CRASHED, _HUNG, _CONNECTION_DIED, _HTTP2_PROTOCOL)
+    for rule in (
+        *HANDSHAKE_RULES.values(),
+        _UNAVAILABLE,
+        _CRASHED,
+        _HUNG,
+        *_CONNECTION_RULES.values(),
+    )
     if rule.max_retries != 0
 )
 
@@ -52,11 +62,13 @@ class RetryDecision(NamedTuple):
     Attributes:
         kind: of a failed handshake; None for any other failure.
         is_crash: whether a worker exited, or none can be had.
+        is_rejection: whether no handshake was tried; `kind` is that of the origin's last one.
     """
 
     rule: RetryRule
     kind: FailureKind | None = None
     is_crash: bool = False
+    is_rejection: bool = False
 
 
 def decide(exception: BaseException) -> RetryDecision | None:
@@ -64,20 +76,21 @@ def decide(exception: BaseException) -> RetryDecision | None:
 
     Exceptions of other curl_cffi handlers count, too, raised directly or as a cause.
     """
+    if isinstance(exception, OriginUnavailableError):
+        return RetryDecision(_UNAVAILABLE, FailureKind(exception.kind), is_rejection=True)
+    for error, rule in _CONNECTION_RULES.items():
+        if isinstance(exception, error):
+            return RetryDecision(rule)
     if isinstance(exception, HandshakeError):
         kind: FailureKind | None = FailureKind(exception.kind)
     elif isinstance(exception, WorkerCrashedError):
         rule = _HUNG if exception.hung else _CRASHED
         # A request that has even ended a worker of its own would end any.
         return RetryDecision(rule._replace(max_retries=0) if exception.alone else rule, None, True)
-    elif isinstance(exception, ConnectionDiedError):
-        return RetryDecision(_CONNECTION_DIED)
-    elif isinstance(exception, Http2ProtocolError):
-        return RetryDecision(_HTTP2_PROTOCOL)
     else:
         kind = _kind_of_curl_error(exception)
     if kind is FailureKind.CONNECTION_DIED:
-        return RetryDecision(_CONNECTION_DIED)
+        return RetryDecision(_CONNECTION_RULES[ConnectionDiedError])
     if kind is None or not kind.is_handshake:
         return None
     return RetryDecision(HANDSHAKE_RULES[kind], kind)

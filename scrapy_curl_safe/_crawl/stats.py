@@ -88,7 +88,7 @@ STATS = (
     ),
     Stat(
         "handshake/gave_up_count",
-        "requests whose handshakes failed until no retry was left",
+        "requests that got no response, since handshakes failed until no retry was left",
         metric="curl_safe_handshake_outcomes",
         label="gave_up",
     ),
@@ -101,6 +101,10 @@ STATS = (
         "breaker/open_count",
         "times that the circuit breaker of an origin opened",
         metric="curl_safe_breaker_openings",
+    ),
+    Stat(
+        "breaker/rejected_count",
+        "times that a request was not tried, since the circuit breaker of its origin was open",
     ),
     Stat("worker/start_count", "workers started", metric="curl_safe_worker_starts"),
     Stat(
@@ -193,6 +197,9 @@ class CrawlStats:
 
     def request_recovered(self) -> None:
         self._add("handshake/recovered_count")
+
+    def request_rejected(self) -> None:
+        self._add("breaker/rejected_count")
 
     def request_quarantined(self) -> None:
         self._add("worker/quarantine_count")

@@ -25,6 +25,8 @@ _FAILURES_TO_OPEN = 10
 _SECONDS_TO_OPEN = 0.25
 _FIRST_OPEN_SECONDS = 1.0
 _LONGEST_OPEN_SECONDS = 60.0
+# Once it opens for so long, 15 s have passed: an origin that was only starting would have answered.
+_DEAD_OPEN_SECONDS = 16.0
 
 
 class Admission(enum.Enum):
@@ -57,6 +59,11 @@ class CircuitBreaker:
     def is_open(self) -> bool:
         """True while it is open or half-open."""
         return self._open_until is not None
+
+    @property
+    def seems_dead(self) -> bool:
+        """True once the trials of an origin that never completed a handshake have kept failing."""
+        return not self.has_succeeded and self._open_seconds >= _DEAD_OPEN_SECONDS
 
     def open_for(self, now: float) -> float:
         """Return the seconds until a trial request may go out; 0.0 if the breaker is closed."""
