@@ -48,6 +48,12 @@ MEANINGS = (
     Meaning("COULDNT_RESOLVE_HOST", "no thread is left to look it up", "thread failed to start"),
     Meaning("COULDNT_CONNECT", "nobody listens there, or the way there is cut"),
     Meaning("COULDNT_CONNECT", "no descriptor or port is left", "Too many open files"),
+    Meaning("COULDNT_CONNECT", "the proxy refused the tunnel", "CONNECT tunnel failed"),
+    Meaning(
+        "COULDNT_CONNECT",
+        "the proxy wants other credentials",
+        "CONNECT tunnel failed, response 407",
+    ),
     Meaning("WEIRD_SERVER_REPLY", "a header is not valid"),
     Meaning("WEIRD_SERVER_REPLY", "a trailer is not valid", when=_IN_BODY),
     Meaning("HTTP2", "the origin broke the rules of HTTP/2"),
@@ -77,6 +83,10 @@ MEANINGS = (
     Meaning("RECV_ERROR", "a reused connection had been closed", "connection died"),
     Meaning("RECV_ERROR", "the headers are larger than libcurl takes", "response headers"),
     Meaning("RECV_ERROR", "the proxy refused the tunnel", "CONNECT tunnel failed"),
+    Meaning(
+        "RECV_ERROR", "the proxy wants other credentials", "CONNECT tunnel failed, response 407"
+    ),
+    Meaning("RECV_ERROR", "the proxy closed the connection", "CONNECT aborted"),
     Meaning("RECV_ERROR", "the connection ended, or a chunk is not valid", when=_IN_BODY),
     Meaning("SSL_CIPHER", "no cipher of the profile can be used"),
     Meaning("PEER_FAILED_VERIFICATION", "the certificate is refused", when=_IN_HANDSHAKE),
@@ -96,6 +106,7 @@ MEANINGS = (
     Meaning("QUIC_CONNECT_ERROR", "no QUIC connection came up"),
     Meaning("QUIC_CONNECT_ERROR", "the QUIC connection ended", when=_IN_BODY),
     Meaning("PROXY", "the proxy refused or failed to connect to the origin"),
+    Meaning("PROXY", "a SOCKS5 proxy wants other credentials", "rejected by the SOCKS5"),
     Meaning("SSL_CLIENTCERT", "the origin demands a certificate of the client"),
     Meaning("UNRECOVERABLE_POLL", "the system cannot say which sockets are ready"),
     Meaning("TOO_LARGE", "the headers are larger than libcurl takes"),

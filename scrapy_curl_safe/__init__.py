@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         ConnectionDiedError,
         HandshakeError,
         OriginUnavailableError,
+        ProxyAuthenticationError,
+        UnsupportedProxyError,
         WorkerCrashedError,
     )
     from .handler import CurlSafeDownloadHandler
@@ -32,7 +34,9 @@ __all__ = [
     "HandshakeMonitor",
     "HandshakeRetryMiddleware",
     "OriginUnavailableError",
+    "ProxyAuthenticationError",
     "RandomBrowserMiddleware",
+    "UnsupportedProxyError",
     "WorkerCrashedError",
 ]
 
@@ -44,7 +48,9 @@ _MODULES = {
     "HandshakeMonitor": "monitor",
     "HandshakeRetryMiddleware": "middleware",
     "OriginUnavailableError": "exceptions",
+    "ProxyAuthenticationError": "exceptions",
     "RandomBrowserMiddleware": "random_browser",
+    "UnsupportedProxyError": "exceptions",
     "WorkerCrashedError": "exceptions",
 }
 

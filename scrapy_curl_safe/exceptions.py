@@ -63,6 +63,15 @@ class Http2ProtocolError(DownloadFailedError):
     header, or the origin takes the request only over HTTP/1.1 (RFC 9113, sections 7 and 8.2)."""
 
 
+class ProxyAuthenticationError(DownloadFailedError):
+    """The proxy refused the user or the password, or asked for some (407 Proxy Authentication
+    Required). It is not retried."""
+
+
+class UnsupportedProxyError(ValueError):
+    """The scheme of the proxy's URL is none of http, https, socks4, socks4a, socks5 and socks5h."""
+
+
 class WorkerCrashedError(DownloadFailedError):
     """The worker process that had the request exited before the response was complete, or no worker
     could be started.
@@ -93,5 +102,12 @@ class WorkerCrashedError(DownloadFailedError):
 
 
 # Scrapy's stats and logs name an exception by its module: the public one, which stays.
-for _exception in (HandshakeError, OriginUnavailableError, ConnectionDiedError, WorkerCrashedError):
+for _exception in (
+    HandshakeError,
+    OriginUnavailableError,
+    ConnectionDiedError,
+    ProxyAuthenticationError,
+    UnsupportedProxyError,
+    WorkerCrashedError,
+):
     _exception.__module__ = __package__

@@ -64,9 +64,10 @@ class CurlSafeDownloadHandler:
         """Download a request.
 
         Raises:
-            ValueError: the request cannot be sent as it is.
+            ValueError: the request cannot be sent as it is (`UnsupportedProxyError`: by its proxy).
             HandshakeError: no TLS connection to the origin was established.
             OriginUnavailableError: none was tried, since the origin's circuit breaker is open.
+            ProxyAuthenticationError: the proxy refused the credentials, or asked for some.
             Http2ProtocolError: the origin's HTTP/2 answer was invalid.
             ConnectionDiedError: the origin closed a reused connection before it answered.
             WorkerCrashedError: the worker exited with the request in flight, or none is left.
@@ -89,7 +90,7 @@ class CurlSafeDownloadHandler:
             result = await self._context.pool.fetch(pool_request)
         except PoolError as error:
             raise self._without_outcome(request, error) from error
-        response = assembler.finish(result)
+        response = assembler.finish(result, pool_request.origin.route)
         if pool_request.fetch.browser_head is not None:
             self._context.heads.response_received(request, options, response, pool_request.key)
         self._context.origins.response_received(pool_request.origin)

@@ -101,7 +101,7 @@ class HandshakeRetryMiddleware:
             return None
         route = self._route(request)
         retry = None
-        if not request.meta.get("dont_retry", False):
+        if decision.rule.max_retries != 0 and not request.meta.get("dont_retry", False):
             if decision.is_rejection:
                 retry = self._retry_rejected(request, route, decision)
             elif decision.kind:
@@ -196,7 +196,7 @@ class HandshakeRetryMiddleware:
         """Return a retry of the request. It is not to blame for the death of a worker until it has
         ended a worker that it had to itself.
         """
-        if decision.rule.max_retries == 0 or request.meta.get("max_retry_times") == 0:
+        if request.meta.get("max_retry_times") == 0:
             return None
         crashes = request.meta.get(CRASHES, 0)
         return self._retry_counted(request, decision, crashes, crashes + 1)

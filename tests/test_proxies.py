@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -10,8 +12,11 @@ import pytest
 
 from testkit.crawling import assert_all_pages, urls
 from testkit.fixtures import RunCrawl
+from testkit.origins import faults
+from testkit.origins.background import StreamServer
 from testkit.origins.certs import served_certificate
 from testkit.origins.hello import parse_client_hello
+from testkit.origins.loop import Origin
 from testkit.origins.proxies import Proxy
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 
@@ -19,6 +24,7 @@ USER, PASSWORD = "us er", "p@ss:w/ö%rd?#"
 # As HTTP's Basic scheme carries them, which is what must not leak in any of its forms.
 BASIC = base64.b64encode(f"{USER}:{PASSWORD}".encode())
 SECRETS = (BASIC, PASSWORD.encode(), quote(PASSWORD, safe="").encode())
+USER_IN_URL = f"{quote(USER)}:{quote(PASSWORD, safe='')}"
 ENCODING: dict[str, Any] = {"HTTPPROXY_AUTH_ENCODING": "utf-8"}
 
 
@@ -112,15 +118,89 @@ def test_credentials_with_every_special_character(
         assert [r["status"] for r in crawled.responses] == [200], crawled.errors
 
 
-@pytest.mark.parametrize("scheme", ["http", "socks5"])
-def test_a_wrong_password_is_a_clear_error(crawl: RunCrawl, scheme: str) -> None:
-    with TlsOrigin() as origin, Proxy(USER, PASSWORD) as proxy:
-        crawled = crawl(request(origin.url, via(proxy, scheme, USER, "wrong")), RETRY_ENABLED=False)
-        assert origin.accepted == 0
+class AnsweringProxy(StreamServer):
+    """Answers each read in turn with the next of its answers, and then closes."""
+
+    def __init__(self, *answers: bytes) -> None:
+        super().__init__()
+        self._answers = answers
+        self.connections = 0
+
+    @property
+    def location(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        for answer in self._answers:
+            await reader.read(65536)
+            writer.write(answer)
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "answers"),
+    [
+        ("http", [b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"]),
+        ("socks5", [b"\x05\x02", b"\x01\x01"]),  # RFC 1929: another status than 0
+        ("socks5h", [b"\x05\xff"]),  # RFC 1928: no acceptable methods
+    ],
+)
+def test_a_wrong_password_has_an_error_of_its_own_and_is_not_retried(
+    crawl: RunCrawl, scheme: str, answers: list[bytes]
+) -> None:
+    with TlsOrigin() as origin, AnsweringProxy(*answers) as proxy:
+        url = f"{scheme}://user:wrong-password@{proxy.location}"
+        crawled = crawl(request(origin.url, url))
+        assert (origin.accepted, proxy.connections) == (0, 1)
     (error,) = crawled.errors
-    assert error["type"] in ("DownloadFailedError", "DownloadConnectionRefusedError")
-    assert ("407" if scheme == "http" else "SOCKS") in error["text"]
+    assert error["type"] == "ProxyAuthenticationError"
+    assert error["text"].startswith(f"{origin.url} by {scheme}://{proxy.location}: the proxy ")
+    assert "wrong-password" not in crawled.log
     assert crawled.stat("handshake/failure_count") == 0
+    assert "retry/count" not in crawled.stats
+
+
+def test_a_proxy_with_a_scheme_that_is_none_has_an_error_of_its_own(crawl: RunCrawl) -> None:
+    with TlsOrigin() as origin, Proxy() as proxy:
+        crawled = crawl(request(origin.url, f"ftp://user:secret-word@{proxy.location}"))
+        assert (origin.accepted, proxy.connections) == (0, 0)
+    (error,) = crawled.errors
+    assert error["type"] == "UnsupportedProxyError"
+    assert (
+        f"The proxy ftp://{proxy.location} has the scheme ftp: it takes one of http,"
+        in (error["text"])
+    )
+    assert "secret-word" not in error["text"]
+    assert "retry/count" not in crawled.stats
+
+
+@pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
+@pytest.mark.parametrize(
+    "faulty",
+    [faults.close_after_hello, faults.speaks_plain_http, faults.refused_certificate],
+)
+def test_a_proxy_that_speaks_no_tls_is_not_the_origins_handshake(
+    crawl: RunCrawl, faulty: Callable[[], Origin], tls: bool
+) -> None:
+    with TlsOrigin(tls=tls) as origin, faulty() as proxy:
+        url = f"https://{USER_IN_URL}@127.0.0.1:{proxy.port}"
+        crawled = crawl(request(origin.url, url), DOWNLOAD_VERIFY_CERTIFICATES=True, RETRY_TIMES=1)
+        assert (origin.accepted, proxy.accepted) == (0, 2)
+    (error,) = crawled.errors
+    assert error["type"] == "DownloadConnectionRefusedError"
+    assert error["text"].startswith(f"{origin.url} by https://127.0.0.1:{proxy.port}: the TLS ")
+    assert (crawled.stat("handshake/count"), crawled.stat("handshake/failure_count")) == (0, 0)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n", b""])
+def test_a_tunnel_that_is_refused_names_the_proxy(crawl: RunCrawl, answer: bytes) -> None:
+    with TlsOrigin() as origin, AnsweringProxy(answer) as proxy:
+        crawled = crawl(request(origin.url, f"http://{proxy.location}"), RETRY_TIMES=1)
+        assert proxy.connections == 2
+    (error,) = crawled.errors
+    assert error["type"] == "DownloadConnectionRefusedError"
+    assert error["text"].startswith(f"{origin.url} by http://{proxy.location}: ")
 
 
 def test_a_proxy_that_is_not_there(crawl: RunCrawl) -> None:
@@ -129,6 +209,7 @@ def test_a_proxy_that_is_not_there(crawl: RunCrawl) -> None:
     with TlsOrigin() as origin:
         crawled = crawl(request(origin.url, gone), RETRY_ENABLED=False)
     assert crawled.errors[0]["type"] == "DownloadConnectionRefusedError"
+    assert crawled.errors[0]["text"].startswith(f"{origin.url} by {gone}: ")
 
 
 def test_credentials_reach_the_proxy_and_no_one_else(crawl: RunCrawl) -> None:

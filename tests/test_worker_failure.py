@@ -179,3 +179,33 @@ def test_a_failure_in_the_handshake(
     closed = fail(52, "Empty reply", stats, url=url, proxy=proxy, HTTP_CONNECTCODE=connect_code)
     assert (timed_out.kind is FailureKind.TIMEOUT) == in_handshake
     assert (closed.kind is FailureKind.SYSCALL) == in_handshake
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (35, "TLS connect error: WRONG_VERSION_NUMBER"),
+        (35, "SSL_ERROR_SYSCALL"),
+        (60, "SSL certificate OpenSSL verify result: unable to get local issuer"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("url", "proxy", "answer", "is_of_proxy"),
+    [
+        (HTTPS, "https://proxy:1", 0, True),
+        (HTTPS, "https://proxy:1", 200, False),
+        ("http://example.test/", "https://proxy:1", 0, True),
+        (HTTPS, "http://proxy:1", 0, False),
+        (HTTPS, None, 0, False),
+    ],
+)
+def test_a_handshake_with_the_proxy_is_none_with_the_origin(
+    code: int, text: str, url: str, proxy: str | None, answer: int, is_of_proxy: bool
+) -> None:
+    kind = fail(code, text, url=url, proxy=proxy, HTTP_CONNECTCODE=answer).kind
+    assert (kind is FailureKind.PROXY_TLS) is is_of_proxy
+    assert kind.is_handshake is not is_of_proxy
+
+
+def test_a_lack_of_this_machine_is_none_of_the_proxy() -> None:
+    assert fail(27, "", proxy="https://proxy:1").kind is FailureKind.LOCAL

@@ -20,12 +20,14 @@ from .._pool.errors import (
     UnsendableRequestError,
     WorkerLostError,
 )
+from .._pool.origins import Route
 from ..exceptions import (
     ConnectionDiedError,
     HandshakeError,
     HandshakeTimeoutError,
     Http2ProtocolError,
     OriginUnavailableError,
+    ProxyAuthenticationError,
     WorkerCrashedError,
 )
 
@@ -36,24 +38,36 @@ _EXCEPTIONS: dict[FailureKind, type[Exception]] = {
     FailureKind.UNRESOLVED: CannotResolveHostError,
     FailureKind.REFUSED: DownloadConnectionRefusedError,
     FailureKind.PROXY: DownloadConnectionRefusedError,
+    FailureKind.PROXY_TUNNEL: DownloadConnectionRefusedError,
+    FailureKind.PROXY_AUTH: ProxyAuthenticationError,
+    FailureKind.PROXY_TLS: DownloadConnectionRefusedError,
     FailureKind.DOWNLOAD_TIMEOUT: DownloadTimeoutError,
     FailureKind.DATALOSS: ResponseDataLossError,
     FailureKind.HTTP2_PROTOCOL: Http2ProtocolError,
 }
 
 
-def download_error(failed: Failed, origin: str) -> Exception:
+# What libcurl's text does not say.
+_WHAT = {
+    FailureKind.INVALID_RESPONSE: "the response is not valid HTTP",
+    FailureKind.PROXY_AUTH: "the proxy refuses the user or the password, or wants some",
+    FailureKind.PROXY_TLS: "the TLS handshake with the proxy failed (does it speak TLS?)",
+}
+
+
+def download_error(failed: Failed, origin: str, proxy: str | None = None) -> Exception:
     """Return the exception of a failed transfer.
 
     Args:
         origin: scheme, host and port of the URL.
+        proxy: URL of the proxy without credentials; None for no proxy.
     """
     if failed.kind.is_handshake:
         timed_out = failed.kind is FailureKind.TIMEOUT
         handshake_error = HandshakeTimeoutError if timed_out else HandshakeError
         return handshake_error(failed.kind.value, failed.code, failed.detail, origin)
     exception = _EXCEPTIONS.get(failed.kind, DownloadFailedError)
-    return exception(f"{origin}: {_reason(failed)}")
+    return exception(f"{Route(origin, proxy)}: {_reason(failed)}")
 
 
 def _reason(failed: Failed) -> str:
@@ -62,8 +76,8 @@ def _reason(failed: Failed) -> str:
         # libcurl has no text of its own for it.
         detail = "a response header is larger than libcurl takes"
     reason = f"curl: ({failed.code}) {detail}" if failed.code else detail
-    if failed.kind is FailureKind.INVALID_RESPONSE:
-        reason = f"the response is not valid HTTP: {reason}"
+    if failed.kind in _WHAT:
+        reason = f"{_WHAT[failed.kind]}: {reason}"
     if failed.kind is FailureKind.HTTP2_PROTOCOL:
         reason += """; HTTP/1.1 may do: meta["curl_safe"] = {"http_version": "v1"}"""
     if failed.code == CurlCode.SSL_CIPHER:

@@ -16,10 +16,12 @@ from scrapy.utils.httpobj import urlparse_cached
 
 from .._ipc.messages import Profile, encode_profile
 from .._pool.origins import Route
+from ..exceptions import UnsupportedProxyError
 from ..settings import Settings, parse_bind_address
 from .installed_browsers import InstalledBrowsers
 
 _SCHEME = re.compile(r"\w+://")
+_PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -151,7 +153,11 @@ def _proxy(
     request: Request, options: dict[str, Any]
 ) -> tuple[str | None, bytes | None, bytes | None, list[tuple[bytes, bytes]]]:
     """Return the proxy's URL without credentials, its user, its password, and the headers for it
-    alone."""
+    alone.
+
+    Raises:
+        UnsupportedProxyError: the proxy's scheme is not known.
+    """
     url = request.meta.get("proxy")
     headers = request.meta.get("proxy_headers")
     authorization = request.headers.get(b"Proxy-Authorization")
@@ -165,6 +171,11 @@ def _proxy(
     ]
     parts = urlsplit(_with_scheme(url))
     userinfo, at, location = parts.netloc.rpartition("@")
+    if parts.scheme not in _PROXY_SCHEMES:
+        raise UnsupportedProxyError(
+            f"The proxy {parts._replace(netloc=location).geturl()} has the scheme {parts.scheme}: "
+            f"it takes one of {', '.join(_PROXY_SCHEMES)}"
+        )
     credentials = None
     if at:
         name, _, secret = userinfo.partition(":")

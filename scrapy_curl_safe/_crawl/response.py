@@ -28,11 +28,11 @@ from .._ipc.messages import (
     TooLarge,
     TransferStats,
 )
+from .._pool.origins import Route
 from .._pool.request import Result
 from ..exceptions import ConnectionDiedError, HandshakeError, Http2ProtocolError
 from .errors import download_error
 from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, REJECTIONS, RETRIES, UNSENT
-from .profile import origin_of
 from .scrapy_api import make_headers, response_class
 from .scrapys_words import size_message, tls_messages
 
@@ -108,8 +108,11 @@ class ResponseAssembler:
 
     # At its end
 
-    def finish(self, result: Result) -> Response:
+    def finish(self, result: Result, route: Route) -> Response:
         """Return the response.
+
+        Args:
+            route: how the request reached its origin.
 
         Raises:
             Exception: as `CurlSafeDownloadHandler.download_request` documents them.
@@ -126,7 +129,7 @@ class ResponseAssembler:
             raise self._too_large(outcome)
         else:
             assert not isinstance(outcome, Cancelled)
-            raise self._failed(outcome, result.slot)
+            raise self._failed(outcome, result.slot, route)
         request.meta.pop(CRASHES, None)
         request.meta.pop(UNSENT, None)
         self._count(transfer)
@@ -170,16 +173,16 @@ class ResponseAssembler:
         logger.warning(message)
         return DownloadCancelledError(message)
 
-    def _failed(self, failed: Failed, slot: int) -> Exception:
+    def _failed(self, failed: Failed, slot: int, route: Route) -> Exception:
         request = self._request
-        error = download_error(failed, origin_of(request))
+        error = download_error(failed, *route)
         self._count(failed.stats, failed.kind if failed.kind.is_handshake else None)
         if isinstance(error, (HandshakeError, ConnectionDiedError)):
             request.meta[AVOID] = slot
         if isinstance(error, ConnectionDiedError):
             request.meta[FRESH] = True
         if isinstance(error, Http2ProtocolError):
-            request.meta[HTTP1_ORIGIN] = origin_of(request)
+            request.meta[HTTP1_ORIGIN] = route.origin
         if failed.kind is FailureKind.DATALOSS:
             self._context.warn_of_dataloss(request)
         return error

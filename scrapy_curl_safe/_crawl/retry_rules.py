@@ -10,6 +10,7 @@ from ..exceptions import (
     HandshakeError,
     Http2ProtocolError,
     OriginUnavailableError,
+    ProxyAuthenticationError,
     WorkerCrashedError,
 )
 
@@ -40,6 +41,7 @@ _HUNG = RetryRule("worker_hung")
 _CONNECTION_RULES = {
     ConnectionDiedError: RetryRule("connection_died"),
     Http2ProtocolError: RetryRule("http2_protocol"),
+    ProxyAuthenticationError: RetryRule("proxy_authentication", 0),
 }
 
 #: All reasons with which requests are retried.

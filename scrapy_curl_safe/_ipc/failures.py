@@ -69,6 +69,10 @@ class FailureKind(str, enum.Enum):
     PROXY = "proxy"
     #: The proxy answered CONNECT with an error.
     PROXY_TUNNEL = "proxy_tunnel"
+    #: The proxy did not accept the credentials, or asks for some.
+    PROXY_AUTH = "proxy_auth"
+    #: No TLS connection to the proxy was established.
+    PROXY_TLS = "proxy_tls"
     DOWNLOAD_TIMEOUT = "download_timeout"
     DATALOSS = "dataloss"
     HEADERS_TOO_LARGE = "headers_too_large"
@@ -173,7 +177,18 @@ _RULES = (
     _rule(FailureKind.HEADERS_TOO_LARGE, {CurlCode.RECV_ERROR}, "response headers"),
     # Such as Connection or Keep-Alive, or a name in upper case (RFC 9113, section 8.2).
     _rule(FailureKind.HTTP2_PROTOCOL, {CurlCode.HTTP2_STREAM}, "invalid HTTP header field"),
-    _rule(FailureKind.PROXY_TUNNEL, {CurlCode.RECV_ERROR}, "CONNECT tunnel failed"),
+    # Some versions report a CONNECT that failed as a failed read, others as a failed connection.
+    _rule(
+        FailureKind.PROXY_AUTH,
+        {CurlCode.RECV_ERROR, CurlCode.COULDNT_CONNECT, CurlCode.PROXY},
+        "CONNECT tunnel failed, response 407|rejected by the SOCKS5|no authentication method",
+    ),
+    _rule(
+        FailureKind.PROXY_TUNNEL,
+        {CurlCode.RECV_ERROR, CurlCode.COULDNT_CONNECT},
+        "CONNECT tunnel failed",
+    ),
+    _rule(FailureKind.PROXY, {CurlCode.RECV_ERROR}, "CONNECT aborted"),
     _rule(FailureKind.PROXY, {CurlCode.PROXY}),
     _rule(FailureKind.UNSUPPORTED_SCHEME, {CurlCode.UNSUPPORTED_PROTOCOL}, '^Protocol "'),
     _rule(

@@ -58,6 +58,8 @@ def describe_failure(
         if kind.is_handshake and easy.max_sends == 1 and easy.was_sent:
             # An idle connection died with the request, and there was no other one to replace it.
             kind = FailureKind.CONNECTION_DIED
+        elif kind.is_handshake and not kind.is_local and _is_with_proxy(easy, profile):
+            kind = FailureKind.PROXY_TLS
         reason = os.strerror(system_error) if system_error else ""
         if reason not in detail:
             detail += f": {reason}"
@@ -80,6 +82,12 @@ def _system_error(code: int, easy: EasyHandle, stats: TransferStats) -> int:
     if code == CurlCode.COULDNT_CONNECT and not number and not can_open_descriptor():
         return errno.EMFILE  # libcurl 8.15 reports nothing at all
     return number
+
+
+def _is_with_proxy(easy: EasyHandle, profile: Profile) -> bool:
+    """Tell whether a TLS handshake was one with the proxy, which has not yet answered."""
+    is_tls = (profile.proxy or "").startswith("https:")
+    return is_tls and not easy.get_number(CurlInfo.HTTP_CONNECTCODE)
 
 
 def _is_in_handshake(easy: EasyHandle, profile: Profile, stats: TransferStats) -> bool:

@@ -34,6 +34,8 @@ _KIND_NAMES = {
     FailureKind.DOWNLOAD_TIMEOUT: "unconnected",
     FailureKind.PROXY: "proxy",
     FailureKind.PROXY_TUNNEL: "proxy",
+    FailureKind.PROXY_AUTH: "proxy",
+    FailureKind.PROXY_TLS: "proxy",
 }
 
 
