@@ -12,7 +12,6 @@ import contextlib
 import logging
 import random
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -71,7 +70,6 @@ class HandshakeRetryMiddleware:
         self._stats = crawler.stats
         self._settings = settings
         self._origins = origins_of(crawler, settings)
-        self._waiting: Counter[str] = Counter()
         # A request that waits here keeps its place in CONCURRENT_REQUESTS. Beyond this number,
         # requests of the same origin, through any proxy, do not wait, so that others can go on.
         self._most_waiting = max(1, (settings.concurrent_requests or 64) // 2)
@@ -155,6 +153,8 @@ class HandshakeRetryMiddleware:
         retry = self._retry_counted(request, decision, retries, most)
         if retry is not None:
             retry.meta[RETRIES] = retries + 1
+            if not retries:
+                self._stats.inc_value("curl_safe/handshake/retried_request_count")
             self._stats.inc_value("curl_safe/handshake/retry_count")
         return retry
 
@@ -244,7 +244,7 @@ class HandshakeRetryMiddleware:
         is_proven = self._origins.is_proven(route)
         # An origin that may only be starting is waited for by all, for some seconds.
         may_skip = is_proven or not more
-        if may_skip and self._waiting[route.origin] >= self._most_waiting:
+        if may_skip and self._origins.waiting[route.origin] >= self._most_waiting:
             return
         if settings.adaptive:
             failures = backoff_steps(failures, origin.retries_in_a_row)
@@ -258,15 +258,15 @@ class HandshakeRetryMiddleware:
             # The adaptive limit spreads the retries of an origin better than a budget.
             more = origin.retry_budget.reserve(time.monotonic())
         seconds += min(more, settings.handshake_backoff_max)
-        self._waiting[route.origin] += 1
+        self._origins.waiting[route.origin] += 1
         try:
             turn: Deferred[None] = Deferred()
             call_later(seconds, turn.callback, None)
             await maybe_deferred_to_future(turn)
         finally:
-            self._waiting[route.origin] -= 1
-            if not self._waiting[route.origin]:
-                del self._waiting[route.origin]
+            self._origins.waiting[route.origin] -= 1
+            if not self._origins.waiting[route.origin]:
+                del self._origins.waiting[route.origin]
 
 
 def _downloads_all(crawler: Crawler) -> bool:

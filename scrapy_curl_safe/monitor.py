@@ -11,7 +11,8 @@ from scrapy.crawler import Crawler
 from scrapy.exceptions import NotConfigured
 from scrapy.utils.asyncio import create_looping_call
 
-from ._crawl.context import context_of
+from ._crawl.context import context_of, origins_of
+from ._crawl.health import Progress, health_line, progress_of
 from ._crawl.scrapy_api import close_crawl
 from ._ipc.failures import FailureKind
 from ._pool.origins import Origin
@@ -63,8 +64,7 @@ class HandshakeMonitor:
         self._settings = Settings.load(crawler.settings)
         self._task: Any = None
         # As of the last line.
-        self._done = 0
-        self._failed = 0
+        self._before: Progress | None = None
         self._server = _metrics_server(crawler, self._settings.prometheus_port)
         crawler.signals.connect(self._spider_opened, signals.spider_opened)
         crawler.signals.connect(self._spider_closed, signals.spider_closed)
@@ -98,60 +98,32 @@ class HandshakeMonitor:
     def _report(self, spider: Spider) -> bool:
         """Log the line, and return whether too many failed and the spider must be closed."""
         context = context_of(self._crawler)
+        workers = None
         if context is not None:
             context.stats.set_rates()
+            workers = context.pool.workers_alive, context.settings.workers
         extra = {"spider": spider}
-        done, failed = (
-            self._count("handshake/success_count"),
-            self._count("handshake/failure_count"),
-        )
-        new_done, new_failed = done - self._done, failed - self._failed
-        self._done, self._failed = done, failed
-        line = self._line(done, failed, new_done, new_failed)
-        if context is not None:
-            line += _limits(context.origins.limited())
-        logger.info("%s", line, extra=extra)
-        if new_done + new_failed < _LEAST_HANDSHAKES:
+        stats, before = self._stats.get_stats(), self._before
+        self._before = now = progress_of(stats)
+        origins = origins_of(self._crawler, self._settings)
+        line = health_line(stats, before, waiting=origins.waiting.total(), workers=workers)
+        logger.info("%s%s", line, _limits(origins.limited()), extra=extra)
+        new = now if before is None else now.since(before)
+        if new.handshakes < _LEAST_HANDSHAKES:
             return False
-        rate = new_failed / (new_done + new_failed)
+        rate = new.failure_rate
         if rate > self._settings.failure_rate_warning:
             logger.warning(
                 "%.1f %% of the last %d handshakes failed, which is more than "
                 "CURL_SAFE_FAILURE_RATE_WARNING (%.1f %%)",
                 100 * rate,
-                new_done + new_failed,
+                new.handshakes,
                 100 * self._settings.failure_rate_warning,
                 extra=extra,
             )
-            if context is not None and (worst := context.origins.worst(1)):
+            if worst := origins.worst(1):
                 logger.warning("%s", _advice(worst[0]), extra=extra)
         return 0 < self._settings.failure_rate_close < rate
-
-    def _line(self, done: int, failed: int, new_done: int, new_failed: int) -> str:
-        context = context_of(self._crawler)
-        alive = context.pool.workers_alive if context is not None else 0
-        kinds = ", ".join(f"{count} {kind}" for kind, count in self._kinds())
-        share = f" = {failed / (done + failed):.1%}" if failed else ""
-        return (
-            f"Handshakes: {done} done (+{new_done}), "
-            f"{failed} failed (+{new_failed}{share}{': ' + kinds if kinds else ''}); "
-            f"{self._count('handshake/retry_count')} retried, "
-            f"{self._count('handshake/recovered_count')} recovered, "
-            f"{self._count('handshake/gave_up_count')} given up; "
-            f"connections: {self._count('connection/reused_count')} reused; "
-            f"workers: {alive} alive, "
-            f"{self._count('worker/crash_count') + self._count('worker/hang_count')} crashed"
-        )
-
-    def _kinds(self) -> list[tuple[str, int]]:
-        prefix = "curl_safe/handshake/failure_count/"
-        stats = self._stats.get_stats()
-        kinds = [(key.removeprefix(prefix), stats[key]) for key in stats if key.startswith(prefix)]
-        return sorted(kinds, key=lambda kind: -kind[1])
-
-    def _count(self, key: str) -> int:
-        count: int = self._stats.get_value(f"curl_safe/{key}", 0)
-        return count
 
 
 def _metrics_server(crawler: Crawler, port: int | None) -> MetricsServer | None:
@@ -179,7 +151,7 @@ def _limits(limited: list[Origin]) -> str:
         for origin in limited[:_IN_LINE]
     ]
     more = f" and {len(limited) - _IN_LINE} more" if len(limited) > _IN_LINE else ""
-    return f"; limits: {', '.join(named)}{more}"
+    return f". Limits: {', '.join(named)}{more}"
 
 
 def _advice(origin: Origin) -> str:

@@ -142,7 +142,7 @@ def test_the_monitor_alone(crawl: RunCrawl) -> None:
     with TlsOrigin() as origin:
         crawled = crawl(origin.url, ADDONS={}, EXTENSIONS={"scrapy_curl_safe.HandshakeMonitor": 0})
     assert len(crawled.responses) == 1
-    assert "INFO: Handshakes: 0 done" in crawled.log
+    assert "INFO: Health of the whole crawl: 0 responses" in crawled.log
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,17 @@ import re
 
 import pytest
 
-from testkit.crawling import urls
-from testkit.fixtures import RunCrawl
+from testkit.crawling import Crawl, assert_all_pages, urls
+from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins import faults
 from testkit.origins.tls import TlsOrigin
 from testkit.scenario import WAYS, Way
 
 LINE = re.compile(
-    r"\[scrapy_curl_safe.monitor\] INFO: Handshakes: (\d+) done \(\+(\d+)\), (\d+) failed .*"
-    r"(\d+) retried, (\d+) recovered, (\d+) given up; connections: (\d+) reused; "
-    r"workers: (\d+) alive, (\d+) crashed"
+    r"\[scrapy_curl_safe.monitor\] INFO: Health of the whole crawl: "
+    r"(?P<responses>\d+) responses?, (?P<reused>\d+) on reused connections; "
+    r"(?P<handshakes>\d+) handshakes?(, (?P<failed>\d+) of them failed \(.*?\))?"
+    r"(?P<rest>[^.\n]*)(\. Since the last line: (?P<new>\d+) responses?; .*)?"
 )
 
 
@@ -29,12 +30,19 @@ def test_a_line_every_interval_and_at_the_end(crawl: RunCrawl, way: Way) -> None
             CONCURRENT_REQUESTS_PER_DOMAIN=16,
             CURL_SAFE_MONITOR_INTERVAL=0.7,
         )
-    lines = [[int(n) for n in line] for line in LINE.findall(crawled.log)]
+    first, *_, last = lines = list(LINE.finditer(crawled.log))
     assert len(lines) > 2
-    *_, (done, _, failed, _, recovered, given_up, reused, alive, crashed) = lines
-    assert (done, failed, given_up, reused, alive, crashed) == (60, origin.dropped, 0, 0, 2, 0)
-    assert recovered == crawled.stat("handshake/recovered_count") > 0
-    assert sum(line[1] for line in lines) == 60
+    assert (last["responses"], last["reused"]) == ("60", "0")
+    assert last["handshakes"] == str(60 + origin.dropped)
+    assert last["failed"] == str(origin.dropped)
+    retries, retried = origin.dropped, crawled.stat("handshake/retried_request_count")
+    assert crawled.stat("handshake/recovered_count") == retried > 0
+    again = "1 retry" if retries == 1 else f"{retries} retries"
+    requests = "1 request" if retried == 1 else f"{retried} requests"
+    assert last["rest"] == f"; {again} of {requests} ({retried} recovered); 2 of 2 workers up"
+    # One scope in each clause: the first line has nothing before it.
+    assert first["new"] is None
+    assert int(first["responses"]) + sum(int(line["new"]) for line in lines[1:]) == 60
     assert f"{origin.dropped} syscall" in crawled.log
     assert "handshakes failed, which is more than CURL_SAFE_FAILURE_RATE_WARNING" in crawled.log
 
@@ -64,7 +72,43 @@ def test_too_many_failures_close_the_spider(crawl: RunCrawl) -> None:
 def test_zero_leaves_only_the_line_at_the_end(crawl: RunCrawl) -> None:
     with TlsOrigin(delay=0.2) as origin:
         crawled = crawl(origin.url, CURL_SAFE_MONITOR_INTERVAL=0)
-    assert len(LINE.findall(crawled.log)) == 1
+    (line,) = LINE.finditer(crawled.log)
+    assert line["new"] is None
+
+
+def test_plain_http_has_a_line_of_use(crawl: RunCrawl) -> None:
+    with TlsOrigin(tls=False) as origin:
+        crawled = crawl(*urls(origin, 4), CONCURRENT_REQUESTS=1, CURL_SAFE_WORKERS=1)
+    (line,) = LINE.finditer(crawled.log)
+    assert (line["responses"], line["reused"], line["handshakes"]) == ("4", "3", "0")
+
+
+def test_what_fails_before_tls_is_counted(crawl: RunCrawl) -> None:
+    with TlsOrigin() as gone:
+        pass
+    with faults.silent_after_hello() as silent:
+        proxy = {"proxy": f"http://127.0.0.1:{silent.port}", "download_timeout": 0.5}
+        crawled = crawl(
+            gone.url,
+            {"url": gone.url, "meta": {"proxy": gone.url}},
+            {"url": "https://nowhere.invalid/"},
+            {"url": "http://127.0.0.1/", "meta": {"proxy": gone.url}},
+            # Its proxy is reached, and says nothing.
+            {"url": gone.url, "meta": proxy},
+            RETRY_TIMES=1,
+        )
+    assert len(crawled.errors) == 5
+    (line,) = LINE.finditer(crawled.log)
+    assert (line["responses"], line["handshakes"]) == ("0", "0")
+    assert line["rest"] == "; 8 connections not made (6 refused, 2 unresolved); 2 of 2 workers up"
+
+
+def test_what_waits_for_a_retry_is_shown(start_crawl: StartCrawl) -> None:
+    with TlsOrigin(drop=lambda n: " waiting for a retry" not in crawl.log) as origin:
+        crawl: Crawl = start_crawl(*urls(origin, 4), CURL_SAFE_MONITOR_INTERVAL=0.2)
+        crawled = crawl.finish()
+    assert_all_pages(crawled, 4)
+    assert re.search(r"INFO: Health .*; \d+ requests? waiting for a retry; ", crawled.log)
 
 
 def test_rates_are_set_at_the_end(crawl: RunCrawl) -> None:

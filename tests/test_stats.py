@@ -19,7 +19,7 @@ from scrapy.utils.test import get_crawler
 import scrapy_curl_safe
 from scrapy_curl_safe._crawl.histogram import LogHistogram
 from scrapy_curl_safe._crawl.metrics import read_metrics
-from scrapy_curl_safe._crawl.stats import PREFIX, STATS, CrawlStats
+from scrapy_curl_safe._crawl.stats import CONNECTION_CAUSES, PREFIX, STATS, CrawlStats
 from scrapy_curl_safe._ipc.failures import HANDSHAKE_KINDS, FailureKind
 from scrapy_curl_safe._ipc.messages import TransferStats
 from scrapy_curl_safe._pool.events import PoolEvents
@@ -43,6 +43,11 @@ def handshakes_of_each_kind(stats: CrawlStats) -> None:
         stats.handshakes(DONE, failed)
 
 
+def connection_failures_of_each_cause(stats: CrawlStats) -> None:
+    for kind in FailureKind:
+        stats.connection_failed(TransferStats(), kind)
+
+
 #: Everything that `CrawlStats` can be told, by the name of its method.
 COUNTED: dict[str, Callable[[CrawlStats], None]] = {
     "request": lambda stats: stats.request(),
@@ -51,6 +56,7 @@ COUNTED: dict[str, Callable[[CrawlStats], None]] = {
     "request_rejected": lambda stats: stats.request_rejected(),
     "request_quarantined": lambda stats: stats.request_quarantined(),
     "request_recovered": lambda stats: stats.request_recovered(),
+    "connection_failed": connection_failures_of_each_cause,
     "handshakes": handshakes_of_each_kind,
     "in_flight": lambda stats: stats.in_flight(1),
     "limit_decreased": lambda stats: stats.limit_decreased(),
@@ -93,11 +99,12 @@ def counting(collector: StatsCollector) -> tuple[CrawlStats, Turn]:
 
 def declared(name: str) -> Iterator[str]:
     """Yield the keys that a declaration stands for."""
-    if "{kind}" not in name:
-        yield name
+    if "{kind}" in name:
+        yield from (name.format(kind=kind.value) for kind in HANDSHAKE_KINDS)
+    elif "{cause}" in name:
+        yield from {name.format(cause=cause) for cause in CONNECTION_CAUSES.values()}
     else:
-        for kind in HANDSHAKE_KINDS:
-            yield name.format(kind=kind.value)
+        yield name
 
 
 # Declarations
@@ -118,7 +125,8 @@ def test_what_is_counted_is_what_is_declared(collector: StatsCollector) -> None:
         count(stats)
     turn.end()
     counted = {key.removeprefix(PREFIX) for key in collector.get_stats()}
-    by_the_middleware = {f"handshake/{name}_count" for name in ("retry", "recovered", "gave_up")}
+    of_retries = ("retry", "retried_request", "recovered", "gave_up")
+    by_the_middleware = {f"handshake/{name}_count" for name in of_retries}
     assert counted | by_the_middleware == {key for stat in STATS for key in declared(stat.key)}
 
 
@@ -156,8 +164,8 @@ def test_every_key_that_the_code_names_is_declared() -> None:
 
 
 def test_every_key_of_the_health_line_is_declared() -> None:
-    monitor = (PACKAGE / "monitor.py").read_text()
-    keys = set(re.findall(r"""_count\(['"]([\w/]+)""", monitor))
+    words = (PACKAGE / "_crawl" / "health.py").read_text()
+    keys = set(re.findall(r"""\(stats, ['"]([\w/]+)""", words))
     assert len(keys) > 5
     assert keys <= {stat.key for stat in STATS}
 
@@ -178,7 +186,8 @@ def middleware_counts() -> set[str]:
 
 def test_the_middleware_counts_the_rest() -> None:
     assert middleware_counts() == {
-        f"{PREFIX}handshake/{name}_count" for name in ("retry", "recovered", "gave_up")
+        f"{PREFIX}handshake/{name}_count"
+        for name in ("retry", "retried_request", "recovered", "gave_up")
     }
 
 
@@ -333,3 +342,12 @@ def test_the_exported_counts_are_at_most_5_percent_off(durations: list[float]) -
         surely, perhaps = (sum(d <= bound * by for d in durations) for by in (0.95, 1.05))
         assert surely <= count <= perhaps
     assert histogram.total == pytest.approx(sum(durations))
+
+
+def test_a_timeout_after_the_connection_is_no_failed_connection(collector: StatsCollector) -> None:
+    stats, turn = counting(collector)
+    late = FailureKind.DOWNLOAD_TIMEOUT
+    stats.connection_failed(TransferStats(connects=1), late)
+    stats.connection_failed(TransferStats(bytes_sent=80), late)  # on a reused connection
+    turn.end()
+    assert collector.get_stats() == {}

@@ -177,6 +177,7 @@ class ResponseAssembler:
         request = self._request
         error = download_error(failed, *route)
         self._count(failed.stats, failed.kind if failed.kind.is_handshake else None)
+        self._context.stats.connection_failed(failed.stats, failed.kind)
         if isinstance(error, (HandshakeError, ConnectionDiedError)):
             request.meta[AVOID] = slot
         if isinstance(error, ConnectionDiedError):

@@ -23,7 +23,8 @@ class Stat(NamedTuple):
     """The declaration of a stat.
 
     Attributes:
-        key: below `curl_safe/`; `{kind}` stands for each kind of failed handshake.
+        key: below `curl_safe/`; `{kind}` stands for each kind of failed handshake, and `{cause}`
+            for each value of `CONNECTION_CAUSES`.
         meaning: for the reference.
         type: "counter" (only adds up), "max", or "rate" (set at the end of each interval).
         metric: name of the Prometheus counter that shows it; empty if none shows it alone.
@@ -58,6 +59,15 @@ STATS = (
         "connection/resent_count",
         "requests that libcurl resent because their connection died before the answer began",
     ),
+    Stat(
+        "connection/failure_count",
+        "connections that could not be made, before any TLS handshake with the origin",
+    ),
+    Stat(
+        "connection/failure_count/{cause}",
+        "by the cause: `refused`, `unresolved`, `timeout`, `proxy` (it refused or failed), "
+        "`proxy_auth` or `proxy_tls`",
+    ),
     Stat("handshake/count", "TLS handshakes tried"),
     Stat("handshake/success_count", "those that succeeded"),
     Stat("handshake/failure_count", "those that failed"),
@@ -80,6 +90,7 @@ STATS = (
         "retries of failed handshakes",
         metric="curl_safe_handshake_retries",
     ),
+    Stat("handshake/retried_request_count", "requests with one such retry or more"),
     Stat(
         "handshake/recovered_count",
         "requests that got a response after such a retry",
@@ -137,6 +148,18 @@ STATS = (
     ),
     Stat("loop_lag_max", "seconds that the crawler's own loop was blocked", "max"),
 )
+
+
+#: Why no connection was made, as the stats name it.
+CONNECTION_CAUSES = {
+    FailureKind.REFUSED: "refused",
+    FailureKind.UNRESOLVED: "unresolved",
+    FailureKind.DOWNLOAD_TIMEOUT: "timeout",
+    FailureKind.PROXY: "proxy",
+    FailureKind.PROXY_TUNNEL: "proxy",
+    FailureKind.PROXY_AUTH: "proxy_auth",
+    FailureKind.PROXY_TLS: "proxy_tls",
+}
 
 
 class CrawlStats:
@@ -203,6 +226,16 @@ class CrawlStats:
 
     def request_quarantined(self) -> None:
         self._add("worker/quarantine_count")
+
+    def connection_failed(self, transfer: TransferStats, kind: FailureKind) -> None:
+        """Count a transfer that failed, if that was before it had a connection."""
+        cause = CONNECTION_CAUSES.get(kind)
+        was_late = kind is FailureKind.DOWNLOAD_TIMEOUT and (
+            transfer.connects or transfer.bytes_sent
+        )
+        if cause is not None and not was_late:
+            self._add("connection/failure_count")
+            self._add(f"connection/failure_count/{cause}")
 
     def handshakes(self, transfer: TransferStats, failed: FailureKind | None = None) -> None:
         """Count the handshakes of one transfer.

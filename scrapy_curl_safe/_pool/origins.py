@@ -158,6 +158,8 @@ class OriginRegistry:
         self._by_route: OrderedDict[Route, Origin] = OrderedDict()
         # By origin alone: a new proxy does not make an origin doubtful.
         self._proven: OrderedDict[str, None] = OrderedDict()
+        #: By origin, whatever the proxies: requests that wait for their next retry.
+        self.waiting: Counter[str] = Counter()
 
     def __repr__(self) -> str:
         return f"<OriginRegistry of {len(self._by_route)} origins>"

@@ -1,0 +1,87 @@
+"""The words of the health line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scrapy_curl_safe._crawl.health import Progress, health_line, progress_of
+
+
+def stats(**counts: int) -> dict[str, int]:
+    """Return stats under `curl_safe/`; two underscores stand for a slash."""
+    return {f"curl_safe/{key.replace('__', '/')}": count for key, count in counts.items()}
+
+
+def line(
+    counts: dict[str, int],
+    before: Progress | None = None,
+    *,
+    waiting: int = 0,
+    workers: tuple[int, int] | None = (2, 2),
+) -> str:
+    return health_line(counts, before, waiting=waiting, workers=workers)
+
+
+FLAKY: dict[str, Any] = stats(
+    response_count=494,
+    connection__reused_count=359,
+    handshake__count=155,
+    handshake__failure_count=20,
+    handshake__failure_count__timeout=1,
+    handshake__failure_count__syscall=19,
+    handshake__retry_count=20,
+    handshake__retried_request_count=19,
+    handshake__recovered_count=19,
+)
+
+
+def test_the_first_line_is_about_the_whole_crawl_alone() -> None:
+    assert line(FLAKY) == (
+        "Health of the whole crawl: 494 responses, 359 on reused connections; "
+        "155 handshakes, 20 of them failed (12.9 %: 19 syscall, 1 timeout); "
+        "20 retries of 19 requests (19 recovered); 2 of 2 workers up"
+    )
+
+
+def test_later_ones_say_apart_what_is_new() -> None:
+    before = progress_of(FLAKY)
+    now = FLAKY | stats(response_count=500, handshake__count=159, handshake__failure_count=21)
+    assert line(now, before).endswith(
+        "2 of 2 workers up. Since the last line: 6 responses; "
+        "4 handshakes, 1 of them failed (25.0 %)"
+    )
+    assert line(FLAKY, before).endswith(". Since the last line: 0 responses; 0 handshakes")
+
+
+def test_a_crawl_that_fails_before_tls_is_not_all_zeros() -> None:
+    failed = stats(
+        connection__failure_count=9,
+        connection__failure_count__proxy_auth=2,
+        connection__failure_count__refused=7,
+    )
+    assert line(failed) == (
+        "Health of the whole crawl: 0 responses, 0 on reused connections; 0 handshakes; "
+        "9 connections not made (7 refused, 2 proxy_auth); 2 of 2 workers up"
+    )
+
+
+def test_what_waits_what_was_lost_and_what_died() -> None:
+    counts = stats(
+        response_count=1,
+        handshake__count=1,
+        handshake__retry_count=1,
+        handshake__retried_request_count=1,
+        handshake__gave_up_count=1,
+        worker__crash_count=2,
+        worker__hang_count=1,
+    )
+    assert line(counts, waiting=3, workers=(0, 1)) == (
+        "Health of the whole crawl: 1 response, 0 on reused connections; 1 handshake; "
+        "1 retry of 1 request (0 recovered, 1 without a response); "
+        "3 requests waiting for a retry; 1 request given up; "
+        "0 of 1 worker up, 3 crashed"
+    )
+
+
+def test_where_another_handler_downloads_there_are_no_workers() -> None:
+    assert "worker" not in line(stats(), workers=None)
