@@ -1,13 +1,14 @@
 """The order of the headers that scripts and the renderer set in Chromium.
 
 Blink keeps them in a hash table (`HTTPHeaderMap`, a `WTF::HashMap` with names folded to lower case)
-and sends them as they lie in it. So an order that looks arbitrary follows from the names, the
-number of names, and where names collide from the order in which they were set. This is that table:
+and sends them in the order of its buckets. That order looks arbitrary, but follows from the names,
+their number and, where names collide, the order in which they were set. The table works like this:
 
-- capacity 8, doubled when it is half full; the names move in the order in which they lie
-- a name goes to bucket `hash mod capacity`; the n-th collision moves it on by n buckets
-- the hash is that of the name as UTF-16: rapidhash (Nicolas De Carli, 2024) since Chromium 130 at
-  the latest, SuperFastHash (Paul Hsieh, 2004) until 124 at the earliest; its lower 24 bits count
+- It has 8 buckets, doubled once half are taken. The names then move over in the table's order.
+- A name goes to bucket `hash mod capacity`. The n-th collision moves it on by n buckets.
+- The hash is that of the name as UTF-16: rapidhash (Nicolas De Carli, 2024) since Chromium 130 at
+  the latest, SuperFastHash (Paul Hsieh, 2004) until 124 at the earliest. Only its lower 24 bits
+  count.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def _rapidhash(name: str) -> int:
 
 
 def _absorb(data: bytes, seed: int) -> tuple[int, int, int]:
-    """Take in all but the last 16 bytes; return those as two numbers, and the seed."""
+    """Absorb all but the last 16 bytes; return these as two numbers, and the new seed."""
     at, left = 0, len(data)
     if left > 48:
         lanes = [seed, seed, seed]

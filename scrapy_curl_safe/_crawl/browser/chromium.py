@@ -1,10 +1,10 @@
 """Chromium's headers.
 
-Order: `net::HttpNetworkTransaction` puts down Host, Connection, Content-Length, Pragma,
-Cache-Control and Authorization, then come the headers that the request brought, and
-`net::URLRequest` adds Accept-Encoding, Accept-Language and Cookie, the HTTP cache Range and its
-conditions, the HTTP/2 stream Priority. Sec-Fetch-*, Origin and Referer are the network
-service's. All of it is to be seen in the recording of Chromium 156.
+Order: `net::HttpNetworkTransaction` writes Host, Connection, Content-Length, Pragma, Cache-Control
+and Authorization. The headers that the request brings follow. `net::URLRequest` then adds
+Accept-Encoding, Accept-Language and Cookie, the HTTP cache adds Range and its conditions, and the
+HTTP/2 stream adds Priority. The network service sets Sec-Fetch-*, Origin and Referer. The recording
+of Chromium 156 shows all of this.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _CONDITIONS = ("if-none-match", "if-modified-since")
 _TAIL = ("referer", "accept-encoding", "accept-language", "cookie", "range")
 _END = (*_CONDITIONS, "priority")
 
-# net::RequestPriority decides on both. An image of the page's own origin is asked for before the
-# layout is known; one that has to wait for a redirect or for another origin's connection has been
-# found visible meanwhile.
+# Both follow from net::RequestPriority. Chromium requests an image of the page's own origin before
+# it knows the layout. While an image waits for a redirect or for a connection to another origin,
+# the layout shows that it is visible.
 _PRIORITIES: dict[Kind, Priority] = {
     "page": Priority("u=0, i", 256),
     "frame": Priority("u=0, i", 256),
@@ -62,7 +62,7 @@ _LATER_IMAGE = Priority("u=1, i", 220)
 
 _PAST_THE_CACHE = {"pragma": "no-cache", "cache-control": "no-cache"}
 
-# Of the headers that come first, those that a script may have set.
+# The headers of _HEAD that a script may have set.
 _ALSO_SCRIPTED = {"cache-control", "pragma", "authorization"}
 
 
@@ -113,15 +113,16 @@ def _accept(target: Target, shape: Shape) -> str | None:
 
 
 def _cache(shape: Shape) -> dict[str, str]:
-    """A reload revalidates; so does what comes after a form's POST (`LOAD_VALIDATE_CACHE`)."""
+    """Return the headers for caches. A reload revalidates, and so do a form's POST and the request
+    that a redirect makes of it (`LOAD_VALIDATE_CACHE`)."""
     if shape.reload == "hard":
         return _PAST_THE_CACHE
     return {"cache-control": "max-age=0"} if shape.reload or shape.is_posted else {}
 
 
 def _hints(target: Target, shape: Shape) -> dict[str, str]:
-    """Hints go to trustworthy targets alone, and those that were asked for to no other origin than
-    the page's (permissions policy of the hints: `self`)."""
+    """Return the client hints. Only trustworthy targets get any. An origin that asked for more gets
+    these with its pages and with what they load from it (the hints' permissions policy: `self`)."""
     if not shape.is_trustworthy:
         return {}
     known = {name: value for name in LOW_ENTROPY if (value := target.value(name)) is not None}
@@ -132,7 +133,8 @@ def _hints(target: Target, shape: Shape) -> dict[str, str]:
 
 
 def _document_order(shape: Shape) -> tuple[str, ...]:
-    """On a redirect the hints are set anew, and so come last."""
+    """Return the order of a document's headers. A redirect sets the hints anew, and they come after
+    Sec-Fetch-*."""
     if shape.is_redirected:
         table = (*_HEAD, *_DOCUMENT, *NAVIGATION_ORDER, *_TAIL, *_END)
     else:
@@ -146,7 +148,7 @@ def _subresource_order(target: Target, shape: Shape, hints: dict[str, str]) -> t
     if shape.kind in SCRIPTED and "accept" in shape.own:
         in_table.append("accept")
     if shape.kind not in SCRIPTED and shape.mode == "cors":
-        # Blink itself sets it for elements with `crossorigin`.
+        # Blink itself sets Origin for elements with `crossorigin`.
         in_table.append("origin")
     if shape.kind == "fetch":
         # Headers objects are sorted (Fetch Standard, "sort and combine").
@@ -160,16 +162,16 @@ def _subresource_order(target: Target, shape: Shape, hints: dict[str, str]) -> t
 
 
 def _fixed_order(shape: Shape) -> tuple[str, ...]:
-    """Everything but what Blink's table holds."""
+    """Return the order of all headers that are not in Blink's table."""
     head: tuple[str, ...] = _HEAD
     conditions: tuple[str, ...] = ()
     end: tuple[str, ...] = _END
     if shape.kind in SCRIPTED:
-        # What a script sets, it sets in that table.
+        # What a script sets goes into that table.
         mine = {"cache-control", "pragma"} if shape.is_challenged else _ALSO_SCRIPTED
         head = tuple(name for name in head if name not in mine or name not in shape.own)
     elif shape.kind in ("script", "style"):
-        # Blink's own cache asks whether they are still good, and not the network's.
+        # Blink's own cache validates these, not the network stack's.
         conditions, end = _CONDITIONS, ("priority",)
     if _gets_origin_late(shape):
         return (*head, "accept", *conditions, *_METADATA, "origin", *_TAIL, *end)
@@ -177,7 +179,7 @@ def _fixed_order(shape: Shape) -> tuple[str, ...]:
 
 
 def _gets_origin_late(shape: Shape) -> bool:
-    """Tell whether the first request had no Origin, or a redirect to GET took it away: the one that
-    a later redirect to another origin brings, comes after Sec-Fetch-*."""
+    """Tell whether Origin comes after Sec-Fetch-*. If the first request had none, or a redirect to
+    GET removed it, a later redirect to another origin adds it there."""
     is_safe = shape.method in ("GET", "HEAD")
     return shape.is_redirected and is_safe and (shape.began_at_home or shape.was_post)

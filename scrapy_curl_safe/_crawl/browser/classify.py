@@ -1,8 +1,8 @@
-"""Guesses what a request is, where nobody says.
+"""Guesses what a request is if the user does not say.
 
-Scripts give themselves away by their headers and methods; what the media pipelines ask for, by how
-its path ends. All else is a page. So is robots.txt: no browser asks for it by itself, and somebody
-who types its address gets it as a page, so a page without an initiator is what shows least.
+The headers or the method give a script away, and the end of the path shows what a media pipeline
+asks for. Everything else is a page, robots.txt included: no browser requests it by itself, but
+somebody may type its address, so a page without an initiator is the least conspicuous.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BY_ENDING: dict[str, Kind] = {
     "mjs": "script",
     "css": "style",
     **dict.fromkeys(("htm", "html", "xhtml"), "page"),
-    # What a link leads to, a browser asks for as for a page, and finds out later that it is a file.
+    # A browser requests the target of a link as a page; only the response shows that it is a file.
     **dict.fromkeys(("pdf", "txt", "csv", "xml", "doc", "docx", "xls", "xlsx", "ppt"), "page"),
     **dict.fromkeys(("pptx", "odt", "ods", "epub", "zip", "gz", "tgz", "bz2", "xz"), "page"),
     **dict.fromkeys(("7z", "rar", "tar", "exe", "msi", "dmg", "deb", "rpm", "apk"), "page"),
@@ -32,8 +32,8 @@ def guess_kind(method: str, url: str, headers: Mapping[str, str], has_callback: 
     """Guess what a request is.
 
     Args:
-        headers: that the user set, by lower-case name.
-        has_callback: whether a callback waits for the response, and not a pipeline.
+        headers: those that the user set, by lower-case name.
+        has_callback: whether a callback waits for the response, rather than a pipeline.
     """
     if headers.get("x-requested-with", "").lower() == "xmlhttprequest":
         return "xhr"

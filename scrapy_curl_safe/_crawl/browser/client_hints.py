@@ -1,7 +1,7 @@
 """Client hints: what a Chromium sends to an origin that asked for more with Accept-CH.
 
 Sources: RFC 8942, User-Agent Client Hints (https://wicg.github.io/ua-client-hints/), the recording
-of Chromium 156 (values that the user agent does not settle, and the order of a navigation's hints).
+of Chromium 156 (the values that do not follow from the user agent, and the order in a navigation).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from functools import lru_cache
 
 from .target import Target
 
-#: Sent with every request that is trustworthy.
+#: Sent with every request to a trustworthy target.
 LOW_ENTROPY = ("sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-platform")
 
-#: All that can be asked for, as Chromium orders them in a navigation.
+#: All hints, in the order that they have in Chromium's navigations.
 NAVIGATION_ORDER = (
     "device-memory",
     "sec-ch-device-memory",
@@ -97,7 +97,7 @@ _BRAND = re.compile(r'"((?:[^"\\]|\\.)*)"\s*;\s*v="(\d+)"')
 
 
 def parse_accept_ch(header: str | None) -> tuple[str, ...]:
-    """Return the hints that an Accept-CH header asks for, in lower case, those that are known.
+    """Return the known hints that an Accept-CH header asks for, in lower case.
 
     Args:
         header: the field's value, or several joined by commas; None if there is none.
@@ -110,8 +110,8 @@ def parse_accept_ch(header: str | None) -> tuple[str, ...]:
 def hint_values(target: Target) -> dict[str, str]:
     """Return the values of all hints that can be asked of a target, by name.
 
-    They agree with its user agent. A hint whose value is not known, such as the full version of a
-    build that is not listed, is missing.
+    The values agree with its user agent. A hint whose value is unknown, such as the full version of
+    a build that is not listed, is missing.
     """
     platform = (target.value("sec-ch-ua-platform") or "").strip('"')
     is_mobile = target.value("sec-ch-ua-mobile") == "?1"
@@ -135,7 +135,7 @@ def hint_values(target: Target) -> dict[str, str]:
 
 
 def _with_full_versions(brands: str, major: int, version: str) -> str:
-    """Chromium lengthens the invented brand's version with zeros."""
+    """Return the brands with full versions. Chromium pads that of the invented brand with zeros."""
 
     def lengthen(match: re.Match[str]) -> str:
         name, short = match[1], match[2]

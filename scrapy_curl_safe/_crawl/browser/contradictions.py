@@ -1,5 +1,5 @@
-"""Rules of what no browser ever sends, which the recordings of Chromium 156 and Firefox 153 keep
-without an exception. A request that breaks one was not sent by the browser that it names."""
+"""Rules for what no browser ever sends. The recordings of Chromium 156 and Firefox 153 follow them
+without exception, so a request that breaks one was not sent by the browser that it names."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .sites import Relation, WebOrigin, relation, web_origin
 
 
 class Sent(NamedTuple):
-    """A request as an origin gets it.
+    """A request as an origin receives it.
 
     Attributes:
         protocol: "h2" or "http/1.1".
-        url: with the port, if it is not the scheme's own.
-        fields: in order, cookie fields each by itself, names as they were sent.
+        url: with the port, unless it is the scheme's default.
+        fields: names as sent, and values, in order; each cookie field by itself.
         weight: of the HTTP/2 stream; None if it has no priority.
         exclusive: of the HTTP/2 priority.
     """
@@ -32,11 +32,11 @@ class Sent(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """Lower-case names in order."""
+        """The lower-case names, in order."""
         return [name.lower() for name, _ in self.fields]
 
     def get(self, name: str) -> str:
-        """Return the first value of a header; an empty string without one."""
+        """Return the first value of a header; an empty string if there is none."""
         return next((value for each, value in self.fields if each.lower() == name), "")
 
     def has(self, name: str) -> bool:
@@ -45,7 +45,7 @@ class Sent(NamedTuple):
 
     @property
     def origin(self) -> WebOrigin:
-        """Origin of the target.
+        """The origin of the target.
 
         Raises:
             ValueError: the URL has no host.
@@ -57,17 +57,17 @@ class Sent(NamedTuple):
 
     @property
     def is_chromium(self) -> bool:
-        """Whether the user agent names Chrome."""
+        """True if the user agent names Chrome."""
         return "Chrome/" in self.get("user-agent")
 
     @property
     def is_firefox(self) -> bool:
-        """Whether the user agent names Firefox."""
+        """True if the user agent names Firefox."""
         return "Firefox/" in self.get("user-agent")
 
     @property
     def is_http1(self) -> bool:
-        """Whether the request came over HTTP/1.1."""
+        """True if the request came over HTTP/1.1."""
         return self.protocol == "http/1.1"
 
 
@@ -75,7 +75,7 @@ class Rule(NamedTuple):
     """A rule.
 
     Attributes:
-        name: short, for tables.
+        name: a short name for tables.
         text: what never happens.
     """
 
@@ -164,7 +164,8 @@ def _referer_of_other_site(sent: Sent) -> bool:
 
 
 def _fits(sent: Sent, source: str, site: str) -> bool:
-    """A redirect may have led farther away than the target is, but never nearer."""
+    """Tell whether a source may have this Sec-Fetch-Site. A redirect may have led farther away than
+    the target is, but never nearer."""
     origin = web_origin(source)
     if origin is None or site not in ("same-origin", "same-site"):
         return True
@@ -228,7 +229,7 @@ def _user_without_page(sent: Sent) -> bool:
 
 
 def _accept_of_other_kind(sent: Sent) -> bool:
-    """A script may set Accept; for everything else the browser does."""
+    """Tell whether Accept does not fit the destination. Only fetch() and XHR can set it freely."""
     accept, destination = sent.get("accept"), sent.get("sec-fetch-dest")
     if destination in _DOCUMENTS:
         return not accept.startswith("text/html")
@@ -253,7 +254,7 @@ def _hints_of_others(sent: Sent) -> bool:
 
 
 def _hints_missing(sent: Sent) -> bool:
-    """Workers and downloads have none."""
+    """Tell whether hints are missing. Workers and downloads have none."""
     is_scripts = sent.get("sec-fetch-mode") == "cors"
     has_some = is_scripts or sent.get("sec-fetch-dest") in (*_DOCUMENTS, *_SUBRESOURCES)
     return sent.is_chromium and has_some and not sent.has("sec-ch-ua")
@@ -352,9 +353,9 @@ RULES: tuple[Rule, ...] = (
     Rule("metadata", "some of Sec-Fetch-Site, -Mode and -Dest are missing", _metadata_missing),
     Rule("post-origin", "a POST, PUT or DELETE has no Origin", _unsafe_without_origin),
     Rule("cors-origin", "a CORS request to another origin has no Origin", _cors_without_origin),
-    Rule("get-origin", "a page is asked for by GET with Origin", _navigation_with_origin),
-    Rule("origin-site", "Origin is farther away than Sec-Fetch-Site says", _origin_of_other_site),
-    Rule("referer-site", "so is Referer", _referer_of_other_site),
+    Rule("get-origin", "a GET for a page has Origin", _navigation_with_origin),
+    Rule("origin-site", "Origin is farther than Sec-Fetch-Site says", _origin_of_other_site),
+    Rule("referer-site", "Referer is farther than Sec-Fetch-Site says", _referer_of_other_site),
     Rule("h2c", "an upgrade to h2c is offered", _upgrade),
     Rule("cookie-h2", "HTTP/2 carries several cookies in one field", _joined_cookies),
     Rule("cookie-h1", "HTTP/1.1 carries several Cookie lines", _split_cookies),
@@ -373,12 +374,12 @@ RULES: tuple[Rule, ...] = (
     Rule("hints-missing", "a Chromium sends none to a trustworthy target", _hints_missing),
     Rule("version", "Sec-CH-UA names another version than User-Agent", _version_of_other),
     Rule("platform", "Sec-CH-UA-Platform names another system", _platform_of_other),
-    Rule("te", "TE where Firefox's HTTP/2 is not, or not where it is", _stray_te),
+    Rule("te", "TE anywhere but in Firefox's HTTP/2, or missing there", _stray_te),
     Rule("priority-h1", "a Chromium sends Priority over HTTP/1.1", _priority_over_http1),
     Rule("range", "Range without Accept-Encoding: identity, or the reverse", _range_with_encoding),
     Rule("get-body", "a GET has Content-Length or Content-Type", _body_with_get),
-    Rule("cache-late", "a Chromium's page has Cache-Control behind", _late_cache_control),
-    Rule("post-cache", "a Chromium posts a form without it", _post_without_cache_control),
+    Rule("cache-late", "a Chromium's page has Cache-Control after User-Agent", _late_cache_control),
+    Rule("post-cache", "a Chromium's form POST has no Cache-Control", _post_without_cache_control),
     Rule("order", "Sec-Fetch-* are in another browser's order", _order_of_other),
     Rule("agent-first", "Firefox's User-Agent is not first", _agent_late),
     Rule("storage", "Sec-Fetch-Storage-Access within a site or for a page", _storage_access),

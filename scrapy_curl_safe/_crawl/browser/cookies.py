@@ -1,4 +1,4 @@
-"""Which cookies travel with a request, and in which form.
+"""Decides which cookies a request carries, and in which form.
 
 Sources: RFC 6265bis, section 5.2 (same-site and cross-site requests) and 5.8.3 (retrieval);
 RFC 9113, section 8.2.3 (crumbs).
@@ -12,14 +12,14 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 def sends_cookie(request: BrowserRequest, same_site: str | None, secure: bool) -> bool:
-    """Tell whether a browser attaches a cookie of the target's, as far as SameSite decides.
+    """Tell whether a browser attaches a cookie of the target, by its SameSite and the context.
 
-    Chromium and Firefox keep all cookies of third parties from subresources and frames, those with
-    SameSite=None included (recordings: `sec-fetch-storage-access: none`).
+    Chromium and Firefox send no third-party cookies with subresources and frames, not even those
+    with SameSite=None (recordings: `sec-fetch-storage-access: none`).
 
     Args:
-        same_site: the cookie's attribute, in any case; None for one without it, which counts as
-            Lax.
+        same_site: the cookie's attribute, in upper or lower case; None if it has none, which counts
+            as Lax.
         secure: the cookie's attribute; SameSite=None counts only with it.
     """
     facts = facts_of(request)

@@ -1,11 +1,11 @@
 """Firefox's headers.
 
-Order: `nsHttpHandler` puts down User-Agent, Accept, Accept-Language and Accept-Encoding; then come
-the headers in the order in which they were set on the channel: before it is opened (by a form, a
-script, `fetch()`), as it is opened (Origin, Authorization, Connection, Referer, Cookie) and after
-that (Upgrade-Insecure-Requests, Sec-Fetch-*, the cache's conditions, Priority). A redirect sets the
-same headers on a new channel, where Referer comes earlier. All of it is to be seen in the recording
-of Firefox 153.
+Order: `nsHttpHandler` writes User-Agent, Accept, Accept-Language and Accept-Encoding. The others
+follow in the order in which they were set on the channel: before it is opened (by a form, a script,
+`fetch()`), as it is opened (Origin, Authorization, Connection, Referer, Cookie) and after that
+(Upgrade-Insecure-Requests, Sec-Fetch-*, the cache's conditions, Priority). A redirect sets the same
+headers on a new channel, where Referer comes earlier. The recording of Firefox 153 shows all of
+this.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _METADATA = ("sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "sec-fetch-us
 _END = ("if-modified-since", "if-none-match", "priority")
 _CACHE = ("pragma", "cache-control")
 
-# nsISupportsPriority and nsIClassOfService decide on both. The urgency is 3 where none is given.
+# Both follow from nsISupportsPriority and nsIClassOfService. Without a header the urgency is 3.
 _PRIORITIES: dict[Kind, Priority] = {
     "page": Priority("u=0, i", 42),
     "frame": Priority("u=4", 22),
@@ -61,7 +61,7 @@ def gecko_layout(target: Target, shape: Shape) -> Layout:
     if shape.is_trustworthy:
         values.update(fetch_metadata(shape))
         if target.has_storage_access and asks_for_storage(shape):
-            # A host of the page's own domain is no third party to it, whatever the scheme.
+            # A host of the page's own domain is not a third party, whatever the scheme.
             values[_ACCESS] = "active" if shape.same_domain else "none"
         if shape.kind == "page" and shape.clicked and shape.reload is None:
             values["sec-fetch-user"] = "?1"
@@ -88,7 +88,7 @@ def _order(shape: Shape) -> tuple[str, ...]:
     back = ("cookie", "upgrade-insecure-requests", *_METADATA, *_END)
     authorization: tuple[str, ...] = ()
     if shape.is_typed and shape.is_challenged:
-        # The answer to a 401, which nobody could send ahead: the channel is opened a second time.
+        # Credentials that answer a 401 cannot be sent ahead: the channel is opened a second time.
         front = tuple(name for name in front if name != "authorization")
         authorization = ("authorization",)
     cache = tuple(name for name in _CACHE if not _is_scripts(shape, name))
@@ -98,12 +98,12 @@ def _order(shape: Shape) -> tuple[str, ...]:
 
 
 def _is_scripts(shape: Shape, name: str) -> bool:
-    """Tell whether a script has set the header, so that it stands with the others that it set."""
+    """Tell whether a script has set the header, which then stands with the others that it set."""
     return shape.kind in SCRIPTED and name in shape.own
 
 
 def _first(shape: Shape) -> tuple[str, ...]:
-    """What stands between Accept-Encoding and Cookie."""
+    """Return what stands between Accept-Encoding and Cookie in a request without redirects."""
     if shape.kind in SCRIPTED:
         body = () if _is_bodiless(shape) else ("content-length",)
         is_ahead = shape.is_challenged
@@ -120,7 +120,8 @@ def _first(shape: Shape) -> tuple[str, ...]:
 
 
 def _redirected(shape: Shape) -> tuple[str, ...]:
-    """The new channel gets the body first, then the headers that were set, then the Referer."""
+    """Return what stands there after a redirect. The new channel gets the body first, then the
+    headers that were set, then the Referer."""
     opened = (_ACCESS, "authorization", "connection")
     if shape.mode == "cors" and "origin" in of_request(shape) and _is_listened(shape):
         return (*_BODY, "origin", OTHERS, "referer", *opened)
@@ -128,11 +129,11 @@ def _redirected(shape: Shape) -> tuple[str, ...]:
 
 
 def _is_listened(shape: Shape) -> bool:
-    """Tell whether the Origin is that of CORS (`nsCORSListenerProxy`), which is set before the
-    channel is opened, and not the one that every POST gets as it is opened."""
+    """Tell whether CORS sets the Origin (`nsCORSListenerProxy`), before the channel is opened.
+    Otherwise it is the one that every POST gets as its channel is opened."""
     return shape.is_foreign or shape.origin_header is OriginHeader.OPAQUE
 
 
 def _is_bodiless(shape: Shape) -> bool:
-    """Tell whether a script has sent no body: whatever it sends has a Content-Type."""
+    """Tell whether a script has sent no body: any body has a Content-Type."""
     return "content-type" not in shape.own

@@ -1,9 +1,9 @@
-"""The headers of a request, as the browser would send them.
+"""Computes the headers of a request as the browser would send them.
 
-Two steps, so that little is left to do for each request: the plan is cached by target, origins and
-the names of what the user set; filled in is what differs from one request to the next: a Referer
-with a path, and the user's values. Host, Content-Length and Cookie have
-a place in the order, but no value here: libcurl adds them.
+Two steps leave little to do for each request. A plan is cached by target, origins and the names of
+what the user set. It is then filled in with what differs from one request to the next: a Referer
+with a path, and the user's values. Host, Content-Length and Cookie have a place in the order but no
+value here: libcurl adds them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Pairs = tuple[tuple[bytes, bytes], ...]
 
 _LAYOUTS = {"chromium": chromium_layout, "gecko": gecko_layout, "webkit": webkit_layout}
 
-# Schemes of Authorization by which a browser answers a 401 (RFC 9110, section 11.6.1).
+# The schemes of Authorization with which a browser answers a 401 (RFC 9110, section 11.6.1).
 _CHALLENGED = (b"basic ", b"digest ", b"ntlm ", b"negotiate ")
 
-# Written as the browser writes them even where a script has set them.
+# Names that the browser writes its own way even if a script has set them.
 _WRITTEN_BY_BROWSER = frozenset(
     {
         "accept-encoding",
@@ -55,7 +55,7 @@ _ALSO_BY: dict[Family, frozenset[str]] = {
 _ODD_CASE = {"te": b"TE", "dnt": b"DNT", "sec-gpc": b"Sec-GPC"}
 _LOWER_CASE = frozenset(NAVIGATION_ORDER)
 
-# RFC 9113, section 8.2.2; and what the browsers send over HTTP/2 and HTTP/3 alone.
+# RFC 9113, section 8.2.2; and what the browsers send over HTTP/2 and HTTP/3 only.
 _HTTP1_ONLY = frozenset({b"connection", b"host"})
 _HTTP2_ONLY: dict[Family, frozenset[bytes]] = {
     "chromium": frozenset({b"priority"}),
@@ -65,12 +65,12 @@ _HTTP2_ONLY: dict[Family, frozenset[bytes]] = {
 
 
 class BrowserHeaders(NamedTuple):
-    """What a browser sends.
+    """The headers that a browser sends.
 
     Attributes:
-        fields: name and value in order, without Host, Content-Length and Cookie unless the user set
-            them. Names are in the case of HTTP/1.1; some are of one version of HTTP alone, see
-            `http1_fields` and `http2_fields`.
+        fields: names and values in order, without Host, Content-Length and Cookie unless the user
+            set them. Names are in the case of HTTP/1.1. Some belong to one version of HTTP only,
+            see `http1_fields` and `http2_fields`.
         order: all names that may be there, in lower case and in order: those of `fields`, and
             `host`, `content-length` and `cookie`.
         weight: of the HTTP/2 stream, 1 to 256; None where the browser sends no priority.
@@ -85,12 +85,12 @@ class BrowserHeaders(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What requests have in common that go from one origin to another.
+    """The headers that all requests from one origin to another share.
 
     Attributes:
-        slots: lower-case name and field of each header; None as a field where it depends on the
-            URL of the initiator or on the user.
-        written: names as the browser writes them; without those that a user has written.
+        slots: lower-case name and field of each header; the field is None if it depends on the URL
+            of the initiator or on the user.
+        written: the names as the browser writes them, without those that stay as the user set them.
     """
 
     slots: tuple[tuple[bytes, tuple[bytes, bytes] | None], ...]
@@ -109,11 +109,11 @@ def browser_headers(
 
     Args:
         own: names and values that the user set, in order; None as a value keeps a header from being
-            sent. They keep their values and take the browser's place. A request without an
-            initiator that has a Referer counts as made by that page.
+            sent. They keep their values and take the places that the browser gives them. A request
+            that has a Referer but no initiator counts as made by that page.
 
     Raises:
-        ValueError: a URL without a host, or with an invalid port.
+        ValueError: a URL has no host, or an invalid port.
     """
     mine: dict[bytes, tuple[bytes, list[bytes]]] = {}
     for name, value in own:
@@ -141,13 +141,13 @@ def browser_headers(
 
 
 def http1_fields(headers: BrowserHeaders) -> Pairs:
-    """Return the fields of HTTP/1.1."""
+    """Return the fields for HTTP/1.1."""
     absent = _HTTP2_ONLY[headers.family]
     return tuple(field for field in headers.fields if field[0].lower() not in absent)
 
 
 def http2_fields(headers: BrowserHeaders) -> Pairs:
-    """Return the fields of HTTP/2 and HTTP/3: names in lower case, a field for each cookie."""
+    """Return the fields for HTTP/2 and HTTP/3: names in lower case, a field for each cookie."""
     fields: list[tuple[bytes, bytes]] = []
     for name, value in headers.fields:
         lower = name.lower()
@@ -160,7 +160,7 @@ def http2_fields(headers: BrowserHeaders) -> Pairs:
 
 
 def _asked_for_by(request: BrowserRequest, page: str) -> BrowserRequest:
-    """No browser sends Sec-Fetch-Site: none with a Referer."""
+    """Make a page the initiator: no browser sends Sec-Fetch-Site: none with a Referer."""
     return request if web_origin(page) is None else request._replace(initiator=page)
 
 
@@ -222,7 +222,7 @@ def _shape(
 
 
 def _written(family: Family, shape: Shape, name: str) -> bytes | None:
-    """Return the browser's way to write a name; None where it is written as it was set."""
+    """Return a name as the browser writes it; None if it stays as it was set."""
     is_scripts = shape.kind in SCRIPTED and name not in _WRITTEN_BY_BROWSER | _ALSO_BY[family]
     if name in shape.own and (is_scripts or name not in _KNOWN):
         return None
@@ -231,7 +231,7 @@ def _written(family: Family, shape: Shape, name: str) -> bytes | None:
     return _ODD_CASE.get(name, "-".join(map(str.capitalize, name.split("-"))).encode())
 
 
-# Names that the browsers themselves write; all others are written as the user does.
+# Names that the browsers write themselves; all others stay as the user wrote them.
 _KNOWN = _WRITTEN_BY_BROWSER | {
     "accept",
     "authorization",

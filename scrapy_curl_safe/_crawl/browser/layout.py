@@ -1,4 +1,4 @@
-"""What the tables of the browser families are made of."""
+"""The building blocks of the browser families' tables."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import NamedTuple
 
 from .request import Kind, Mode, OriginHeader, Reload
 
-#: In a table: where headers go that the table does not name, in the order in which they were set.
+#: The place in a table of the headers that it does not name, in the order in which they were set.
 OTHERS = "*"
 
 
 class Shape(NamedTuple):
-    """All that decides on names, values and order of a request's headers, but for the values of
-    Origin and Referer and those that the user set.
+    """Everything that determines the names, values and order of a request's headers, except the
+    values of Origin and Referer and those that the user set.
 
     Attributes:
         own: lower-case names of the headers that the user set, in order, each once.
         has_referer: whether the browser sends Referer.
-        is_challenged: whether Authorization answers a 401 or goes ahead of one, and is not a
-            header that a script sets.
+        is_challenged: whether Authorization comes from the browser, which answers a 401 or expects
+            one, rather than from a script.
     """
 
     kind: Kind
@@ -45,12 +45,12 @@ class Shape(NamedTuple):
 
     @property
     def is_document(self) -> bool:
-        """Whether the response becomes a document."""
+        """True if the response becomes a document."""
         return self.mode == "navigate"
 
     @property
     def is_posted(self) -> bool:
-        """Whether it is a form's POST, or the request that a redirect has made of one."""
+        """True for a form's POST, and for the request that a redirect has made of one."""
         return self.is_document and (self.method == "POST" or self.was_post)
 
 
@@ -58,9 +58,9 @@ class Layout(NamedTuple):
     """The headers of a shape.
 
     Attributes:
-        order: lower-case names in order: of all headers that may be there.
-        values: of the headers that the browser adds, by lower-case name; None where the request
-            decides (Origin, Referer).
+        order: the lower-case names of all headers that may be there, in order.
+        values: the values of the headers that the browser adds, by lower-case name; None where they
+            depend on the request (Origin, Referer).
         weight: of the HTTP/2 stream, 1 to 256; None where the browser sends no priority.
         exclusive: the HTTP/2 priority's exclusive flag.
     """
@@ -72,7 +72,7 @@ class Layout(NamedTuple):
 
 
 class Priority(NamedTuple):
-    """How urgent a kind of request is: RFC 9218 and RFC 7540, section 5.3.
+    """The urgency of a kind of request (RFC 9218; RFC 7540, section 5.3).
 
     Attributes:
         header: value of Priority; None for no header, which means urgency 3.
@@ -101,7 +101,7 @@ DESTINATIONS: dict[Kind, str] = {
     "frame": "iframe",
 }
 
-#: Accept of kinds for which all browsers have the same (Fetch Standard, "fetch", step 13).
+#: The values of Accept on which all browsers agree (Fetch Standard, "fetch", step 13).
 ANYTHING = "*/*"
 STYLE = "text/css,*/*;q=0.1"
 
@@ -118,7 +118,7 @@ def fetch_metadata(shape: Shape) -> dict[str, str | None]:
 
 
 def of_request(shape: Shape) -> dict[str, str | None]:
-    """Return the headers whose value is the request's own."""
+    """Return the headers whose values depend on the request: Origin and Referer."""
     values: dict[str, str | None] = {}
     if shape.has_referer:
         values["referer"] = None
@@ -130,14 +130,15 @@ def of_request(shape: Shape) -> dict[str, str | None]:
 
 
 def encodings(shape: Shape, known: str) -> str:
-    """Return Accept-Encoding: br and zstd only over HTTPS or to this machine, and nothing for a
-    part of a body (Fetch Standard, "HTTP-network-or-cache fetch", step 15)."""
+    """Return Accept-Encoding: br and zstd only over HTTPS or to this machine, and no coding at all
+    for a part of a body (Fetch Standard, "HTTP-network-or-cache fetch", step 15)."""
     if "range" in shape.own:
         return "identity"
     return known if shape.is_trustworthy else ENCODINGS_IN_THE_CLEAR
 
 
 def asks_for_storage(shape: Shape) -> bool:
-    """Tell whether a request carries Sec-Fetch-Storage-Access: one with credentials, to a third
-    party, that is no top-level page (https://privacycg.github.io/storage-access-headers/)."""
+    """Tell whether a request carries Sec-Fetch-Storage-Access: it goes to a third party, with
+    credentials, and not for a top-level page
+    (https://privacycg.github.io/storage-access-headers/)."""
     return shape.is_third_party and shape.has_credentials and shape.kind != "page"

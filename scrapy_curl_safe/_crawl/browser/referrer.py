@@ -32,12 +32,12 @@ _NEVER_ON_DOWNGRADE = (
     "strict-origin",
     "strict-origin-when-cross-origin",
 )
-# Longer ones are trimmed to the origin (Fetch Standard, "determine request's referrer", step 6).
+# Longer URLs are trimmed to the origin (Fetch Standard, "determine request's referrer", step 6).
 _MAX_LENGTH = 4096
 
 
 class Trim(IntEnum):
-    """How much of the page's URL is sent, the most first."""
+    """The part of the page's URL that is sent, from most to least."""
 
     FULL = 0
     ORIGIN = 1
@@ -77,7 +77,7 @@ def trim(policy: str, page: WebOrigin, target: WebOrigin) -> Trim:
 def trim_over_redirects(
     policy: str, page: WebOrigin, hops: Iterable[tuple[WebOrigin, str | None]]
 ) -> Trim:
-    """Follow the Referer over redirects: what one hop has trimmed stays trimmed.
+    """Follow the Referer through redirects: what one hop has trimmed stays trimmed.
 
     Args:
         policy: of the page.
@@ -106,7 +106,7 @@ def referer(page: str, trimmed: Trim) -> str | None:
 
 
 def _is_bare(url: str) -> bool:
-    """Tell quickly that there is nothing to strip from a URL, in nearly all cases."""
+    """Tell quickly that a URL has nothing to strip; False if that takes a closer look."""
     path = url.find("/", 8)
     return path > 0 and "#" not in url and "@" not in url and "?" not in url[:path]
 

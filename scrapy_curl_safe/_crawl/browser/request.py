@@ -42,7 +42,7 @@ class Hop(NamedTuple):
     """A URL that redirected the request.
 
     Attributes:
-        policy: what the redirect's own Referrer-Policy asks for from there on, if it has one.
+        policy: the redirect's own Referrer-Policy, which applies from there on; None without one.
     """
 
     url: str
@@ -50,20 +50,20 @@ class Hop(NamedTuple):
 
 
 class BrowserRequest(NamedTuple):
-    """What has to be known of a request to send it as a browser would. Hashable.
+    """Everything that one has to know about a request to send it as a browser would. Hashable.
 
     Attributes:
         initiator: URL of the page that asks; None for an address that somebody typed.
         policy: the referrer policy of that page, one of `referrer.POLICIES`.
         redirects: where the request has been, in order; the initiator stays the same.
-        clicked: whether the user caused a navigation, and not a script or a meta refresh.
-        reload: whether a page is loaded again; "hard" goes past the cache.
+        clicked: whether the user caused a navigation, rather than a script or a meta refresh.
+        reload: whether a page is loaded again; "hard" bypasses the cache.
         was_post: whether a redirect turned a POST into this request (Fetch Standard, "HTTP-redirect
             fetch", step 12).
-        mode: of a request that is not a navigation; None for the kind's own, such as "no-cors" of
-            an image without `crossorigin`.
-        credentials: None for the kind's own: "same-origin" of a script's requests, "include" of all
-            others.
+        mode: of a request that is not a navigation; None for the default of its kind, such as
+            "no-cors" for an image without `crossorigin`.
+        credentials: None for the default of the kind: "same-origin" for a script's requests,
+            "include" for all others.
         hints: client hints that the origin asked for, as `client_hints.parse_accept_ch` returns
             them.
     """
@@ -83,7 +83,7 @@ class BrowserRequest(NamedTuple):
 
 
 class OriginHeader(Enum):
-    """What the Origin header says."""
+    """The content of the Origin header."""
 
     NONE = "no header"
     OPAQUE = "null"
@@ -91,14 +91,14 @@ class OriginHeader(Enum):
 
 
 class RequestFacts(NamedTuple):
-    """What a request's headers follow from.
+    """The facts that a request's headers follow from.
 
     Attributes:
         site: value of Sec-Fetch-Site.
         is_trustworthy: whether the target may get Sec-Fetch-* headers, client hints, br and zstd.
-        is_foreign: whether the target has another origin than the page.
-        is_third_party: whether it is of another site than the page, schemes included.
-        has_credentials: whether cookies may travel along.
+        is_foreign: whether the target's origin is not the page's.
+        is_third_party: whether the target's site is not the page's, schemes included.
+        has_credentials: whether the request may carry cookies.
         same_domain: whether target and page share a registrable domain, whatever their schemes.
         began_at_home: whether the first of the redirected requests went to the page's own origin.
         crossed: whether a redirect led from one origin to another.
@@ -124,8 +124,8 @@ class RequestFacts(NamedTuple):
 
 
 def at_origins(request: BrowserRequest) -> BrowserRequest:
-    """Return the request without what its facts do not follow from: the paths of all URLs. It
-    serves as a key."""
+    """Return the request without the paths of its URLs, on which its facts do not depend, as a key
+    for caches."""
     redirects = request.redirects
     return BrowserRequest(
         request.kind,
@@ -139,19 +139,19 @@ def at_origins(request: BrowserRequest) -> BrowserRequest:
 
 
 def root_of(url: str) -> str:
-    """Cut a URL off at the first slash behind its scheme's."""
+    """Return a URL up to its path."""
     end = url.find("/", 8)
     return url if end < 0 else url[:end]
 
 
 def facts_of(request: BrowserRequest) -> RequestFacts:
-    """Work out what the headers of a request follow from.
+    """Work out the facts that the headers of a request follow from.
 
-    A request that is no page and has no initiator counts as made by the home page of its origin: no
-    browser loads an image, say, without a page.
+    A request that has no initiator and is not a page counts as made by the home page of its origin:
+    no browser loads, say, an image without a page.
 
     Raises:
-        ValueError: the URL has no host, or no valid port.
+        ValueError: a URL has no host, or no valid port.
     """
     chain = [_required_origin(hop.url) for hop in request.redirects]
     origin = _required_origin(request.url)
@@ -199,7 +199,8 @@ _SITE_VALUES = ("same-origin", "same-site", "cross-site")
 
 
 def _site(initiator: WebOrigin | None, chain: list[WebOrigin]) -> str:
-    """Fetch Metadata, section 2.4: the farthest that the request has been decides."""
+    """Return Sec-Fetch-Site, which the target farthest from the initiator determines (Fetch
+    Metadata, section 2.4)."""
     if initiator is None:
         return "none"
     return _SITE_VALUES[max(relation(initiator, passed) for passed in chain)]

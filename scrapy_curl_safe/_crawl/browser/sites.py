@@ -19,7 +19,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class WebOrigin(NamedTuple):
-    """An origin of a URL with a host; compares as RFC 6454, section 5, says."""
+    """The origin of a URL with a host. Two are equal by the rules of RFC 6454, section 5."""
 
     scheme: str
     host: str
@@ -33,12 +33,12 @@ class WebOrigin(NamedTuple):
 
     @property
     def is_trustworthy(self) -> bool:
-        """Whether it is potentially trustworthy: encrypted, or on this machine."""
+        """True if the origin is potentially trustworthy: encrypted, or on this machine."""
         return self.scheme == "https" or _is_loopback(self.host)
 
 
 class Relation(IntEnum):
-    """How two origins relate, the closest first."""
+    """The relation of two origins, from closest to farthest."""
 
     SAME_ORIGIN = 0
     SAME_SITE = 1
@@ -83,7 +83,7 @@ def same_domain(host: str, other: str) -> bool:
 
 @lru_cache(4096)
 def registrable_domain(host: str) -> str | None:
-    """Return the public suffix and one label more; None where there is none.
+    """Return the public suffix and the label before it; None if there is no such domain.
 
     An IP address, a single label and a public suffix have none. A top-level domain that is not on
     the list is a public suffix (the list's default rule, `*`).
@@ -98,7 +98,7 @@ def registrable_domain(host: str) -> str | None:
 
 @lru_cache(1)
 def _extract() -> TLDExtract:
-    """Read the list that tldextract comes with; it never asks the network for a newer one."""
+    """Read the list that tldextract includes, and never a newer one from the network."""
     return TLDExtract(cache_dir=None, suffix_list_urls=(), include_psl_private_domains=True)
 
 

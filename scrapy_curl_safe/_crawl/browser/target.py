@@ -1,8 +1,8 @@
-"""What the impersonated browser contributes: values, and which headers it knows at all.
+"""The impersonated browser's part of the headers: which ones it sends, and their values.
 
-They are learned from the headers of one page as the target sends it. What such a page says about
-its own context (Sec-Fetch-*, Cache-Control, Priority) is not used: some targets of curl_cffi have
-recorded a reload or a fetch().
+It is learned from the target's own request for a page. What this request says about its context
+(Sec-Fetch-*, Cache-Control, Priority) is not used: for some targets, curl_cffi recorded a reload or
+a fetch().
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _FAMILY_MARKS: tuple[tuple[str, Family], ...] = (
     ("Chromium/", "chromium"),
 )
 
-# The versions from which on a browser sends Priority. libcurl keeps it from HTTP/1.1, over which
-# targets are learned.
+# The first versions that send Priority. libcurl does not send it over HTTP/1.1, over which targets
+# are learned.
 _PRIORITY_SINCE: dict[Family, int] = {"chromium": 124, "gecko": 128, "webkit": 18}
-# The versions from which on a browser sends Sec-Fetch-Storage-Access.
+# The first versions that send Sec-Fetch-Storage-Access.
 _STORAGE_ACCESS_SINCE: dict[Family, int] = {"chromium": 133, "gecko": 153}
 
 
@@ -37,9 +37,9 @@ class Target:
     """A browser, as far as its headers show it. Hashable by identity: there are few.
 
     Attributes:
-        major: its version; 0 if the User-Agent does not tell.
+        major: its major version; 0 if the User-Agent does not name it.
         values: lower-case name and value of each header that is the same in all contexts.
-        order: lower-case names of the page's headers, in order.
+        order: lower-case names of the headers of its request for a page, in order.
     """
 
     family: Family
@@ -53,22 +53,22 @@ class Target:
 
     @property
     def has_fetch_metadata(self) -> bool:
-        """Whether it sends Sec-Fetch-* headers; Safari does since 16.4."""
+        """True if it sends Sec-Fetch-* headers, as Safari does since 16.4."""
         return any(name.startswith("sec-fetch-") for name in self.order)
 
     @property
     def has_priority(self) -> bool:
-        """Whether it sends RFC 9218's Priority."""
+        """True if it sends RFC 9218's Priority."""
         return "priority" in self.order
 
     @property
     def has_storage_access(self) -> bool:
-        """Whether it sends Sec-Fetch-Storage-Access."""
+        """True if it sends Sec-Fetch-Storage-Access."""
         since = _STORAGE_ACCESS_SINCE.get(self.family)
         return since is not None and self.major >= since
 
 
-# Headers that say something about one request, and not about the browser.
+# Headers that belong to one request, not to the browser.
 _OF_CONTEXT = frozenset(
     {
         "cache-control",
@@ -90,8 +90,8 @@ _OF_CONTEXT = frozenset(
 
 
 def learn_target(headers: Iterable[tuple[str, str]]) -> Target:
-    """Learn a target from the headers of a page that it sent over HTTPS or to this machine, by
-    whatever version of HTTP."""
+    """Learn a target from the headers of its request for a page, sent over HTTPS or to this machine
+    in any version of HTTP."""
     pairs = [(name.lower(), value) for name, value in headers]
     user_agent = dict(pairs).get("user-agent", "")
     family: Family = "webkit"
@@ -103,7 +103,7 @@ def learn_target(headers: Iterable[tuple[str, str]]) -> Target:
     major = int(version[1]) if version else 0
     order = [name for name, _ in pairs]
     if major >= _PRIORITY_SINCE[family] and "priority" not in order:
-        # Of Safari, this is its place; the other families have tables.
+        # This is its place in Safari; the other families have tables.
         at = order.index("accept-encoding") if "accept-encoding" in order else len(order)
         order.insert(at, "priority")
     return Target(

@@ -1,7 +1,7 @@
-"""Safari's headers: in the order of the target's own page, with values that fit the request.
+"""Safari's headers, in the order of the target's own request for a page.
 
-No recording of Safari was at hand. Values are those of WebKit's sources and of Fetch Metadata;
-names that the page does not have come last.
+No recording of Safari was at hand. The values come from WebKit's sources and from Fetch Metadata.
+Headers that the request for a page does not have come last.
 """
 
 from __future__ import annotations
