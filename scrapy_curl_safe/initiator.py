@@ -1,4 +1,4 @@
-"""Notes which page asks for a request, as a browser knows it."""
+"""Notes which page asks for a request, as a browser would know it."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class InitiatorMiddleware:
             yield each
 
     def note(self, each: Any, response: Response, policy: str | None) -> None:
-        """Note who asks for a request, or for the files of an item.
+        """Note the page that asks for a request, or for the files of an item.
 
         Args:
-            policy: that the response sets, as `policy_of` returns it.
+            policy: the policy that the response sets, as `policy_of` returns it.
         """
         if isinstance(each, Request):
             note_initiator(each, response, policy)
@@ -55,8 +55,8 @@ class InitiatorMiddleware:
 
 
 class BrowserRefererMiddleware(RefererMiddleware):
-    """Scrapy's RefererMiddleware, and `InitiatorMiddleware` at once: each spider middleware that
-    looks at what callbacks yield costs Scrapy 10 µs per response.
+    """Scrapy's RefererMiddleware and `InitiatorMiddleware` in one, since each spider middleware
+    that looks at what callbacks yield costs Scrapy 10 µs per response.
 
     Raises:
         NotConfigured: REFERER_ENABLED is False.

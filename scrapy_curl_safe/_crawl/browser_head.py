@@ -1,7 +1,7 @@
-"""A browser's head of a request, encoded for the worker. Pure.
+"""The head of a request as a browser would send it, encoded for the worker. Pure.
 
-What is the same for many requests is computed and encoded once: everything but the URL's path, the
-cookies, and a Referer with its path.
+The part that many requests share is computed and encoded once: everything except the URL's path,
+the cookies, and a Referer with a path.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from .browser.target import Family, Target
 #: Headers that a user set, in order; None as a value keeps one from being sent.
 OwnHeaders = tuple[tuple[bytes, "bytes | None"], ...]
 
-# Firefox sends Priority over HTTP/1.1 and TE over HTTP/2 and HTTP/3 alone; libcurl handles them the
-# other way round. It recognizes lines by their first name. (curl_cffi 0.17 lets Priority pass where
-# a line begins with Firefox's User-Agent.)
+# Firefox also sends Priority over HTTP/1.1, and TE only over HTTP/2 and HTTP/3; libcurl does the
+# reverse. It judges a line by its first name, so these headers share the line of another.
+# (curl_cffi 0.17 lets Priority pass if a line begins with Firefox's User-Agent.)
 _RIDERS_OF_HTTP1: dict[Family, list[tuple[bytes, bytes]]] = {
     "gecko": [(b"priority", b"user-agent")]
 }
@@ -33,11 +33,11 @@ class EncodedHead(NamedTuple):
     """The head of requests that differ only in paths and cookies.
 
     Attributes:
-        message: what the worker gets: an encoded `BrowserHead`.
-        referer: value of Referer, if it does not depend on a path; None for no such header.
+        message: an encoded `BrowserHead` for the worker.
+        referer: the value of Referer, unless it depends on a path; None without a Referer.
         shows_initiator: whether Referer has the initiator's whole URL.
-        has_all_cookies: whether all cookies of the URL travel along. (A script has the choice
-            within its site; those that a user has logged in for send them.)
+        has_all_cookies: whether the request carries all cookies of the URL. (Within its site, a
+            script can choose; where the user has logged in, it sends them.)
     """
 
     message: bytes
@@ -53,8 +53,8 @@ def encoded_head(
     """Return the head of a request.
 
     Args:
-        request: its URLs without their paths, which matter only to Referer.
-        own: of the user, but for Cookie and Referer, which are not part of the head.
+        request: the request, its URLs without their paths, which matter only to Referer.
+        own: the user's headers, except Cookie and Referer, which are not part of the head.
         is_http1: whether the origin is known to speak HTTP/1.1.
 
     Raises:

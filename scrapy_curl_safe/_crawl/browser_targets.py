@@ -1,7 +1,7 @@
-"""What each impersonated browser contributes to its requests' headers, learned from a worker.
+"""Learns from a worker what each impersonated browser contributes to its requests' headers.
 
-Only curl_cffi knows it, which the crawler does not load. So a worker says what it would send with
-the target's own headers, before the first request with that target goes out.
+Only curl_cffi knows that, and the crawler does not load it. So before the first request with a
+target goes out, a worker reports what it would send with the target's own headers.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ logger = logging.getLogger(__name__)
 # No connection is made.
 _URL = "http://127.0.0.1/"
 _TIMEOUT_SECONDS = 10.0
-# A worker can die of something else meanwhile.
+# A worker can die of another cause meanwhile.
 _MOST_TRIES = 3
-# Profiles have credentials of proxies, of which there may be any number.
+# Profiles include proxy credentials, of which there may be any number.
 _MOST_PROFILES = 4096
 
 
 class _NoListener:
-    """Ignores how the download goes."""
+    """Ignores the messages of a download."""
 
     def on_sent(self) -> None:
         """Do nothing."""
@@ -51,10 +51,10 @@ class _NoListener:
 
 
 class BrowserTargets:
-    """The targets of a crawl. One that cannot be learned is None: its own headers are sent.
+    """The targets of a crawl. If one cannot be learned, it is None, and its fixed headers are sent.
 
     Args:
-        loop: of the crawl.
+        loop: the crawl's event loop.
         fetch: sends a request to a worker.
     """
 
@@ -66,7 +66,7 @@ class BrowserTargets:
         self._waiting: dict[bytes, list[Future[None]]] = {}
 
     def is_known(self, profile: EncodedProfile) -> bool:
-        """Tell whether the target of a profile need not be learned."""
+        """Tell whether a profile's target needs no learning any more."""
         return profile.encoded in self._by_profile
 
     def get(self, profile: EncodedProfile) -> Target | None:
@@ -81,7 +81,7 @@ class BrowserTargets:
                 substitute=profile.profile.substitute,
                 fingerprint=profile.profile.fingerprint,
                 extra_fp=profile.profile.extra_fp,
-                # Over plain http any other one has libcurl offer an upgrade.
+                # With any other version, libcurl offers an upgrade over plain http.
                 http_version="v2tls",
             )
         )
@@ -104,7 +104,7 @@ class BrowserTargets:
         self._by_profile[profile.encoded] = self._by_browser[browser]
 
     async def _learn(self, browser: bytes) -> bool:
-        """Learn a browser; return False if no worker can be had, so that nothing can be sent."""
+        """Learn a browser; return False if the workers are exhausted, and nothing can be sent."""
         reason: Exception | None = None
         for _ in range(_MOST_TRIES):
             try:
@@ -137,7 +137,7 @@ class BrowserTargets:
         )
         result = await self._fetch(request)
         if isinstance(result.outcome, InvalidRequest):
-            # curl_cffi does not know the browser, which the request itself will say.
+            # curl_cffi does not know the browser. The request itself will fail for that reason.
             return None
         if not isinstance(result.outcome, Completed):
             raise _NotMadeError(f"{result.outcome}")

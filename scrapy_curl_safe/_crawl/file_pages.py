@@ -1,8 +1,8 @@
-"""Which page a file of a media pipeline belongs to.
+"""The pages that the files of media pipelines belong to.
 
-A pipeline asks for files without saying whose they are. But an item names its files' URLs, in the
-fields that FILES_URLS_FIELD and IMAGES_URLS_FIELD name, and a spider middleware knows from which
-page the item came.
+A pipeline requests files without naming their page. But an item lists the URLs of its files, in the
+fields that FILES_URLS_FIELD and IMAGES_URLS_FIELD name, and a spider middleware knows which page
+the item came from.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from itemadapter import ItemAdapter
 from scrapy import Request
 from scrapy.crawler import Crawler
 
-# A pipeline asks for the files of an item as soon as it gets it.
+# A pipeline requests the files of an item as soon as it gets the item.
 _MOST_FILES = 16_384
 
 _pages: WeakKeyDictionary[Crawler, FilePages] = WeakKeyDictionary()
 
 
 class FilePages:
-    """The pages of a crawl's files. Of very many, the ones noted first are forgotten.
+    """The pages of a crawl's files. If there are too many, those noted first are forgotten.
 
     Args:
-        fields: of items that list URLs of files.
+        fields: the fields of items that list URLs of files.
     """
 
     def __init__(self, fields: tuple[str, ...]) -> None:
@@ -44,7 +44,7 @@ class FilePages:
 
     def _note_file(self, url: Any, page: str) -> None:
         try:
-            # As the pipeline's request will have it.
+            # In the form that the pipeline's request will have.
             escaped = Request(url).url
         except (TypeError, ValueError):
             return
@@ -58,7 +58,7 @@ class FilePages:
 
 
 def file_pages_of(crawler: Crawler) -> FilePages:
-    """Return what is known of a crawler's files, made if need be."""
+    """Return the `FilePages` of a crawler, made by the first call."""
     pages = _pages.get(crawler)
     if pages is None:
         settings = crawler.settings

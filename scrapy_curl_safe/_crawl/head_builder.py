@@ -28,7 +28,7 @@ from .visited_origins import VisitedOrigins
 
 _HIDES_ALL = "no-referrer"
 
-# The headers by which a script gives itself away.
+# The headers that give a script away.
 _TELLING = {name.encode(): name for name in ("x-requested-with", "content-type", "accept")}
 
 
@@ -36,7 +36,7 @@ class HeadBuilder:
     """Builds the heads of a crawl's requests.
 
     Args:
-        crawler: of the crawl, which has begun when the first request is built.
+        crawler: the crawl's crawler. The crawl must have begun before the first request is built.
     """
 
     def __init__(self, crawler: Crawler) -> None:
@@ -60,20 +60,21 @@ class HeadBuilder:
         """Build the head of a request.
 
         Args:
-            fetch: gets the head.
-            options: of its meta, checked.
-            headers: that are not Scrapy's defaults; None as a value keeps one from being sent.
-            key: its origin and encoded profile.
-            http_version: of its profile.
+            fetch: receives the head.
+            options: the checked options of the request's meta.
+            headers: those that are not Scrapy's defaults; None as a value keeps one from being
+                sent.
+            key: the request's origin and encoded profile.
+            http_version: the value in the request's profile.
 
         Raises:
-            ValueError: its URL or that of its initiator is not valid.
+            ValueError: the URL of the request or of its initiator is not valid.
         """
         own, cookie, own_referer = _without_cookie_and_referer(headers)
         kind = options.get("as") or _kind_of(request, own)
         how = self._asked(request, options, own_referer)
         initiator = how.initiator
-        # Its key in the cache of heads, hence without paths.
+        # Part of the key in the cache of heads, and therefore without paths.
         browser_request = BrowserRequest(
             kind,
             root_of(request.url),
@@ -116,13 +117,13 @@ class HeadBuilder:
         """Learn from a response.
 
         Args:
-            options: of the request's meta, checked.
+            options: the checked options of the request's meta.
             key: the request's origin and encoded profile.
         """
         self._visited.answered(key, response.protocol)
         if has_header(response.headers, b"Accept-CH"):
             own = tuple((n, v[0] if v else None) for n, v in header_items(request.headers))
-            # Browsers heed it in answers to navigations alone.
+            # Browsers heed it only in responses to navigations.
             if (options.get("as") or _kind_of(request, own)) in NAVIGATIONS:
                 asks_for = b",".join(response.headers.getlist(b"Accept-Ch")).decode("latin-1")
                 self._visited.asked_for_hints(key, asks_for)
@@ -133,7 +134,8 @@ class HeadBuilder:
         if not self._has_referer_middleware():
             how = how._replace(policy=_HIDES_ALL)
         if how.initiator is not None or "from" in options:
-            # Of a request that no callback has yielded Scrapy sets no Referer either.
+            # Scrapy sets no Referer on a request that no callback has yielded, so a missing one
+            # does not mean that the user wants none.
             named = "from" in options and own_referer is None
             return how._replace(has_own_referer=False) if named else how
         if how.has_own_referer and own_referer:
@@ -149,7 +151,7 @@ class HeadBuilder:
         return how
 
     def _has_referer_middleware(self) -> bool:
-        """Tell whether Scrapy sets a Referer; without, the user wants none."""
+        """Tell whether Scrapy sets a Referer. If it does not, the user wants none."""
         if self._sets_referer is None:
             try:
                 found = self._crawler.get_spider_middleware(RefererMiddleware)
@@ -178,7 +180,7 @@ class HeadBuilder:
 def _without_cookie_and_referer(
     headers: HeaderPairs,
 ) -> tuple[OwnHeaders, bytes | None, bytes | None]:
-    """Return the headers but for Cookie and Referer, and the values of these two."""
+    """Return the headers except Cookie and Referer, and the values of these two."""
     if not headers:
         return (), b"", None
     cookies, referrers = [], []
@@ -196,7 +198,7 @@ def _without_cookie_and_referer(
 
 @lru_cache(1024)
 def _whole(initiator: str) -> bytes:
-    """Return the Referer that shows a page's URL. Its links have it in common."""
+    """Return the Referer that shows a page's whole URL, which all links of the page share."""
     return (referer(initiator, Trim.FULL) or "").encode()
 
 
@@ -220,7 +222,7 @@ def _has_origin(page: str) -> bool:
 
 
 def _names_of(cookies: Any) -> set[str]:
-    """Return the names of the cookies that a request brings itself."""
+    """Return the names of the cookies that were set on a request itself."""
     if isinstance(cookies, dict):
         return set(map(str, cookies))
     return {str(cookie.get("name")) for cookie in cookies}

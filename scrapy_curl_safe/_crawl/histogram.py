@@ -6,7 +6,7 @@ import math
 from collections import Counter
 
 _BUCKETS_PER_DECADE = 48
-# Of the exported histogram: 1 ms, 2.15 ms, 4.64 ms, 10 ms, and so on to 100 s.
+# The buckets at the exported bounds: 1 ms, 2.15 ms, 4.64 ms, 10 ms, and so on to 100 s.
 _EXPORTED_BOUNDS = range(-144, 97, 16)
 
 
@@ -51,8 +51,8 @@ class LogHistogram:
         return 0.0
 
     def cumulative(self) -> list[tuple[float, int]]:
-        """Return bounds in seconds (of three digits), each with how many durations do not exceed
-        it; the last bound is infinite."""
+        """Return bounds in seconds, rounded to three digits, each with the number of durations that
+        do not exceed it; the last bound is infinite."""
         counts = [
             (
                 float(f"{math.exp(bound * self._WIDTH):.3g}"),

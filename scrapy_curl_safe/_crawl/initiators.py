@@ -1,14 +1,14 @@
-"""Who asked for a request, as its meta tells, and the way that it has gone since. Pure.
+"""Keeps in a request's meta which page asked for it, and what redirects have changed. Pure.
 
-All that is kept is plain: a request may be kept on disk or in another queue.
+All values are plain, since a request may be stored on disk or in another queue.
 
-    _INITIATOR   URL of the page whose callback yielded the request; without it, it was typed
+    _INITIATOR   URL of the page whose callback yielded the request; missing if it was typed
     _POLICY      referrer policy of that page, if it is not the crawl's
     _REFERER     whether the user has set the Referer
     _RELOAD      whether the page has asked for itself
-    _BEFORE      how many redirects the request had in its meta when the callback yielded it
+    _BEFORE      number of redirects in the request's meta when the callback yielded it
     _POLICIES    [URL, referrer policy] of each redirect that set one
-    _WAS_POST    whether a POST has become a GET by a redirect
+    _WAS_POST    whether a redirect has turned a POST into a GET
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WAS_POST = "curl_safe_was_post"
 _RARE = (_POLICY, _REFERER, _RELOAD, _BEFORE, _POLICIES, _WAS_POST)
 _UNCOMMON = frozenset({_POLICY, _REFERER, _RELOAD, "redirect_urls"})
 
-# Scrapy's own, in the browsers' terms.
+# Scrapy's own values, in the browsers' terms.
 _ALIASES = {"scrapy-default": "no-referrer-when-downgrade", "": "no-referrer-when-downgrade"}
 _BECOMES_GET = (301, 302, 303)
 _REDIRECTS = range(300, 400)
@@ -41,18 +41,18 @@ _REFRESH = "meta refresh"
 
 
 def browser_policy(scrapys: str) -> str | None:
-    """Return the referrer policy that a browser has for a value of Scrapy's REFERRER_POLICY; None
-    for one of the user's own."""
+    """Return the browsers' equivalent of a value of Scrapy's REFERRER_POLICY; None for a policy of
+    the user's own."""
     return _ALIASES.get(scrapys) or parse_policy(scrapys)
 
 
 def note_initiator(request: Request, response: Response, policy: str | None) -> None:
-    """Note who asks for a request that a callback has yielded.
+    """Note which page asks for a request that a callback has yielded.
 
-    Whatever the meta of the page's own request had, which many spiders copy, is replaced.
+    Replace what the page's own request had in its meta, which many spiders copy.
 
     Args:
-        response: that the callback got.
+        response: the one that the callback got.
         policy: as `policy_of` returned it.
     """
     meta = request.meta
@@ -73,8 +73,8 @@ def note_initiator(request: Request, response: Response, policy: str | None) -> 
 
 
 def _has_scrapys_referer(request: Request, response: Response) -> bool:
-    """Tell whether a request has the Referer that Scrapy has set on the page's own, of which it is
-    a copy."""
+    """Tell whether a request has the Referer that Scrapy set on the page's own request, and so is a
+    copy of that."""
     before = response.request
     if before is None or _REFERER in before.meta:
         return False
@@ -86,14 +86,14 @@ def _is_get(request: Request | None) -> bool:
 
 
 def policy_of(response: Response) -> str | None:
-    """Return the policy that a response sets for what its page asks for."""
+    """Return the policy that a response sets for the requests of its page; None if it sets none."""
     if not has_header(response.headers, b"Referrer-Policy"):
         return None
     return parse_policy(b",".join(response.headers.getlist(b"Referrer-Policy")).decode("latin-1"))
 
 
 def _note_reload(meta: dict[str, Any], before: dict[str, Any]) -> None:
-    """A page that is loaded again has the initiator that it had before."""
+    """Note that a page is loaded again, which keeps its initiator."""
     meta[_RELOAD] = True
     for key in (_INITIATOR, _POLICY):
         if key in before:
@@ -103,7 +103,7 @@ def _note_reload(meta: dict[str, Any], before: dict[str, Any]) -> None:
 
 
 def note_page(request: Request, page: str) -> None:
-    """Note the page that a request without an initiator is for."""
+    """Note the page that a request without an initiator belongs to."""
     request.meta[_INITIATOR] = page
 
 
@@ -126,7 +126,7 @@ def note_response(request: Request, response: Response) -> None:
 
 
 class Asked(NamedTuple):
-    """How a request came about.
+    """The circumstances of a request.
 
     Attributes:
         initiator: URL of the page that asks; None for an address that was typed.
@@ -134,7 +134,7 @@ class Asked(NamedTuple):
         redirects: where the request has been, without the paths.
         clicked: whether a user caused it.
         is_reload: whether a page is loaded again.
-        was_post: whether a redirect has made a GET of a POST.
+        was_post: whether a redirect has turned a POST into this GET.
         has_own_referer: whether the Referer is the user's.
     """
 
@@ -148,17 +148,17 @@ class Asked(NamedTuple):
 
 
 def asked(meta: dict[str, Any], options: dict[str, Any], default_policy: str | None) -> Asked:
-    """Return how a request came about.
+    """Return the circumstances of a request.
 
     Args:
         meta: of the request.
-        options: of `meta["curl_safe"]`, checked.
+        options: the checked options of `meta["curl_safe"]`.
         default_policy: of the crawl; None for one that only Scrapy knows.
     """
     initiator = meta.get(_INITIATOR)
     if not options and meta.keys().isdisjoint(_UNCOMMON):
         return _asked_as_most(initiator, default_policy)
-    # Scrapy sets a Referer on what a callback yields and on what a redirect makes.
+    # Scrapy sets the Referer of requests that a callback yields or a redirect makes.
     is_own = _REFERER in meta or (initiator is None and _RELOAD not in meta)
     policy = browser_policy(meta[_POLICY]) if _POLICY in meta else default_policy
     typed_or_clicked = Asked(
@@ -177,12 +177,13 @@ def asked(meta: dict[str, Any], options: dict[str, Any], default_policy: str | N
 
 @lru_cache(1024)
 def _asked_as_most(initiator: str | None, policy: str | None) -> Asked:
-    """Return what all links of a page have in common."""
+    """Return the circumstances that all plain links of a page share."""
     return Asked(initiator, policy, (), True, False, False, initiator is None)
 
 
 def _after_redirects(before: Asked, meta: dict[str, Any], default_policy: str | None) -> Asked:
-    """A redirect keeps who asked; with a meta refresh, the page that has it asks for another."""
+    """Return the circumstances after redirects. A redirect keeps the initiator; after a meta
+    refresh, the page that contains it is the initiator."""
     first = meta.get(_BEFORE, 0)
     urls, reasons = meta["redirect_urls"][first:], meta.get("redirect_reasons", [])[first:]
     if not urls:

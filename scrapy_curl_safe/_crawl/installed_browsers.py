@@ -1,7 +1,7 @@
 """The fingerprints that `curl-cffi update` has installed for this user.
 
-The crawler reads them, and not the workers: a sandbox keeps the file from them, and one that starts
-later would see a file that has changed. So a crawl goes by what was there when it began.
+The crawler reads them, not the workers: their sandbox hides the file, and a worker that starts
+later could see a changed one. So a crawl uses what was installed when it began.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import msgspec
 
 logger = logging.getLogger(__name__)
 
-#: By name: the fields of curl_cffi's `Fingerprint`.
+#: The fields of curl_cffi's `Fingerprint`, by the fingerprint's name.
 InstalledBrowsers = Mapping[str, dict[str, Any]]
 
 
 def load_installed_browsers() -> InstalledBrowsers:
-    """Read the file; nothing is installed if there is none, or none that can be read."""
+    """Read the file. Nothing counts as installed if it is missing or cannot be read."""
     path = os.path.join(_directory(), "fingerprints.json")
     try:
         with open(path, "rb") as file:
@@ -39,7 +39,7 @@ def load_installed_browsers() -> InstalledBrowsers:
 
 
 def _directory() -> str:
-    """Return where curl_cffi keeps its files."""
+    """Return the directory in which curl_cffi keeps its files."""
     given = os.environ.get("IMPERSONATE_CONFIG_DIR")
     if given is not None:
         return given

@@ -1,4 +1,4 @@
-"""How a request leaves the machine: by which browser, proxy and address. Pure."""
+"""The profiles of requests: the browser, proxy and local address that each one uses. Pure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _origin(scheme: str, netloc: str) -> str:
 
 
 def route_of(request: Request, options: Mapping[str, Any]) -> Route:
-    """Return how a request reaches its origin.
+    """Return the origin of a request and the proxy on the way there.
 
     Args:
         options: as `make_profile` takes them.
@@ -56,8 +56,7 @@ def route_of(request: Request, options: Mapping[str, Any]) -> Route:
 
 
 def header_mode(options: Mapping[str, Any], settings: Settings) -> str:
-    """Return which of the browser's headers a request carries, by the values of
-    CURL_SAFE_BROWSER_HEADERS.
+    """Return the value of CURL_SAFE_BROWSER_HEADERS that applies to a request.
 
     Args:
         options: as `make_profile` takes them.
@@ -66,7 +65,7 @@ def header_mode(options: Mapping[str, Any], settings: Settings) -> str:
     if "raw_headers" in options or wanted is False:
         return "none"
     if options.get("impersonate", settings.impersonate) is None:
-        return "static"  # The set of no browser is empty.
+        return "static"  # Without a browser, the set is empty.
     if settings.browser_headers == "none" and wanted:
         return "static"
     return settings.browser_headers
@@ -78,11 +77,11 @@ def make_profile(
     """Make the profile of a request.
 
     Args:
-        options: of `meta["curl_safe"]`, checked; they win over Scrapy's own meta keys.
+        options: the checked options of `meta["curl_safe"]`; they win over Scrapy's own meta keys.
         installed: the fingerprints that may be asked for by name.
 
     Raises:
-        ValueError: a bad value of one of Scrapy's own meta keys.
+        ValueError: one of Scrapy's own meta keys has a bad value.
     """
     browser = options.get("impersonate", settings.impersonate)
     bind = settings.download_bind_address
@@ -101,7 +100,7 @@ def make_profile(
     return Profile(
         impersonate=name,
         substitute=name is not None and (default_headers or (http_version or "").startswith("v3")),
-        # Also for a name that is curl_cffi's own, which only the worker knows.
+        # Even for one of curl_cffi's own names, since only the worker knows which these are.
         fingerprint=browser if isinstance(browser, dict) else installed.get(name or ""),
         ja3=options.get("ja3"),
         akamai=options.get("akamai"),
@@ -123,11 +122,11 @@ def make_profile(
 
 
 class EncodedProfile(NamedTuple):
-    """A profile, and what comes with it.
+    """A profile, with what is derived from it.
 
     Attributes:
-        encoded: for the worker.
-        header_mode: which of the browser's headers its requests carry.
+        encoded: its form for the worker.
+        header_mode: the value of CURL_SAFE_BROWSER_HEADERS that applies to its requests.
     """
 
     profile: Profile
@@ -136,7 +135,7 @@ class EncodedProfile(NamedTuple):
 
     @property
     def is_like_browser(self) -> bool:
-        """Whether its requests carry a browser's headers."""
+        """True if its requests carry a browser's headers."""
         has_browser = self.profile.impersonate is not None or self.profile.fingerprint is not None
         return has_browser and self.header_mode != "none"
 

@@ -1,4 +1,4 @@
-"""Which headers of a request are sent beside the browser's. Pure."""
+"""Selects the headers of a request that are sent beside the browser's. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .scrapy_api import (
 
 # Scrapy's defaults, which no browser sends.
 _GIVE_WAY = {name: [value] for name, value in DEFAULT_HEADERS.items()}
-# Between them, all browsers ask for these.
+# If it decodes all that a browser may ask for, Scrapy's own list gives way to the browser's.
 if {b"gzip", b"deflate", b"br", b"zstd"} <= SUPPORTED_ENCODINGS:
     _GIVE_WAY[b"accept-encoding"] = [OFFERED_ENCODINGS]
 
@@ -25,11 +25,11 @@ if {b"gzip", b"deflate", b"br", b"zstd"} <= SUPPORTED_ENCODINGS:
 def request_headers(
     request: Request, options: dict[str, Any], *, like_browser: bool
 ) -> HeaderPairs:
-    """Return what is sent, in order; None as a value keeps a header from being sent.
+    """Return the headers to send, in order; None as a value keeps a header from being sent.
 
     Args:
-        like_browser: whether the browser's own headers are sent, too; these then only add to them
-            and replace them.
+        like_browser: whether the browser's own headers are sent, too, so that those of the request
+            only add to them or replace them.
     """
     if "raw_headers" in options:
         raw: HeaderPairs = options["raw_headers"]

@@ -1,15 +1,15 @@
-"""What this package uses of Scrapy beyond its documented interface, in one place.
+"""Everything that this package uses of Scrapy beyond its documented interface.
 
-Each name may go with the next Scrapy. What stands in for it is slower, or knows less, and leads to
-the same pages:
+The next Scrapy may lack any of these names. What then takes its place is slower, or knows less, but
+leads to the same pages:
 
     name                                     without it
-    pydispatch.dispatcher.connections        each download is taken for heard, and so streamed
+    pydispatch.dispatcher.connections        signals count as having receivers: bodies are streamed
     scrapy.responsetypes.responsetypes       the Content-Type alone decides a response's class
     httpcompression.ACCEPTED_ENCODINGS       only gzip and deflate are asked for
-    http.Headers being a dict                headers are read and made by its own methods
+    http.Headers being a dict                headers are read and made with its own methods
     CookiesMiddleware.jars                   no cookie of Scrapy's jar is kept from a request
-    ExecutionEngine.running, .start_time     the other one tells whether the engine has started
+    ExecutionEngine.running, .start_time     the other one shows whether the engine has started
     ExecutionEngine.close_spider_async       a crawl that is closed ends with the reason "shutdown"
 """
 
@@ -83,7 +83,7 @@ class DownloadSignals:
     """The signals that are sent while a download runs.
 
     Args:
-        crawler: whose they are.
+        crawler: the crawler that sends them.
     """
 
     def __init__(self, crawler: Crawler) -> None:
@@ -123,7 +123,7 @@ class DownloadSignals:
                 self._crawler.signals.disconnect(receive, signal)
                 if not during or self._has_receiver() != before:
                     return False
-        except Exception:  # whatever has become of an interface that nobody promised
+        except Exception:  # An interface that nobody promised may have changed in any way.
             return False
         return True
 
@@ -173,12 +173,12 @@ _HEADERS_ARE_DICTS = _are_headers_dicts()
 
 
 def make_headers(pairs: list[tuple[bytes, bytes]]) -> Headers:
-    """Return `Headers(pairs)`, in a quarter of the time: names are normalized once for all."""
+    """Return `Headers(pairs)`, in a quarter of the time: each name is normalized only once."""
     return _make_headers_quickly(pairs) if _HEADERS_ARE_DICTS else _make_headers_slowly(pairs)
 
 
 def header_items(headers: Headers) -> Iterable[tuple[bytes, list[bytes]]]:
-    """Return the items of `headers`, without normalizing each name once more."""
+    """Return the items of `headers`, without normalizing each name again."""
     return dict.items(headers) if _HEADERS_ARE_DICTS else headers.items()
 
 
@@ -207,7 +207,7 @@ def _class_of(content_type: bytes, content_encoding: bytes | None) -> type[Respo
 
 
 def response_class(headers: Headers, url: str, body: bytes) -> type[Response]:
-    """Return what `responsetypes.from_args` does, which looks no further where the Content-Type
+    """Return what `responsetypes.from_args` would, which looks only at the Content-Type where that
     decides."""
     content_type = headers.get(b"Content-Type")
     if content_type is not None:
@@ -227,7 +227,7 @@ def default_handler_path(crawler: Crawler, scheme: str) -> str:
     """Return the import path of Scrapy's own download handler for a scheme.
 
     Raises:
-        NotSupported: Scrapy has none, or does not tell.
+        NotSupported: Scrapy has none, or does not name it.
     """
     path = crawler.settings.getdict("DOWNLOAD_HANDLERS_BASE").get(scheme)
     if not isinstance(path, str):
@@ -236,7 +236,7 @@ def default_handler_path(crawler: Crawler, scheme: str) -> str:
 
 
 def cookies_for(crawler: Crawler, request: Request) -> Iterable[Cookie] | None:
-    """Return the jar from which Scrapy takes a request's cookies; None if they are the user's."""
+    """Return the jar from which Scrapy takes a request's cookies; None if it uses none."""
     try:
         middleware = crawler.get_downloader_middleware(CookiesMiddleware)
     except RuntimeError:  # A handler by itself, without an engine.
@@ -249,7 +249,7 @@ def cookies_for(crawler: Crawler, request: Request) -> Iterable[Cookie] | None:
 
 
 def load_addons(crawler: Crawler) -> None:
-    """Let the add-ons of a crawler that does not run update its settings.
+    """Let the add-ons update the settings of a crawler that does not run.
 
     Raises:
         ValueError: an add-on of this package found a wrong setting.
@@ -267,10 +267,10 @@ def load_addons(crawler: Crawler) -> None:
 
 
 def close_crawl(crawler: Crawler, reason: str) -> None:
-    """Close the spider, or, where the crawl is still starting, as soon as it runs.
+    """Close the spider. If the crawl is still starting, wait until it runs.
 
     Args:
-        reason: the crawl's `finish_reason`; "shutdown" if the engine cannot be given one.
+        reason: the crawl's `finish_reason`. It is "shutdown" if the engine accepts no reason.
     """
 
     def close() -> None:
@@ -281,9 +281,9 @@ def close_crawl(crawler: Crawler, reason: str) -> None:
         elif getattr(engine, "running", True):
             deferred_from_coro(engine.close_spider_async(reason=reason))
         elif crawler.crawling:
-            # The engine runs some turns of the loop after `engine_started`. One that is closed
-            # before that ends without waiting for its download handlers, and later has begun with
-            # its requests.
+            # The engine runs only some turns of the loop after `engine_started`. If it is closed
+            # before that, it ends without waiting for its download handlers; if it is closed later,
+            # it has begun to send requests.
             call_later(0, close)
 
     if _has_started(crawler):

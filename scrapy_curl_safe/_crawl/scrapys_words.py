@@ -1,4 +1,4 @@
-"""Messages in the words of Scrapy's own handlers, for which people's alerts on logs look."""
+"""Messages in the words of Scrapy's own handlers, which people's alerts on logs look for."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def key_log_message(path: str, error: OSError) -> str:
 
 
 def tls_messages(host: str, tls: str, certificate: bytes | None) -> Iterator[str]:
-    """Say which TLS connection a response came by.
+    """Describe the TLS connection that a response came over.
 
     Args:
         tls: version and cipher, as a `ResponseHead` has them.
@@ -60,6 +60,6 @@ def tls_messages(host: str, tls: str, certificate: bytes | None) -> Iterator[str
 
 
 def _readable(name: x509.Name) -> str:
-    """Return a name by RFC 4514, in which an origin's line break begins no line of the log."""
+    """Return a name as RFC 4514 has it, without line breaks, which could forge lines of the log."""
     text = name.rfc4514_string()
     return _CONTROL_CHARACTER.sub(lambda found: f"\\{ord(found[0]):02x}", text)

@@ -1,4 +1,4 @@
-"""What a browser remembers of the origins that it has visited. Pure."""
+"""A browser's memory of the origins that it has visited. Pure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Hashable
 
 from .browser.client_hints import parse_accept_ch
 
-# Of so many, all are forgotten, and learned again.
+# At this number, all are forgotten, and learned again.
 _MOST_ORIGINS = 16_384
 
 
 class VisitedOrigins:
-    """What the origins have told each profile, by origin and profile.
+    """Facts about origins, by origin and profile.
 
-    A visitor with another profile is another one, whom the origin has told nothing.
+    Another profile is another visitor, who knows nothing about the origin yet.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class VisitedOrigins:
         self._hints: dict[Hashable, tuple[str, ...]] = {}
 
     def speaks_http1(self, key: Hashable) -> bool:
-        """Tell whether the origin has answered by HTTP/1.1 the last time."""
+        """Tell whether the origin's latest response came over HTTP/1.1."""
         return key in self._http1
 
     def hints(self, key: Hashable) -> tuple[str, ...]:
@@ -29,7 +29,7 @@ class VisitedOrigins:
         return self._hints.get(key, ())
 
     def answered(self, key: Hashable, protocol: str | None) -> None:
-        """Learn by which version of HTTP an origin answers."""
+        """Note the version of HTTP in which an origin answers."""
         if protocol is not None and protocol.startswith("HTTP/1"):
             if key not in self._http1:
                 _make_room(self._http1)
@@ -38,7 +38,7 @@ class VisitedOrigins:
             self._http1.discard(key)
 
     def asked_for_hints(self, key: Hashable, accept_ch: str) -> None:
-        """Learn which client hints an origin asks for."""
+        """Note the client hints that an origin asks for."""
         _make_room(self._hints)
         self._hints[key] = parse_accept_ch(accept_ch)
 
