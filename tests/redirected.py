@@ -237,13 +237,13 @@ def not_at_all() -> None:
             m.https("origin.test"), around=proxychains(m), CURL_SAFE_HTTP_VERSION="v3only"
         )
         assert http3.stats["finish_reason"] == "curl_safe_no_worker"
-        assert "HTTP/3 (v3only) goes by UDP, past" in http3.log
+        assert "HTTP/3 (v3only) runs over UDP and would bypass" in http3.log
         by_request = m.crawl(
             {"url": m.https("origin.test"), "meta": {"curl_safe": {"http_version": "v3"}}},
             around=proxychains(m),
         )
         (error,) = by_request.errors
-        assert "HTTP/3 (v3) goes by UDP, past" in error["text"]
+        assert "HTTP/3 (v3) runs over UDP and would bypass" in error["text"]
         assert m.name_server.asked == []
         assert m.origin.accepted == len(m.proxy.connected) == 0
 

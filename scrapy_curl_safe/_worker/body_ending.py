@@ -1,7 +1,7 @@
 """Decides what the end of a body means: the whole body, a part of it, or a failure. Pure.
 
-A body tells its end in one of five ways, its `Framing`. What libcurl says of the end of a transfer
-whose head has arrived then decides:
+A body's `Framing` is one of five ways to mark its end. Together with libcurl's code for the end of
+a transfer whose head has arrived, it decides:
 
     code        NONE      CLOSE     LENGTH, CHUNKED, STREAM
     none        COMPLETE  PARTIAL   COMPLETE, or DATALOSS if fewer bytes came than were announced
@@ -9,11 +9,11 @@ whose head has arrived then decides:
     any other   FAILED    FAILED    FAILED
 
 Codes of a loss say that the peer closed or reset the connection or the stream, or broke the
-framing. What came until then is there in each case. A close without TLS's close_notify is a loss
-like any other.
+framing. In each case, what came before that is available. A close without TLS's close_notify is a
+loss like any other.
 
 The rules are those of Scrapy's HTTP/1.1 handler: a body that only the end of the connection
-delimits is flagged "partial", however that end came, since nothing tells whether it is whole (RFC
+delimits is flagged "partial", however that end came, since nothing shows whether it is whole (RFC
 9112, section 8). Any other body that ends early is data lost, which DOWNLOAD_FAIL_ON_DATALOSS turns
 into a failure or into a flag.
 """
@@ -27,7 +27,7 @@ from .response_head import ParsedHead
 
 
 class Framing(enum.Enum):
-    """What tells the end of a body (RFC 9112, section 6.3; RFC 9113, section 8.1)."""
+    """The mark of a body's end (RFC 9112, section 6.3; RFC 9113, section 8.1)."""
 
     #: There is no body: the status or the method allows none.
     NONE = enum.auto()
@@ -42,7 +42,7 @@ class Framing(enum.Enum):
 
 
 class Ending(enum.Enum):
-    """What the end of a body means."""
+    """The meaning of a body's end."""
 
     COMPLETE = enum.auto()
     PARTIAL = enum.auto()
@@ -69,7 +69,7 @@ _LOSSES = {
 
 
 def framing_of(head: ParsedHead, method: str) -> Framing:
-    """Find what tells the end of a response's body."""
+    """Find the mark of the end of a response's body."""
     if method == "HEAD" or head.status in (204, 304):
         return Framing.NONE
     if head.protocol.startswith(("HTTP/2", "HTTP/3")):
@@ -80,7 +80,7 @@ def framing_of(head: ParsedHead, method: str) -> Framing:
 
 
 def ending_of(code: int, framing: Framing, received: int, announced: int) -> Ending:
-    """Decide what the end of a transfer means whose head has arrived.
+    """Decide what the end of a transfer means, once its head has arrived.
 
     Args:
         code: libcurl's error code; 0 for none.

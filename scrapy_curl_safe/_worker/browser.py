@@ -24,8 +24,8 @@ _HEADER_ORDERS = [
 ]
 
 # These browsers leave session_ticket out of a ClientHello that resumes a session of TLS 1.3.
-# libcurl can only leave it out of all (CURLOPT_SSL_ENABLE_TICKET): it never resumes a session
-# without it that was begun with it.
+# libcurl can only leave it out of every ClientHello (CURLOPT_SSL_ENABLE_TICKET): it never resumes,
+# without the extension, a session that was begun with it.
 _GECKO = ("firefox", "tor")
 
 _SSL_VERSIONS = {
@@ -45,13 +45,13 @@ def create_easy_handle(profile: Profile) -> EasyHandle:
 
     Raises:
         HttpSyntaxError: one of the headers for the proxy cannot be sent.
-        ProfileError: curl_cffi does not know or take what the profile asks for.
+        ProfileError: curl_cffi does not know or does not accept what the profile asks for.
     """
     library = redirecting_libraries().get("connect")
     if library is not None and (profile.http_version or "").startswith("v3"):
         raise ProfileError(
-            f"HTTP/3 ({profile.http_version}) goes by UDP, past {library}, which redirects "
-            "connections"
+            f"HTTP/3 ({profile.http_version}) runs over UDP and would bypass {library}, which "
+            "redirects connections"
         )
     easy = new_easy_handle()
     try:
@@ -88,7 +88,7 @@ def _impersonate(easy: Curl, profile: Profile) -> None:
     )
     given = profile.extra_fp or {}
     if not profile.default_headers and "header_order" not in given:
-        # curl_cffi 0.17 and later would sort any headers in the browser's order.
+        # curl_cffi 0.17 and later would sort all headers into the browser's order.
         for order in _HEADER_ORDERS:
             easy.setopt(order, ffi.NULL)
     if profile.ja3 is not None and "tls_permute_extensions" not in given:
@@ -100,7 +100,7 @@ def _impersonate(easy: Curl, profile: Profile) -> None:
 
 
 def _restrict_to_http(easy: Curl) -> None:
-    """Have libcurl do HTTP and nothing more: redirects and decoding are Scrapy's."""
+    """Have libcurl do HTTP and nothing more: redirects and decoding are left to Scrapy."""
     easy.setopt(CurlOpt.PROTOCOLS_STR, "http,https")
     easy.setopt(CurlOpt.FOLLOWLOCATION, 0)
     easy.setopt(CurlOpt.HTTP_CONTENT_DECODING, 0)
@@ -124,12 +124,12 @@ def _set_tls_options(easy: Curl, profile: Profile) -> None:
         limits = _SSL_VERSIONS[profile.tls_min] | _SSL_VERSIONS[profile.tls_max] << 16
         easy.setopt(CurlOpt.SSLVERSION, limits)
     if profile.tls_ciphers is not None:
-        # Of TLS 1.2 and before; those of TLS 1.3 stay the browser's.
+        # For TLS 1.2 and earlier; the ciphers of TLS 1.3 stay the browser's.
         easy.setopt(CurlOpt.SSL_CIPHER_LIST, profile.tls_ciphers.encode())
 
 
 def _set_route_options(easy: Curl, profile: Profile) -> None:
-    """Set proxy and local address."""
+    """Set the proxy and the local address."""
     # An empty PROXY also keeps libcurl from taking one from the environment.
     easy.setopt(CurlOpt.PROXY, (profile.proxy or "").encode())
     if profile.proxy_user is not None:
@@ -145,7 +145,7 @@ def _set_route_options(easy: Curl, profile: Profile) -> None:
 
 
 def _interface(name: str) -> bytes:
-    """Return a value for CURLOPT_INTERFACE, in which "host!" marks an address."""
+    """Return the value of CURLOPT_INTERFACE, in which "host!" marks an address."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The heads of a browser's requests, as libcurl takes them: lines, their order, HTTP/2 priority."""
+"""The heads of a browser's requests in libcurl's terms: lines, their order, HTTP/2 priority."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _STREAM_EXCLUSIVE = int(CurlOpt.STREAM_EXCLUSIVE)
 _SPLIT_COOKIES = int(CurlOpt.SPLIT_COOKIES)
 _HEADER_ORDER: int | None = getattr(CurlOpt, "HTTPHEADER_ORDER", None)  # since curl_cffi 0.16
 
-# https://curl.se/libcurl/c/CURLOPT_HTTP_VERSION.html: HTTP/2 over TLS alone. By "v2" libcurl offers
-# an upgrade over plain http, which no browser does.
+# https://curl.se/libcurl/c/CURLOPT_HTTP_VERSION.html: HTTP/2 only over TLS. With "v2", libcurl also
+# offers an upgrade over plain http, which no browser does.
 _HTTP_2_OVER_TLS = 4
 _OFFERS_UPGRADE = (None, "v2")
 
-# Pages of one origin share a head; each other origin that links to it has one more.
+# The pages of one origin share a head; each other origin that links to them adds one.
 _MAX_HEADS = 64
 
 
 class _PreparedHead(NamedTuple):
-    """A head in libcurl's terms; None for what the profile has settled."""
+    """A head in libcurl's terms; None for what the profile itself sets."""
 
     header_list: Any
     order: bytes | None
@@ -43,8 +43,8 @@ class BrowserHeads:
     """The heads of one session's requests.
 
     Args:
-        profile: of all its requests.
-        header_lists: of the session.
+        profile: the profile of all its requests.
+        header_lists: the session's header lists.
     """
 
     def __init__(self, profile: Profile, header_lists: HeaderLists) -> None:
@@ -54,10 +54,10 @@ class BrowserHeads:
         self._heads: dict[tuple[bytes, bytes | None], _PreparedHead] = {}
 
     def set(self, easy: EasyHandle, fetch: Fetch, host: bytes | None) -> None:
-        """Set what is sent of a request's head.
+        """Set the options that make libcurl send a request's head.
 
         Args:
-            host: value of Host unless the request has one; None for libcurl's own.
+            host: value of Host, unless the request has one; None for libcurl's own.
 
         Raises:
             CurlError: libcurl does not take an option.

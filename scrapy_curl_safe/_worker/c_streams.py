@@ -1,8 +1,9 @@
-"""C streams that libcurl writes responses to without Python.
+"""C streams to which libcurl writes responses without calling Python.
 
-A callback into Python would be made for each header line and each frame of a body. C's own fwrite()
-has the signature of a CURLOPT_WRITEFUNCTION, and C libraries have streams that are memory: one that
-grows, by POSIX.1-2008's open_memstream(), or, in glibc, one that uses given memory as its buffer.
+libcurl would call Python for each header line and each frame of a body. C's own fwrite() has the
+signature of a CURLOPT_WRITEFUNCTION, and C libraries have streams that write to memory: with
+POSIX.1-2008's open_memstream(), to memory that grows; in glibc, also to given memory, which the
+stream uses as its buffer.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _fflush = c_function("fflush", ctypes.c_int, _File)
 _fclose = c_function("fclose", ctypes.c_int, _File)
 _free = c_function("free", None, ctypes.c_void_p)
 
-#: A CURLOPT_WRITEFUNCTION, for which a stream's pointer is the CURLOPT_WRITEDATA.
+#: A CURLOPT_WRITEFUNCTION whose CURLOPT_WRITEDATA is the pointer of a stream.
 FWRITE = ffi.cast("void *", ctypes.cast(_fwrite, ctypes.c_void_p).value or 0)
 
 
@@ -42,11 +43,12 @@ def _write(file: int | None, data: bytes) -> None:
 class MemoryStream:
     """The worker's own memory for one response.
 
-    A stream takes 9 kB before a byte is written, so a request gets one when its response begins.
+    A stream takes 9 kB before a byte is written, so a request gets one only when its response
+    begins.
 
     Attributes:
         pointer: the CURLOPT_WRITEDATA.
-        capacity_bytes: how much was ever written at most.
+        capacity_bytes: the size of the largest response so far.
 
     Raises:
         MemoryError: no memory is left.
@@ -153,12 +155,12 @@ class SharedSlot:
         _purge(self._file)
 
     def discard(self) -> None:
-        """Return the memory of a slot that was rewound to the system."""
+        """Give the memory of a rewound slot back to the system."""
         discard(self._memory, self.offset, SLOT_SIZE_BYTES)
         self.capacity_bytes = 0
 
     def overflow(self, data: bytes) -> None:
-        """Move the whole buffer's data to a MemoryStream; the stream fills the buffer anew."""
+        """Move the data of the full buffer to a MemoryStream; the stream then fills it again."""
         if self._overflow is None:
             self._overflow = MemoryStream()
         self._overflow.write(data)
@@ -219,7 +221,7 @@ def _open_buffer(address: int) -> int | None:
     file: int | None = _fopencookie(address, b"w", _cookie_functions)
     if file:
         _setvbuf(file, address, _FULLY_BUFFERED, SLOT_SIZE_BYTES)
-        # One thread writes. To release a lock is to wait until all that was written has left the
-        # processor.
+        # Only one thread writes, and releasing a lock would wait until all that was written has
+        # left the processor.
         _set_locking(file, _NO_LOCK)
     return file

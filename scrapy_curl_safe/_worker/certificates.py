@@ -32,8 +32,8 @@ _Slist._fields_ = [("data", ctypes.c_char_p), ("next", ctypes.POINTER(_Slist))]
 class _CertInfo(ctypes.Structure):
     """libcurl's struct curl_certinfo.
 
-    curl_cffi's getinfo() takes the answer to CURLINFO_CERTINFO for a list of strings, which it is
-    not (seen with curl_cffi 0.16.3): https://curl.se/libcurl/c/CURLINFO_CERTINFO.html
+    curl_cffi's getinfo() mistakes the answer to CURLINFO_CERTINFO for a list of strings (seen with
+    curl_cffi 0.16.3): https://curl.se/libcurl/c/CURLINFO_CERTINFO.html
     """
 
     _fields_ = (
@@ -111,11 +111,11 @@ class NoCertificates(CertificateCache):
     """Stands in for the certificates where curl_cffi gives no access to them."""
 
     def find(self, easy: EasyHandle) -> tuple[bytes | None, bool]:
-        """Find none, and take each handshake for a full one."""
+        """Find none, and count each handshake as a full one."""
         return None, False
 
 
-#: What a session has for its certificates.
+#: The class of a session's certificates.
 certificates_of = CertificateCache if easy_getinfo is not None else NoCertificates
 
 
@@ -130,7 +130,7 @@ def _normalized(authority: str) -> str:
 
 
 class _BoundedCache(Generic[_K]):
-    """A mapping that forgets what was put into it longest ago."""
+    """A mapping that forgets its oldest entries."""
 
     def __init__(self) -> None:
         self._values: OrderedDict[_K, bytes] = OrderedDict()

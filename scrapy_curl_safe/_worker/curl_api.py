@@ -1,37 +1,37 @@
-"""The part of curl_cffi that its documentation does not promise, all of it in one place.
+"""Everything that this package uses of curl_cffi beyond its documented interface.
 
 Public names (`Curl`, `CurlOpt`, `CurlError` and others) are imported where they are used. Nothing
-that a request passes through dozens of times is wrapped here.
+that a request calls dozens of times is wrapped here.
 
-curl_cffi has had each name since 0.15 at the latest. It is tried out when the worker starts. What
-stands in for one that is missing, or has changed, is slower or knows less, and leads to the same
-pages:
+curl_cffi has had each of these names since 0.15 at the latest. Each is tried when the worker
+starts. What replaces one that is missing or has changed is slower or knows less, but leads to the
+same pages:
 
     name                              without it
     lib._curl_easy_setopt             `easy_substitutes`: Curl.setopt(), a handle for each request
-                                      (and `head_echo` listens at a port, to see a head)
+                                      (and `head_echo` listens on a port to see a head)
     lib.curl_easy_getinfo             `easy_substitutes`: Curl.getinfo(), and no certificates
-    lib.socket_function,              libcurl's calls into Python are made at run time, not compiled
+    lib.socket_function,              callbacks for libcurl are made at run time, not compiled
     lib.timer_function,
     ffi.def_extern
-    requests.utils.set_curl_options   a Session sets the options, and is kept from its request
+    requests.utils.set_curl_options   a Session sets the options, and is kept from sending a request
     BrowserTypeLiteral                libcurl alone knows which browsers there are
     requests.impersonate.             curl_cffi alone knows what an alias stands for
     REAL_TARGET_MAP
     curl.DEFAULT_CACERT               SSL_CERT_FILE, else the authorities of Python or certifi
 
-Since 0.16 it also has fingerprints.NATIVE_IMPERSONATE_TARGETS. Without it, which is not worth a
-warning, nobody knows the operating systems of targets.
+Since 0.16 it also has fingerprints.NATIVE_IMPERSONATE_TARGETS. Without that, the operating systems
+of targets are unknown, which is not worth a warning.
 
-Nothing stands in for `ffi`, and for these functions of `lib`, which are libcurl's own: there is no
-worker then, and the crawl ends with the reason (`unusable`).
+Nothing can take the place of `ffi` or of these functions of `lib`, which are libcurl's own. Without
+them no worker can run, and the crawl ends with the reason (`unusable`):
 
     curl_easy_init
     curl_multi_init, _cleanup, _setopt, _add_handle, _remove_handle, _socket_action, _info_read
     curl_slist_append, _free_all
 
-Of curl_cffi's own attributes, `EasyHandle` overrides `_WS_RECV_BUFFER_SIZE`, the bytes of a buffer
-for WebSockets: until 0.16 every handle allocates it, since 0.17 only one that uses it.
+Of curl_cffi's own attributes, `EasyHandle` overrides `_WS_RECV_BUFFER_SIZE`, the size of a buffer
+for WebSockets. Until 0.16 every handle allocates it, since 0.17 only one that uses it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ except ImportError:
 try:
     from curl_cffi.fingerprints import NATIVE_IMPERSONATE_TARGETS
 
-    #: The operating system of each target, if that is known.
+    #: The operating system of each target; empty if unknown.
     TARGET_SYSTEMS = {t["target_name"]: str(t["os"]) for t in NATIVE_IMPERSONATE_TARGETS}
 except (ImportError, LookupError, TypeError):
     TARGET_SYSTEMS = {}
@@ -94,39 +94,39 @@ _REQUIRED = (
     "curl_slist_append",
     "curl_slist_free_all",
 )
-#: By name: what a crawl is like without it.
+#: By name: the consequences for a crawl without it.
 _WITHOUT = {
     "lib._curl_easy_setopt": (
         "each request takes longer, a POST makes a new connection, and libcurl may send a GET more "
         "than twice, which is not counted"
     ),
     "lib.curl_easy_getinfo": (
-        "responses have no certificate, and resumed handshakes are not told from others"
+        "responses have no certificate, and resumed handshakes are counted as full ones"
     ),
     "lib.socket_function": "each request takes a little longer",
     "lib.timer_function": "each request takes a little longer",
     "ffi.def_extern": "each request takes a little longer",
     "requests.utils.set_curl_options": "it takes longer to prepare a browser",
-    "BrowserTypeLiteral": "a browser that is not known is refused without a list of those that are",
-    "requests.impersonate.REAL_TARGET_MAP": "what a browser's name stands for is not known",
+    "BrowserTypeLiteral": "an unknown browser is refused without a list of the known ones",
+    "requests.impersonate.REAL_TARGET_MAP": "it is not known what a browser's name stands for",
     "curl.DEFAULT_CACERT": (
-        "certificates are verified by the authorities of SSL_CERT_FILE, else of Python or certifi"
+        "certificates are verified with the authorities of SSL_CERT_FILE, else of Python or certifi"
     ),
 }
 _missing: dict[str, str] = {}
 
 
 def missing_names() -> dict[str, str]:
-    """Return the names that this curl_cffi lacks, each with what a crawl is like without it."""
+    """Return the names that this curl_cffi lacks, each with the consequences for a crawl."""
     return dict(_missing)
 
 
 def _has(name: str, works: Callable[[], object]) -> bool:
-    """Try a name out, and note it if that fails."""
+    """Try a name, and note it as missing if that fails."""
     try:
         if works():
             return True
-    except Exception:  # whatever has become of what nobody promised
+    except Exception:  # A name that nobody promised may have changed in any way.
         pass
     _missing[name] = _WITHOUT[name]
     return False
@@ -136,7 +136,7 @@ _lacking = [name for name in _REQUIRED if not hasattr(lib, name)]
 if _lacking:
     raise ImportError(f"its lib lacks {', '.join(_lacking)}", name="curl_cffi")
 
-# Options and what libcurl knows of a transfer
+# Options, and what libcurl knows about a transfer
 
 
 def _takes_options() -> bool:
@@ -144,7 +144,7 @@ def _takes_options() -> bool:
     number = ffi.new("long *", 1)
     taken: bool = lib._curl_easy_setopt(easy, CurlOpt.TIMEOUT_MS, number) == 0
     taken = taken and lib._curl_easy_setopt(easy, CurlOpt.URL, b"https://localhost/") == 0
-    # libcurl refuses this one, if it is told the number and not where that is.
+    # libcurl refuses this number, but would accept its address.
     number[0] = -1
     refused = lib._curl_easy_setopt(easy, CurlOpt.TIMEOUT_MS, number) != 0
     Curl(handle=easy).close()
@@ -172,9 +172,9 @@ def define_callback(name: str, signature: str, body: Callable[..., int], onerror
     """Return a C function that calls a Python function.
 
     Args:
-        name: one that curl_cffi has compiled for AsyncCurl. It is taken from AsyncCurl, of which a
-            worker has none.
-        signature: of the function.
+        name: a function that curl_cffi has compiled for AsyncCurl. It is taken away from AsyncCurl,
+            which a worker does not use.
+        signature: of the C function.
         body: the Python function.
         onerror: called with what `body` raises.
     """
@@ -191,10 +191,10 @@ def define_callback(name: str, signature: str, body: Callable[..., int], onerror
 
 # Browsers
 
-#: What can be impersonated; empty if that is not known.
+#: The browsers that can be impersonated; empty if unknown.
 TARGETS: frozenset[str] = frozenset(get_args(getattr(curl_cffi, "BrowserTypeLiteral", None)))
 _has("BrowserTypeLiteral", lambda: TARGETS)
-#: Names that stand for another target, and which one in this curl_cffi.
+#: Names that stand for another target, each with that target in this curl_cffi.
 ALIASES: dict[str, str] = {
     name: target for name, target in REAL_TARGET_MAP.items() if name != target
 }

@@ -1,4 +1,4 @@
-"""A libcurl easy handle that is used for one request after the other."""
+"""A libcurl easy handle that is used for one request after another."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _OPENSOCKETDATA = int(CurlOpt.OPENSOCKETDATA)
 _SOCKOPTFUNCTION = int(CurlOpt.SOCKOPTFUNCTION)
 _CONN_ID = int(CurlInfo.CONN_ID)
 _REQUEST_SIZE = int(CurlInfo.REQUEST_SIZE)
-#: Tells, by `get_number`, how many connections a transfer has opened.
+#: Has `get_number` return how many connections a transfer has opened.
 NUM_CONNECTS = int(CurlInfo.NUM_CONNECTS)
 
 _END_OF_LONG_OPTIONS = 10_000  # CURLOPTTYPE_LONG is below, CURLOPTTYPE_OFF_T above
@@ -46,13 +46,13 @@ _INFO_LONG = 0x200000  # CURLINFO_LONG
 _ERROR_SIZE = 256  # CURL_ERROR_SIZE
 
 #: From this size on, an origin may answer and close before it has read a body. libcurl looks for an
-#: answer each time before it writes, and loses the answer if it cannot write any more. So it writes
-#: little at a time, and waits while that is not sent.
+#: answer before each write, and loses the answer if a write fails. So it writes only a little at a
+#: time, and then waits until that has been sent.
 LARGE_UPLOAD_BYTES = 1_000_000
 _MAX_UNSENT_BYTES = 64 * 1024
 
-# For one number or text at a time, of any handle. (With more than 30 attributes, most of which are
-# curl_cffi's, CPython would give each handle a dict of its own.)
+# Used by all handles, for one number or text at a time. (With more than 30 attributes, most of them
+# curl_cffi's, each handle would need a separate dict in CPython.)
 _long_out = ffi.new("long *")
 _offset_out = ffi.new("int64_t *")
 _string_out = ffi.new("char **")
@@ -98,7 +98,7 @@ def _ignore(*_: object) -> int:
 
 
 def _name_of(code: int) -> str:
-    """Return the name of a CURLcode, for an error of which libcurl says no more."""
+    """Return the name of a CURLcode, for an error that libcurl does not describe."""
     try:
         return CurlECode(code).name.replace("_", " ").lower()
     except ValueError:  # newer than curl_cffi's list
@@ -108,21 +108,21 @@ def _name_of(code: int) -> str:
 class EasyHandle(Curl):
     """An easy handle whose options stay set from request to request, until they change.
 
-    It bypasses setopt() and getinfo() of curl_cffi, which are slow for the 25 calls of a request.
+    It bypasses curl_cffi's setopt() and getinfo(), which are slow for the 25 calls of a request.
 
     Attributes:
         pointer: libcurl's own handle, a `CURL *`.
-        url: what it downloads; libcurl may have been given it in another form.
+        url: the URL that it downloads; libcurl may have been given it in another form.
         max_sends: how many times the request may be sent.
         was_send_refused: whether the transfer was aborted because the request would have been sent
             too many times.
-        wanted_lookup: whether the transfer ended since libcurl would have looked up a name.
+        wanted_lookup: whether libcurl was not allowed to look up a name.
     """
 
-    # Attributes of a handle only where lookups are redirected ...
+    # Set on a handle only where lookups are redirected ...
     wanted_lookup = False
     _addresses: Any = None
-    # ... and where it does not connect.
+    # ... or where libcurl does not connect by itself.
     _open_socket: Callable[[], int] | None = None
 
     # Of the request that is under way: its body, and whether it has callbacks.
@@ -163,7 +163,7 @@ class EasyHandle(Curl):
         """Set an option that is a number.
 
         Raises:
-            CurlError: libcurl does not take it; so do the other setters.
+            CurlError: libcurl does not accept it. The other setters raise this, too.
         """
         if self._values.get(option) != value:
             self._set_number(option, value)
@@ -182,7 +182,7 @@ class EasyHandle(Curl):
             self._header_list = header_list
 
     def set_http3_header_list(self, header_list: Any) -> None:
-        """Set what goes in place of it by HTTP/3."""
+        """Set the curl_slist that HTTP/3 uses instead."""
         if self._http3_header_list is not header_list:
             self._set(_HTTP3_HTTPHEADER, header_list)
             self._http3_header_list = header_list
@@ -204,7 +204,7 @@ class EasyHandle(Curl):
         self.set_text(_CUSTOMREQUEST, method.encode() if is_custom else None)
 
     def number(self, option: int) -> int:
-        """Return what `set_number` has set."""
+        """Return the number that `set_number` has set."""
         return int(self._values[option])
 
     def forbid_lookups(self) -> None:
@@ -219,7 +219,7 @@ class EasyHandle(Curl):
         self._set(_RESOLVE, self._addresses)
 
     def open_sockets_by(self, open_socket: Callable[[], int]) -> None:
-        """Have libcurl take the descriptors of connected sockets from a function, and close them.
+        """Have libcurl take connected sockets (descriptors) from a function, and close them.
 
         A handle that does so never connects by itself again.
         """
@@ -229,16 +229,16 @@ class EasyHandle(Curl):
         self._set(_SOCKOPTFUNCTION, _on_opened)
 
     def limit_sends(self, most: int) -> None:
-        """Bound how many times the next request may be sent.
+        """Limit how many times the next request may be sent.
 
-        libcurl tries up to six connections, if each dies before the answer begins.
+        libcurl tries up to six connections if each dies before the answer begins.
         """
         self.max_sends = most
         self.was_send_refused = self._is_sending = False
         self._sends = self._sent_bytes = 0
 
     def _refuses_send(self) -> bool:
-        """Answer libcurl, which has a connection and is about to send the request."""
+        """Tell whether libcurl, which has a connection, must not send the request on it."""
         # libcurl may have found the previous connection dead when it began to send.
         if self._is_sending and self.was_sent:
             self._sends += 1
@@ -294,13 +294,14 @@ class EasyHandle(Curl):
         self._set(_HEADERDATA, data)
         self._set(_WRITEDATA, data)
 
-    # What libcurl knows of the transfer
+    # What libcurl knows about the transfer
 
     @property
     def connection_id(self) -> int:
         """libcurl's number of the connection; -1 for none.
 
-        A transfer that ends before another one on the same connection has lost its own by then.
+        It is kept from the start of the response: a transfer that ends before another one on the
+        same connection no longer has it at the end.
         """
         return self._connection_id if self._connection_id >= 0 else self.get_number(_CONN_ID)
 
@@ -311,7 +312,7 @@ class EasyHandle(Curl):
 
     @property
     def resends(self) -> int:
-        """How many times the request was sent again, each time on another connection."""
+        """The number of times that the request was sent again, each time on another connection."""
         return self._sends - self.was_send_refused
 
     def get_number(self, info: int) -> int:
@@ -331,7 +332,7 @@ class EasyHandle(Curl):
     # Its end
 
     def reuse(self) -> None:
-        """Drop what belongs to the last request: bodies, callbacks and all that those refer to."""
+        """Drop everything of the last request: bodies, callbacks and whatever they refer to."""
         self._body = b""
         if self._has_callbacks:
             for option in (CurlOpt.HEADERFUNCTION, CurlOpt.WRITEFUNCTION, CurlOpt.DEBUGFUNCTION):

@@ -13,24 +13,24 @@ from .slist import strings_of
 _HTTPHEADER = int(CurlOpt.HTTPHEADER)
 _FRESH_CONNECT = int(CurlOpt.FRESH_CONNECT)
 
-#: Whether a handle can be used for more than one request. Headers that Curl.setopt() sets are added
-#: to those of the request before.
+#: Whether a handle can be used for more than one request. (Curl.setopt() adds headers to those of
+#: the previous request.)
 CAN_REUSE_HANDLES = easy_setopt is not None
 
 
 class _SetBySetopt(EasyHandle):
     """A handle whose options Curl.setopt() sets.
 
-    It knows no option that is a C function, so libcurl asks nobody before it sends a request, and
+    Curl.setopt() accepts no C functions. So libcurl does not ask before it sends a request, and it
     calls Python with each piece of a response.
     """
 
     def _watch_sends(self) -> None:
-        """Do nothing: `set_number` keeps a request that may be sent only once from a second one."""
+        """Do nothing: if a request may be sent only once, `set_number` sees to that."""
 
     def set_number(self, option: int, value: int) -> None:
         if option == _FRESH_CONNECT and self.max_sends == 1:
-            # libcurl sends nothing again that went out on a new connection.
+            # libcurl never resends what went out on a new connection.
             value = 1
         super().set_number(option, value)
 
@@ -57,7 +57,7 @@ class _SetBySetopt(EasyHandle):
 
 
 class _ReadByGetinfo(EasyHandle):
-    """A handle whose transfers Curl.getinfo() tells of."""
+    """A handle that learns about its transfers from Curl.getinfo()."""
 
     def get_number(self, info: int) -> int:
         number = self.getinfo(CurlInfo(info))
@@ -80,7 +80,7 @@ _CLASSES: dict[tuple[bool, bool], type[EasyHandle]] = {
     (True, False): _ReadByGetinfo,
     (False, False): _ByPublicApi,
 }
-#: Makes a handle, by the names that this curl_cffi has.
+#: The class of handles for the names that this curl_cffi has.
 new_easy_handle = _CLASSES[easy_setopt is not None, easy_getinfo is not None]
 
 
@@ -89,6 +89,6 @@ def lookups_problem() -> str | None:
     if easy_setopt is not None:
         return None
     return (
-        "something redirects this program's name lookups, and libcurl would go past it, since "
+        "something redirects this program's name lookups, and libcurl would bypass it, since "
         "curl_cffi lacks lib._curl_easy_setopt"
     )

@@ -31,7 +31,8 @@ class HeadEcho(Download):
         loop: of the worker.
         session: of the request's profile, which has no proxy.
         fetch: the request. Its URL has plain http and an IP address, since no name is looked up.
-        send: as for `Download`; so is `on_end`.
+        send: as for `Download`.
+        on_end: as for `Download`.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class HeadEcho(Download):
 
 
 class ListeningHeadEcho(HeadEcho):
-    """Has libcurl connect to a port of this process, where it cannot be given a socket."""
+    """An echo for a libcurl that cannot be given a socket, but connects to a port of the worker."""
 
     _listener: socket.socket | None = None
 
@@ -119,5 +120,5 @@ class ListeningHeadEcho(HeadEcho):
         super()._release()
 
 
-#: Makes an echo, by the names that this curl_cffi has.
+#: The class of echoes for the names that this curl_cffi has.
 new_head_echo = HeadEcho if easy_setopt is not None else ListeningHeadEcho

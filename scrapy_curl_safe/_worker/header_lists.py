@@ -9,7 +9,7 @@ from .._ipc.http_syntax import HeadPart, HttpSyntaxError, check_head_part
 from .._ipc.messages import HeaderPairs, Profile
 from .slist import make_slist
 
-# libcurl would add these to some requests, which have them only if the crawler says so.
+# libcurl would add these to some requests by itself. Only the crawler decides on them.
 _SUPPRESSED = (b"Expect", b"Content-Type")
 # A browser brings its own Accept; without one libcurl would add "*/*".
 _SUPPRESSED_WITHOUT_BROWSER = (b"Accept",)
@@ -22,8 +22,8 @@ class HeaderLists:
     """The header lists of one session.
 
     Args:
-        profile: of all its requests.
-        for_http3: whether they are of HTTP/3, for which a fingerprint may have other headers.
+        profile: the profile of all its requests.
+        for_http3: whether they are for HTTP/3, for which a fingerprint may have other headers.
 
     Raises:
         HttpSyntaxError: the profile's fingerprint has a header that cannot be sent.
@@ -44,7 +44,7 @@ class HeaderLists:
         self._lists: dict[tuple[object, ...], Any] = {}
 
     def get(self, headers: HeaderPairs) -> Any:
-        """Return a curl_slist, which exists as long as somebody refers to what this returns.
+        """Return a curl_slist, which exists as long as the returned object is referenced.
 
         Raises:
             HttpSyntaxError: one of the headers cannot be sent.
@@ -70,7 +70,7 @@ class HeaderLists:
         """
         lines = [(name.lower(), header_line(name, value)) for name, value in headers]
         given = {name for name, _ in lines}
-        # Other lines are not sent as they are.
+        # Without a value, a line is not sent as it is.
         with_value = {name.lower() for name, value in headers if value and value.strip()}
         for rider, carrier in riders:
             if with_value >= {rider, carrier}:
@@ -86,7 +86,7 @@ def _share_line(
     riding = [line for name, line in lines if name == rider]
     left = [(name, line) for name, line in lines if name != rider]
     at = next(index for index, (name, _) in enumerate(left) if name == carrier)
-    # Each line was checked, so that no other line break is in it.
+    # Each line was checked, so it contains no other line break.
     left[at] = (carrier, b"\r\n".join([left[at][1], *riding]))
     return left
 
@@ -100,7 +100,7 @@ def _fingerprint_headers(profile: Profile, field: str) -> list[tuple[bytes, byte
         return [
             (name.encode(), value.encode())
             for name, value in headers.items()
-            # An empty Host stands for that of the request.
+            # An empty Host stands for the request's own.
             if value or name.lower() != "host"
         ]
     except AttributeError as error:

@@ -1,4 +1,4 @@
-"""Looks names up by the C library, in threads."""
+"""Looks up names with the C library, in threads."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ OnResult = Callable[[LookupResult], None]
 
 
 class Lookups:
-    """Lookups under way, of which each name has one at a time.
+    """The lookups under way, at most one for each name.
 
-    libcurl brings a resolver of its own (c-ares, since curl_cffi 0.17), which passes by whatever
-    redirects the C library's lookups.
+    libcurl has its own resolver (c-ares, since curl_cffi 0.17), which bypasses whatever redirects
+    the C library's lookups.
 
     Args:
-        loop: of the worker, in which results arrive.
+        loop: the worker's loop, in which results arrive.
     """
 
     def __init__(self, loop: Loop) -> None:
         self._threads = ThreadPoolExecutor(_MAX_THREADS)
         self._waiting: dict[str, list[OnResult]] = {}
-        # What the threads have found out. They write a byte for each result, to wake the loop.
+        # What the threads have found. They write a byte for each result, to wake the loop.
         self._results: deque[tuple[str, LookupResult]] = deque()
         self._wake_up, self._waker = os.pipe()
         loop.add_reader(self._wake_up, self._on_results)
@@ -39,7 +39,7 @@ class Lookups:
         return f"<Lookups of {', '.join(self._waiting) or 'no names'}>"
 
     def start(self, host: str, on_result: OnResult) -> None:
-        """Look a name up; an address is taken for what it is.
+        """Look up a name. The result for an address is that address.
 
         Args:
             on_result: called once, in a later turn of the loop.
@@ -55,7 +55,7 @@ class Lookups:
     def _look_up(self, host: str) -> None:
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            # The C library's order is the order in which they are to be tried (RFC 6724).
+            # They are to be tried in the C library's order (RFC 6724).
             self._report(host, list(dict.fromkeys(str(address[0]) for *_, address in found)))
         except OSError as error:
             self._report(host, error)

@@ -1,12 +1,12 @@
-"""Transfers whose names the C library looks up, since something redirects its lookups.
+"""Transfers whose names the C library looks up, because something redirects its lookups.
 
-libcurl asks before it looks a name up by itself (CURLOPT_RESOLVER_START_FUNCTION) and is told no,
-which ends the transfer before anything was sent. It starts again when the addresses are known:
+Before libcurl looks up a name itself, it asks (CURLOPT_RESOLVER_START_FUNCTION). The answer is no,
+which ends the transfer before anything is sent. It starts again when the addresses are known:
 
     transfer without addresses --> lookups --> transfer with addresses
 
-libcurl keeps them as long as those that it finds by itself. A transfer on a connection that is
-open, or to a host whose addresses libcurl has, needs no lookup.
+libcurl keeps these addresses as long as those that it finds itself. A transfer needs no lookup if
+its connection is open already, or if libcurl has the addresses of the host.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _REQUEST_SIZE = int(CurlInfo.REQUEST_SIZE)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _DEFAULT_PROXY_PORTS = {"https": 443}
 _DEFAULT_PROXY_PORT = 1080
-# Those that are told the address of the origin, and not its name.
+# Proxies that are given the origin's address, not its name.
 _PROXIES_WITHOUT_LOOKUPS = ("socks4", "socks5")
 
 
-# With which libcurl ends a transfer that lacks an address: the first since 8.21, others before.
+# The codes of a transfer that ended for lack of an address: the first since 8.21, others before.
 _LOOKUP_CODES = (
     CurlCode.ABORTED_BY_CALLBACK,
     CurlCode.COULDNT_RESOLVE_HOST,
@@ -48,7 +48,7 @@ class _Host(NamedTuple):
     Attributes:
         name: as libcurl looks it up.
         port: of the connection.
-        code: libcurl's, for a host without an address.
+        code: libcurl's code for such a host without an address.
     """
 
     name: str
@@ -61,7 +61,7 @@ class RedirectedMulti(Multi):
 
     Args:
         loop: of the worker.
-        lookups: who looks up names instead.
+        lookups: looks up names instead.
         proxy: of the transfers; None for none.
     """
 
@@ -86,9 +86,9 @@ class RedirectedMulti(Multi):
         if not _lacked_address(easy, error):
             on_end(error)
         elif easy.get_number(_REQUEST_SIZE):
-            # An idle connection died with the request. libcurl would send it again; but it would
-            # not know, then, that it was sent before.
-            on_end(_error(CurlCode.RECV_ERROR, "Connection died before the result began"))
+            # An idle connection died with the request, and libcurl wanted to send it again. If the
+            # transfer started anew, libcurl would not know that the request was sent before.
+            on_end(_error(CurlCode.RECV_ERROR, "Connection died before the answer began"))
         else:
             self._look_up(easy, on_end)
 
@@ -110,7 +110,7 @@ class RedirectedMulti(Multi):
     def _add_again(self, easy: EasyHandle, on_end: OnEnd) -> None:
         def on_second_end(error: CurlError | None) -> None:
             if _lacked_address(easy, error):
-                # The local address of the profile is a name, say.
+                # For example, the profile's local address is a name.
                 why = "only the names of the origin and its proxy are looked up"
                 error = _unresolved(CurlCode.COULDNT_RESOLVE_HOST, easy.url, why)
             on_end(error)
@@ -123,9 +123,9 @@ class RedirectedMulti(Multi):
 
 
 def _lacked_address(easy: EasyHandle, error: CurlError | None) -> bool:
-    """Tell whether a transfer failed since libcurl was not allowed to look up a name.
+    """Tell whether a transfer failed because libcurl was not allowed to look up a name.
 
-    It can do without some lookups: that of the HTTPS record of an origin whose address it has.
+    It can do without some lookups, such as that of the HTTPS record if it has the origin's address.
     """
     if error is None or not easy.wanted_lookup or easy.was_send_refused:
         return False
@@ -133,13 +133,13 @@ def _lacked_address(easy: EasyHandle, error: CurlError | None) -> bool:
 
 
 class _Wait:
-    """A transfer's wait for addresses, which then are its handle's.
+    """A transfer's wait for addresses, which are then set on its handle.
 
     Args:
         loop: of the worker.
-        lookups: who has the addresses.
-        easy: the transfer's handle, whose timeout bounds the wait and is shortened by it.
-        hosts: to look up.
+        lookups: finds the addresses.
+        easy: the transfer's handle. Its timeout bounds the wait, and the wait shortens it.
+        hosts: the hosts to look up.
         on_end: called once, with the error if there is one; never after `cancel`.
     """
 
@@ -191,7 +191,7 @@ def _hosts(url: str, proxy: str | None) -> list[_Host]:
     """Return the hosts that a transfer may connect to or, through its proxy, name by address.
 
     Raises:
-        ValueError: one of the names is none.
+        ValueError: the URL of the origin or of the proxy is not valid.
     """
     if proxy is None:
         return [_host(url, CurlCode.COULDNT_RESOLVE_HOST)]
@@ -214,7 +214,7 @@ def _host(url: str, code: CurlCode) -> _Host:
 
 
 def _entry(host: _Host, addresses: list[str]) -> bytes:
-    """Return an entry of CURLOPT_RESOLVE, whose "+" lets libcurl forget it in time."""
+    """Return an entry of CURLOPT_RESOLVE, with a "+" so that libcurl forgets it in time."""
     name, *bracketed = (f"[{text}]" if ":" in text else text for text in [host.name, *addresses])
     return f"+{name}:{host.port}:{','.join(bracketed)}".encode()
 

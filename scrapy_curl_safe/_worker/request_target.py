@@ -1,4 +1,4 @@
-"""The request target: what of a URL goes out octet for octet (RFC 9112, section 3.2). Pure."""
+"""The request target: the part of a URL that goes out as it is (RFC 9112, section 3.2). Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .._ipc.http_syntax import HeadPart, check_head_part
 from .._ipc.messages import HeaderPairs
 
 _SCHEME = re.compile(rb"https?:", re.IGNORECASE)
-# Without a fragment, and without what a head may not have (`HeadPart.TARGET`).
+# Without a fragment, and without what a head must not contain (`HeadPart.TARGET`).
 _URL = re.compile(
     rb"((https?)://(?:[^/?#\x00-\x20\x7f]*@)?([^/?#\x00-\x20\x7f]*))([^#\x00-\x20\x7f]*)(?:#|\Z)",
     re.IGNORECASE,
@@ -21,14 +21,14 @@ class UnsupportedSchemeError(ValueError):
 
 
 class RequestTarget(NamedTuple):
-    """A URL in the form in which libcurl takes it.
+    """A URL in the form that libcurl is given.
 
     Attributes:
-        server: a URL with scheme, credentials, host and port alone.
-        target: what libcurl sends as the request target. (It would take it from the URL, but
-            libcurl 8.20 and later change the case of percent-encoded octets.)
+        server: a URL with scheme, credentials, host and port only.
+        target: what libcurl sends as the request target. (libcurl could take it from the URL, but
+            since 8.20 it changes the case of percent-encoded octets.)
         authority: host and port as the URL has them, without credentials.
-        is_absolute: whether the target has scheme and authority, too.
+        is_absolute: whether the target includes scheme and authority.
     """
 
     server: bytes
@@ -41,8 +41,8 @@ def request_target(url: str, *, http_proxy: bool) -> RequestTarget:
     """Split a URL.
 
     Args:
-        http_proxy: whether the request goes by an HTTP proxy. It makes a tunnel for https, and else
-            is told the whole URL, without credentials (RFC 9110, section 4.2.4).
+        http_proxy: whether the request goes through an HTTP proxy. The proxy makes a tunnel for
+            https; for http it gets the whole URL, without credentials (RFC 9110, section 4.2.4).
 
     Raises:
         HttpSyntaxError: the URL has whitespace or control characters.

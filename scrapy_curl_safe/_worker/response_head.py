@@ -1,15 +1,15 @@
-"""Parses status and headers out of a response as libcurl passes it on. Pure.
+"""Parses the status and headers of a response as libcurl passes it on. Pure.
 
-libcurl has refused what it does not take for HTTP. What it lets pass and RFC 9112 forbids is
-decided here, as browsers do:
+libcurl has already refused what it does not take for HTTP. What it lets through although RFC 9112
+forbids it is treated here as browsers treat it:
 
-    status of more than three digits     the number that is written there
+    status of more than three digits     taken as the number that is written there
     whitespace other than one blank      accepted before the status (section 4)
-    whitespace before a header's colon   removed (section 5.1); but libcurl has not seen a
-                                         Transfer-Encoding that is written so, and the body is not
-                                         what the origin meant: the head is invalid
-    a name that is no token              the line is skipped
-    no colon, no name                    the line is skipped
+    whitespace before a header's colon   removed (section 5.1). But libcurl does not recognize a
+                                         Transfer-Encoding with it, so the body is not what the
+                                         origin meant: the head is invalid
+    a name that is not a token           the line is skipped
+    no colon or no name                  the line is skipped
     folded lines                         joined by one blank (section 5.2)
     whitespace before the first header   the line is skipped (section 2.2)
 """
@@ -27,7 +27,7 @@ _FOLD = re.compile(rb"\r?\n[ \t]+")
 # The characters of a name (RFC 9110, section 5.6.2).
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-# More than any limit of a body's size. Python refuses to read numbers of thousands of digits.
+# More than any limit on a body's size. Python refuses to parse numbers of thousands of digits.
 _HUGE_BYTES = 2**63 - 1
 
 
@@ -36,7 +36,7 @@ class InvalidHeadError(Exception):
 
 
 class ParsedHead(NamedTuple):
-    """Status and headers of a response.
+    """The status and headers of a response.
 
     Attributes:
         protocol: as in the status line, such as "HTTP/1.1" or "HTTP/2".
@@ -52,7 +52,7 @@ class ParsedHead(NamedTuple):
 
     @property
     def content_length(self) -> int | None:
-        """The value of Content-Length, in bytes; None without a valid one."""
+        """The value of Content-Length, in bytes; None if there is no valid one."""
         for name, value in self.headers:
             # Lengths are quicker to compare than names.
             if len(name) == len(b"content-length") and name.lower() == b"content-length":
@@ -64,7 +64,7 @@ class ParsedHead(NamedTuple):
 
     @property
     def is_chunked(self) -> bool:
-        """Whether the body has the chunked transfer coding."""
+        """True if the body has the chunked transfer coding."""
         return any(
             len(name) == len(b"transfer-encoding")
             and name.lower() == b"transfer-encoding"
@@ -76,7 +76,7 @@ class ParsedHead(NamedTuple):
 def parse_head(response: bytes | bytearray | memoryview) -> ParsedHead | None:
     """Parse the final head at the start of a response.
 
-    Heads of interim responses (RFC 9110, section 15.2) before it are skipped.
+    Skip the heads of interim responses before it (RFC 9110, section 15.2).
 
     Returns:
         None if the final head is not complete.

@@ -1,8 +1,8 @@
 """Curl sessions: one for each profile, so that nothing crosses from one profile to another.
 
 A session is a libcurl multi handle with its own connections and its own cache of TLS tickets. A
-ticket that crossed proxies would tell a site that its visitors are one (curl_cffi 0.16.3 and 0.17.0
-offer tickets across proxies inside one session).
+ticket that crossed proxies would show a site that two visitors are the same (curl_cffi 0.16.3 and
+0.17.0 offer tickets across proxies inside one session).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from .targets import resolve_browser
 
 # An idle handle takes about 30 kB.
 _MAX_IDLE_HANDLES = 64 if CAN_REUSE_HANDLES else 0
-# HTTP/2 streams of a connection: what every origin should allow (RFC 9113, section 6.5.2) and
-# libcurl assumes until the origin's settings arrive. curl_cffi 0.17.0 assumes more: if an origin
-# allows fewer, the surplus of a burst waits in the connection until other streams have ended.
+# HTTP/2 streams of a connection: the number that every origin should allow (RFC 9113, section
+# 6.5.2) and that libcurl assumes until the origin's settings arrive. curl_cffi 0.17.0 assumes more:
+# if an origin allows fewer, the surplus of a burst waits in the connection until other streams end.
 _MAX_CONCURRENT_STREAMS = 100
 
 
@@ -42,17 +42,17 @@ class Session:
     Args:
         loop: of the worker.
         profile: of all requests of the session.
-        max_connections: idle ones that are kept, the oldest closed first. Together with those in
-            use and those that are being closed there are at most twice as many.
-        lookups: who looks up names, if not libcurl.
+        max_connections: the number of idle connections to keep; the oldest is closed first. All
+            connections, including those in use or being closed, are at most twice as many.
+        lookups: looks up names; None to leave that to libcurl.
 
     Attributes:
         multi: runs the session's transfers.
         header_lists: of the session's requests.
-        http3_header_lists: of those that go by HTTP/3; None if they have the same headers.
+        http3_header_lists: of those that use HTTP/3; None if they have the same headers.
         browser_heads: of those that have a browser's head.
-        certificates: that the session has seen.
-        in_flight: how many handles are in use.
+        certificates: those that the session has seen.
+        in_flight: the number of handles in use.
 
     Raises:
         HttpSyntaxError: see `HeaderLists`.
@@ -70,8 +70,8 @@ class Session:
         )
         self.in_flight = 0
         self.browser_heads = BrowserHeads(profile, self.header_lists)
-        # Whether they have sent a browser's head: what it sets, the target's own values among it,
-        # could not be set back for another request.
+        # By whether they have sent a browser's head: what it sets, including values of the target,
+        # cannot be undone for another request.
         self._idle_handles: dict[bool, list[EasyHandle]] = {True: [], False: []}
         self._idle_handles[not profile.default_headers].append(create_easy_handle(profile))
         if lookups is None:
@@ -82,8 +82,8 @@ class Session:
             raise OutOfResourcesError("no descriptor or memory is left for a session")
         self.certificates = certificates_of(self.multi.transfers)
         self.multi.set_number(CurlMOpt.MAXCONNECTS, max_connections)
-        # Connections that wait for a close_notify count, too. libcurl 8.21 would wait for ever if
-        # none comes.
+        # Connections that wait for a close_notify count, too. If none comes, libcurl 8.21 would
+        # wait for ever.
         self.multi.set_number(CurlMOpt.MAX_TOTAL_CONNECTIONS, 2 * max_connections)
         self.multi.set_number(CurlMOpt.MAX_CONCURRENT_STREAMS, _MAX_CONCURRENT_STREAMS)
 
@@ -99,10 +99,10 @@ class Session:
         return idle.pop() if idle else create_easy_handle(self.profile)
 
     def release(self, easy: EasyHandle, *, for_browser_head: bool) -> None:
-        """Take a handle back, whose transfer is over.
+        """Take back a handle whose transfer is over.
 
         Args:
-            for_browser_head: as it was acquired.
+            for_browser_head: as when it was acquired.
         """
         idle = self._idle_handles[for_browser_head]
         if len(idle) < _MAX_IDLE_HANDLES:
@@ -113,7 +113,7 @@ class Session:
             self.discard(easy)
 
     def discard(self, easy: EasyHandle) -> None:
-        """Close a handle that was acquired, and whose transfer is over."""
+        """Close an acquired handle whose transfer is over."""
         self.in_flight -= 1
         easy.close()
 
@@ -127,17 +127,17 @@ class Session:
 
 
 def _differs(profile: Profile) -> bool:
-    """Tell whether requests may go by HTTP/3, and a fingerprint has other headers for that."""
+    """Tell whether requests may use HTTP/3, and the fingerprint has other headers for that."""
     may_be_http3 = (profile.http_version or "").startswith("v3")
     return may_be_http3 and bool((profile.fingerprint or {}).get("http3_headers"))
 
 
 class SessionCache:
-    """The sessions of a worker, by encoded profile. The one used longest ago is closed first.
+    """The sessions of a worker, by encoded profile. The least recently used one is closed first.
 
     Args:
         loop: of the worker.
-        max_sessions: how many to keep. Each one, even if idle, wakes the loop ten times a second.
+        max_sessions: how many to keep. Each, even an idle one, wakes the loop ten times a second.
         max_connections: of each session.
         lookups: as a `Session` takes them.
     """
@@ -152,11 +152,11 @@ class SessionCache:
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
 
     def get(self, profile: bytes) -> Session:
-        """Return the session of a profile, which is made if there is none.
+        """Return the session of a profile; make it if there is none.
 
         Raises:
             HttpSyntaxError, OutOfResourcesError, ProfileError: see `Session`.
-            ProtocolError: the bytes are no profile.
+            ProtocolError: the bytes are not a profile.
         """
         session = self._sessions.get(profile)
         if session is not None:

@@ -16,7 +16,7 @@ def strings_of(slist: Any) -> Iterator[bytes]:
 
 
 def make_slist(strings: list[bytes]) -> Any:
-    """Return a curl_slist, which exists as long as somebody refers to what this returns.
+    """Return a curl_slist, which exists as long as the returned object is referenced.
 
     Raises:
         MemoryError: no memory is left.

@@ -1,4 +1,4 @@
-"""Who has which C stream: responses, the crawler, or nobody."""
+"""Hands out C streams: to responses and, if they lie in shared memory, on to the crawler."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .._ipc.messages import ProtocolError, SharedSlice
 from .._ipc.shared_memory import SHARED_MEMORY_BYTES, SLOT_SIZE_BYTES
 from .c_streams import HAS_SHARED_SLOTS, MemoryStream, SharedSlot
 
-# The socket's buffer holds smaller bodies as well.
+# Smaller bodies fit into the socket's buffer anyway.
 _MIN_SHARED_BYTES = 128 * 1024
-# What idle streams may hold, so that the next large bodies need no new memory of the system.
+# The memory that idle streams may keep, so that the next large bodies need none from the system.
 _MAX_IDLE_BYTES = 32 * 1024 * 1024
 _MAX_IDLE_MEMORY_STREAMS = 64
 
@@ -62,7 +62,7 @@ class StreamPool:
         return stream
 
     def release(self, stream: MemoryStream | SharedSlot) -> None:
-        """Take a stream back, whose contents nobody needs any more."""
+        """Take back a stream whose contents nobody needs any more."""
         stream.rewind()
         fits = self._idle_bytes + stream.capacity_bytes <= _MAX_IDLE_BYTES
         if isinstance(stream, SharedSlot):
@@ -81,11 +81,11 @@ class StreamPool:
     def share(
         self, stream: MemoryStream | SharedSlot | None, offset: int, size: int
     ) -> SharedSlice | None:
-        """Leave a range of what was written to the crawler.
+        """Leave to the crawler a range of what was written.
 
         Returns:
-            Where the range lies in shared memory; the caller may not use the stream any more. None
-            if the range does not lie there, or is too small to matter.
+            Where the range lies in shared memory; the caller must no longer use the stream. None if
+            the range does not lie there, or is too small to matter.
         """
         if size < _MIN_SHARED_BYTES or not isinstance(stream, SharedSlot) or stream.has_overflowed:
             return None

@@ -1,4 +1,4 @@
-"""Which of its targets curl_cffi takes for the browser of a profile."""
+"""Finds the target or the fingerprint that a browser's name stands for."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from msgspec.structs import replace
 from .._ipc.messages import Profile
 from .curl_api import ALIASES, TARGET_SYSTEMS, TARGETS
 
-# Its own word: another distribution may have brought the module.
+# From the module itself, which another distribution may have installed.
 CURL_CFFI_VERSION: str = _version
-#: What curl_cffi itself can impersonate.
+#: The names of the browsers that curl_cffi itself can impersonate.
 KNOWN_NAMES = TARGETS | ALIASES.keys()
 
-#: Targets of curl_cffi 0.17 whose own headers are not those of a first page, and an older one of
-#: the same browser, whose headers are: a reload, a fetch() and links within a site were recorded.
-#: firefox155 has no HTTP/3, either.
+#: Targets of curl_cffi 0.17 whose own headers are not those of a first page, since a reload, a
+#: fetch() or links within a site were recorded, each with an older target of the same browser whose
+#: headers are. (firefox155 has no HTTP/3, either.)
 _SUBSTITUTES = {
     "chrome152": "chrome151",
     "firefox155": "firefox147",
@@ -34,7 +34,7 @@ class ProfileError(Exception):
 def resolve_browser(profile: Profile) -> Profile:
     """Return a profile with the target or the fingerprint that its browser's name stands for.
 
-    curl_cffi's own targets go before those that were installed beside it.
+    curl_cffi's own targets win over fingerprints of the same name that were installed beside it.
 
     Raises:
         ProfileError: there is no such browser.
@@ -63,7 +63,7 @@ def target_systems() -> dict[str, str]:
 
 
 def _known_fields(fingerprint: dict[str, object]) -> dict[str, object]:
-    """Leave out what a later curl_cffi knows, as curl_cffi does."""
+    """Leave out the fields that only a later curl_cffi knows, as curl_cffi itself does."""
     if not hasattr(curl_cffi, "Fingerprint"):
         raise ProfileError(f"curl_cffi {CURL_CFFI_VERSION} takes no fingerprints")
     known = {field.name for field in dataclasses.fields(curl_cffi.Fingerprint)}

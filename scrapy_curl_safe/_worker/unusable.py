@@ -1,4 +1,4 @@
-"""Answers the crawler where this curl_cffi is of no use, so that the crawl ends with the reason."""
+"""Answers the crawler if this curl_cffi cannot be used, so that the crawl ends with the reason."""
 
 from __future__ import annotations
 
