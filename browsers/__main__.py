@@ -21,7 +21,7 @@ from testkit.recordings import DIRECTORY, load, newest, recording_differences
 
 TABLE = Path(__file__).parent.parent / "docs" / "browsers_table.md"
 
-#: What this package is told to be, by the browser that it is compared with.
+#: The browser that this package impersonates, by the one that it is compared with.
 TARGETS = {"chromium": "chrome", "firefox": "firefox"}
 
 
@@ -36,10 +36,10 @@ def main() -> int:
         "--write", action="store_true", help="replace the stored recording of the same version"
     )
     parser.add_argument(
-        "--browsers", nargs="*", choices=BROWSERS, default=list(BROWSERS), help="to record"
+        "--browsers", nargs="*", choices=BROWSERS, default=list(BROWSERS), help="those to record"
     )
     parser.add_argument(
-        "--handlers", nargs="*", choices=HANDLERS, default=list(HANDLERS), help="of the table"
+        "--handlers", nargs="*", choices=HANDLERS, default=list(HANDLERS), help="the columns"
     )
     parser.add_argument("--dry-run", action="store_true", help="print the table only")
     options = parser.parse_args()
@@ -78,7 +78,7 @@ def _record(family: str, *, write: bool) -> None:
 
 
 def _columns(family: str, handlers: list[str]) -> list[Column]:
-    """Return what each handler sends as this browser: of other handlers only as Chrome."""
+    """Return what each handler sends as this browser. Handlers of others only pass for Chrome."""
     recording = load(newest(family))
     columns = []
     for name in handlers:

@@ -1,4 +1,4 @@
-"""A screen without a monitor, and hands: Xvfb and xdotool."""
+"""A virtual screen, keyboard and mouse: Xvfb and xdotool."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Desktop:
         self._server.wait()
 
     def type_address(self, url: str) -> None:
-        """Type into the address bar. Delete takes away what the browser has added by itself."""
+        """Type a URL into the address bar. Delete removes what the browser has added by itself."""
         self._do("key", "--clearmodifiers", "ctrl+l")
         self._do("type", "--delay", "4", url)
         self._do("key", "Delete")
@@ -51,11 +51,11 @@ class Desktop:
         self._do("key", key)
 
     def click(self) -> None:
-        """Click at what fills the window."""
+        """Click on whatever fills the window."""
         self._do("mousemove", *_CENTRE, "click", "1")
 
     def shows(self, title: str) -> bool:
-        """Return whether a window's title has this text."""
+        """Tell whether a window's title contains this text."""
         return title in self.titles()
 
     def titles(self) -> str:

@@ -1,4 +1,4 @@
-"""The browsers that this machine has, each with a profile of its own that trusts the sites."""
+"""The browsers on this machine, each with a new profile that trusts the sites."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from testkit.origins.certs import certs
 
-#: What `make browsers` needs, by program: Debian's packages.
+#: The packages of Debian that `make browsers` needs, by program.
 PACKAGES = {
     "chromium": "chromium",
     "firefox-esr": "firefox-esr",
@@ -23,9 +23,9 @@ PACKAGES = {
 
 _QUIET = {"DEBIAN_FRONTEND": "noninteractive"}
 
-# Nothing that asks the person at the keyboard, or that requests pages by itself.
+# No questions to the person at the keyboard, and no requests that nobody asked for.
 _CHROMIUM_FLAGS = (
-    "--no-sandbox",  # (which root has not)
+    "--no-sandbox",  # (root has none)
     "--no-first-run",
     "--no-default-browser-check",
     "--password-store=basic",
@@ -54,7 +54,7 @@ _FIREFOX_PREFERENCES = {
     "datareporting.policy.dataSubmissionEnabled": False,
     "network.captive-portal-service.enabled": False,
     "network.connectivity-service.enabled": False,
-    # The network that it runs in has nothing but the loopback interface.
+    # The network has nothing but the loopback interface.
     "network.manage-offline-status": False,
     "signon.rememberSignons": False,
     "termsofuse.bypassNotification": True,
@@ -69,7 +69,7 @@ class Browser:
 
     Attributes:
         family: as in the names of the recordings.
-        program: that starts it.
+        program: starts it.
         window: part of its window's title.
     """
 
@@ -88,7 +88,7 @@ class Browser:
         return int(number[1])
 
     def command(self, home: Path) -> list[str]:
-        """Make a profile in an empty directory, and return what starts the browser with it."""
+        """Make a profile in an empty directory, and return the command that uses it."""
         raise NotImplementedError
 
 
@@ -125,10 +125,10 @@ class InstallError(Exception):
 
 
 def install() -> None:
-    """Install those of Debian's packages that are missing.
+    """Install the packages that are missing.
 
     Raises:
-        InstallError: only root can, or there is no apt, or it fails.
+        InstallError: this user is not root, or there is no apt, or apt fails.
     """
     missing = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
     if not missing:
@@ -143,7 +143,7 @@ def install() -> None:
 
 
 def _trust(database: Path) -> None:
-    """Make a database of certificates in which the sites' authority is trusted."""
+    """Make a database of certificates that trusts the sites' authority."""
     database.mkdir(parents=True)
     for command in (
         ["-N", "--empty-password"],

@@ -1,4 +1,4 @@
-"""A network of its own: nothing but the loopback interface, and the names of the sites."""
+"""An isolated network: nothing but the loopback interface, and the names of the sites."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HOSTS = "127.0.0.1 localhost www.site-a.test api.site-a.test www.site-b.test\n"
 
 
 class NamespaceError(Exception):
-    """Says why there can be no network of its own."""
+    """Says why the network cannot be isolated."""
 
 
 def enter(arguments: list[str]) -> None:
@@ -43,7 +43,7 @@ def enter(arguments: list[str]) -> None:
 
 
 def name_the_sites() -> None:
-    """Give the sites their names, in a network and a file system of its own."""
+    """Give the sites their names, within the network and a mount namespace."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     with tempfile.TemporaryDirectory() as directory:
         hosts = Path(directory) / "hosts"

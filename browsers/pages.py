@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from browsers.situations import GALLERY, SITUATIONS, A, Situation
 
 _FILLS = "position:fixed;inset:0;width:100%;height:100%"
-# A click before the first frame would be lost, and so would be what is typed while the browser
-# still has to do with the page.
+# A click before the first frame would be lost, and so would keys while the browser is still busy
+# with the page.
 _PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">
 <link rel="icon" href="data:,">{head}</head><body>{body}<script>
 addEventListener("load", () => requestAnimationFrame(() => setTimeout(() => {{
@@ -47,7 +47,7 @@ _EMBEDDED = [each for each in SITUATIONS if each.page == A + GALLERY]
 
 
 def title(number: int) -> str:
-    """Return the title that a page gets once it can be clicked, from the number of its request."""
+    """Return the title that a page gets once it is ready for clicks, with its request's number."""
     return f"[{number}]"
 
 
@@ -56,7 +56,7 @@ def plain(number: int) -> bytes:
 
 
 def hub(number: int, situations: Sequence[Situation]) -> bytes:
-    """Return a page from which one can get into these situations."""
+    """Return a page that leads into these situations."""
     if not situations:
         return plain(number)
     first = situations[0]
@@ -66,10 +66,10 @@ def hub(number: int, situations: Sequence[Situation]) -> bytes:
 
 
 def gallery(number: int, root: str) -> bytes:
-    """Return a page with all that a page can embed, style sheets in its head.
+    """Return a page with everything that a page can embed, style sheets in its head.
 
     Args:
-        root: of the page's origin.
+        root: scheme and host of the page.
     """
     tags = [(each.tag, _TAGS[each.tag].format(each.url.replace(A, root))) for each in _EMBEDDED]
     head = "".join(text for tag, text in tags if tag == "link")

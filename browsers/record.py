@@ -1,4 +1,4 @@
-"""A browser's walk through the situations, and the recording of it."""
+"""A browser's walk through the situations, and its recording."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from testkit.origins.hello import parse_client_hello
 from testkit.recordings import sent_in, urgency
 from testkit.waiting import wait_until
 
-# How often a page with images is loaded: it is a matter of chance when a browser knows where they
-# are on the page, on which their priority depends.
+# How often a page with images is loaded. Their priority depends on when the browser knows their
+# place on the page, which is a matter of chance.
 _LOADS = 5
 _TRIES, _SECONDS = 5, 10
 
 
 class RecordingError(Exception):
-    """Says which situation a browser did not get into."""
+    """Names the situation that a browser did not get into."""
 
 
 def record(browser: Browser) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def record(browser: Browser) -> dict[str, Any]:
 
 
 def visits(situations: Sequence[Situation]) -> Iterator[list[Situation]]:
-    """Put together the situations that one visit to a page leads to."""
+    """Group the situations that one visit to a page leads to."""
 
     def visit(situation: Situation) -> tuple[str, ...]:
         if situation.way in ("script", "embedded"):
@@ -68,11 +68,11 @@ def visits(situations: Sequence[Situation]) -> Iterator[list[Situation]]:
 
 
 class Person:
-    """Somebody at a browser.
+    """A person at a browser.
 
     Args:
-        sites: where they go.
-        desktop: on which the browser has the keyboard.
+        sites: the sites to visit.
+        desktop: the desktop on which the browser has the keyboard.
     """
 
     def __init__(self, sites: Sites, desktop: Desktop) -> None:
@@ -80,10 +80,10 @@ class Person:
         self._desktop = desktop
 
     def visit(self, situations: Sequence[Situation]) -> list[Arrival]:
-        """Get into situations that one visit leads to, and return the request of each of them.
+        """Get into the situations that one visit leads to, and return the request of each.
 
         Raises:
-            RecordingError: nothing comes of it.
+            RecordingError: a request did not arrive, or its page did not load.
         """
         begin = len(self._sites.arrivals)
         try:
@@ -91,7 +91,7 @@ class Person:
         except AssertionError:
             came = ", ".join(arrival.url for arrival in self._sites.arrivals[begin:]) or "nothing"
             raise RecordingError(
-                f"{', '.join(each.key for each in situations)}: the sites have got {came}; "
+                f"{', '.join(each.key for each in situations)}: the sites have received {came}; "
                 f"the windows are {self._desktop.titles()!r}"
             ) from None
 
@@ -103,7 +103,7 @@ class Person:
         if first.way in ("link", "form", "again"):
             self._open(first.page)
         begin = len(self._sites.arrivals)
-        # Credentials go out when the site has asked for them.
+        # Credentials go out only after the site has asked for them.
         count = 2 if first.way == "credentials" else 1
 
         def happened() -> bool:
@@ -140,7 +140,7 @@ class Person:
         self._wait_for_page(self._matching(url, begin)[-1])
 
     def _insist(self, act: Callable[[], object], happened: Callable[[], bool]) -> None:
-        """Do something until it happens: a browser that is busy with a page can lose a key."""
+        """Repeat an action until it has an effect: a browser busy with a page can lose a key."""
         for _ in range(_TRIES):
             act()
             with contextlib.suppress(AssertionError):
@@ -161,7 +161,7 @@ class Person:
 
 @contextmanager
 def _running(browser: Browser, desktop: Desktop) -> Iterator[None]:
-    """Run a browser, which has the keyboard.
+    """Run a browser, and give it the keyboard.
 
     Raises:
         RuntimeError: it ends before it has a window.
@@ -192,7 +192,7 @@ def _running(browser: Browser, desktop: Desktop) -> Iterator[None]:
 
 
 def describe(situation: Situation, arrival: Arrival) -> dict[str, Any]:
-    """Return a request as the recordings have it."""
+    """Return a request in the form of the recordings."""
     request = arrival.request
     fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
     described: dict[str, Any] = {
@@ -212,7 +212,6 @@ def describe(situation: Situation, arrival: Arrival) -> dict[str, Any]:
 
 
 def _first(requests: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the first of the requests that were sent in a situation, and with it how urgent each
-    of them was."""
+    """Return the first of a situation's requests, with the urgencies of all of them."""
     seen = [urgency(sent_in(request)) for request in requests]
     return {**requests[0], "seen": list(dict.fromkeys(seen))}

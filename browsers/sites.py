@@ -1,4 +1,4 @@
-"""The origins in which the situations take place, and what they have seen."""
+"""The origins where the situations take place, and the requests that these received."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HTML = (b"Content-Type", b"text/html; charset=utf-8")
 _KEPT = (
     (b"ETag", b'"v1"'),
     (b"Last-Modified", b"Mon, 02 Nov 2026 10:00:00 GMT"),
-    # Scrapy keeps no validators of what has "no-cache".
+    # Scrapy's cache does not revalidate what has "no-cache".
     (b"Cache-Control", b"max-age=0"),
 )
 _NOT_KEPT = ((b"Cache-Control", b"no-store"),)
@@ -49,17 +49,17 @@ _FILES = {
     ".js": (b"text/javascript", b""),
     ".css": (b"text/css", b""),
 }
-# The other site's image is to have a new connection each time the gallery is loaded.
+# The other site's image needs a new connection each time the gallery is loaded.
 _LAST = ("/l-close", "/g-img-cross.png")
 _BASIC = b"Basic " + b64encode(":".join(CREDENTIALS).encode())
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A request that one of the sites got.
+    """A request that one of the sites received.
 
     Attributes:
-        number: in the order in which they came. The title of the page says it.
+        number: of the request, in order of arrival. The title of the page shows it.
         hello: the ClientHello of its connection; empty over plain http.
     """
 
@@ -83,8 +83,8 @@ class Arrival:
 
 
 class _Distant(TlsOrigin):
-    """An origin to which a connection takes as long as to one that is some way off. Meanwhile
-    browsers lay out the page, on which priorities depend."""
+    """An origin that seems some way off: a connection takes a while. Meanwhile browsers lay out the
+    page, on which priorities depend."""
 
     async def serve(self, sock: socket.socket, number: int) -> None:
         await asyncio.sleep(_DISTANCE_SECONDS)
@@ -95,7 +95,7 @@ class Sites:
     """All of the origins, as a context manager.
 
     Attributes:
-        staged: what the hub leads to.
+        staged: the situations that the hub leads to.
     """
 
     def __init__(self) -> None:

@@ -31,14 +31,14 @@ class Situation:
         key: names it in the recordings.
         what: describes it.
         url: of the request.
-        way: that leads to it. `script` and `embedded` are requests that a page makes by itself;
+        way: how it comes about. `script` and `embedded` are requests that a page makes by itself;
             `again` is a link to a page that was typed before; `credentials` come with a typed
-            address, and only go out when the origin has asked for them.
-        page: on which it happens; of typed addresses none.
-        asked: the URL that is asked for where a redirect leads on to `url`.
+            address, and go out only after the origin has asked for them.
+        page: the page on which it happens; unused for typed addresses.
+        asked: the URL to ask for, if a redirect leads from there to `url`.
         body: of a form (`encoding`) or a script (JSON).
         is_xhr: whether a script uses XMLHttpRequest, as jQuery does.
-        tag: that embeds it.
+        tag: the HTML element that embeds it.
     """
 
     key: str

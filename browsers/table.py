@@ -1,4 +1,4 @@
-"""The page with the tables: situation by situation, what each handler sends."""
+"""The page with the tables of what each handler sends, situation by situation."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 from scrapy_curl_safe._crawl.browser.contradictions import contradictions
 from testkit.recordings import differences, sent_in
 
-# What would make a cell longer than this is only counted.
+# Differences that would make a cell longer than this are only counted.
 _LONGEST = 80
 
 _ABOUT = """# Browsers and handlers compared
 
-Each row is a situation in which a real browser was recorded. Each cell comes from a run: a
-crawl through the same pages, by way of one handler that is told to be that browser, and what
-the origins got. `make browsers` records the browsers of this machine, compares them with the
-recordings in `tests/data/browsers`, walks through the situations with every handler, and writes
-this page. [What browsers send](browsers.md) has the rules.
+Each row is a situation in which a real browser was recorded. Each cell compares that recording
+with a crawl through the same pages, in which one handler impersonated the browser: it shows how the
+requests differ that the origins received. `make browsers` records the browsers of this machine,
+compares them with the recordings in `tests/data/browsers`, walks through the situations with every
+handler, and writes this page. [What browsers send](browsers.md) has the rules.
 
 "equal": the same header names in the same order (each cookie counts), the same values, the same
 HTTP/2 weight and exclusive flag, and in HTTP/1.1 the same case. Only what names the browser's
 version, system or language may differ (User-Agent, Sec-CH-UA*, Accept-Language, `image/jxl` in
-Accept), and Host, Content-Length and a form's boundary. A number counts the headers that are
-missing, too many or of another value, and order, case and priority. A request contradicts
-itself where it breaks a rule that no browser breaks.
+Accept), and Host, Content-Length and a form's boundary. A number counts the differences: headers
+that are missing, extra or have another value, and order, case and priority. A request contradicts
+itself if it breaks a rule that no browser breaks.
 
 Firefox's recording has a reload without `Sec-Fetch-User`. Firefox sends `?1` when the F5 key or
 the button reloads a page, whether it was typed or a link led to it.
@@ -39,8 +39,8 @@ class Column:
 
     Args:
         title: of the column.
-        recording: of the browser that the handler was told to be.
-        sent: by situation.
+        recording: of the browser that the handler impersonated.
+        sent: the requests, by situation.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""A crawl's walk through the situations, by way of any download handler."""
+"""A crawl's walk through the situations, through any download handler."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from browsers.sites import Sites
 from browsers.situations import CREDENTIALS, SITUATIONS, Situation
 from conformance.probe import Run
 
-#: How a spider says what kind of request it makes.
+#: The kinds of requests in a spider's terms, by HTML element.
 _KINDS = {"img": "image", "script": "script", "link": "style", "iframe": "frame"}
 _BASIC = "Basic " + b64encode(":".join(CREDENTIALS).encode()).decode()
 _JQUERY = {
@@ -23,14 +23,14 @@ _JQUERY = {
 
 
 def walk(handler: Contender) -> dict[str, dict[str, Any]]:
-    """Crawl through all situations, and return what the sites got in each, by its key.
+    """Crawl through all situations, and return the request that the sites received in each, by key.
 
-    What a handler did not send, or sent to somewhere else, is missing.
+    A request is missing if the handler did not send it, or sent it elsewhere.
     """
     plan = [
         _planned(situation, handler.meta)
         for situations in visits(SITUATIONS)
-        # Those that one redirect leads to are one request.
+        # Situations that the same redirect leads to take one request.
         for situation in (situations[:1] if situations[0].asked else situations)
     ]
     with Sites() as sites, TemporaryDirectory(prefix="walk-") as directory:
@@ -54,7 +54,7 @@ def walk(handler: Contender) -> dict[str, dict[str, Any]]:
 
 
 def _planned(situation: Situation, meta: dict[str, Any]) -> dict[str, Any]:
-    """Return the request with which a spider gets into a situation: mostly that of a page, whose
+    """Return the request with which a spider gets into a situation: usually one for a page whose
     callback yields the situation's own."""
     own: dict[str, Any] = {"url": situation.first_url, "method": situation.method, "meta": meta}
     headers = dict(_JQUERY) if situation.is_xhr else {}
