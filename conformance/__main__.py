@@ -17,22 +17,22 @@ from conformance.probes import PROBES
 TABLE = Path(__file__).parent.parent / "docs" / "conformance.md"
 ABOUT = """# What each handler does
 
-Each row is a behaviour that Scrapy documents for its handlers, or that who impersonates a browser
-needs. Each cell comes from a run: the same probe, a crawl against servers on the loopback
-interface, through each handler, turned on as its own documentation says. `make conformance`
-installs them all, runs the probes and writes this table; `conformance/probes/` says what each of
-them asks for.
+Each row is a behaviour that Scrapy documents for its handlers, or that is needed to impersonate a
+browser. Each cell comes from a run of that row's probe: a crawl against servers on the loopback
+interface, through that handler, enabled as its own documentation says. `make conformance` installs
+all handlers, runs the probes and writes this table; `conformance/probes/` shows what each probe
+checks.
 
 """
 LEGEND = """
 "yes": the probe passed. "no": it failed, in two runs.
 
-1 MB of headers is more than libcurl takes (300 kB and 5,000 lines are built into it). Here such
-a response is a failure whose message says so, and what to do: `meta["curl_safe"] = False` has
-Scrapy's own handler download that request.
+1 MB of headers is more than libcurl accepts (300 kB and 5,000 lines are its fixed limits). In
+scrapy-curl-safe such a response is a failure whose message says so, and what to do:
+`meta["curl_safe"] = False` has Scrapy's own handler download that request.
 
-scrapy-stealth is a downloader middleware, not a handler. It was told to use its "turbo" driver,
-and kept from asking PyPI for a newer version of itself.
+scrapy-stealth is a downloader middleware, not a handler. It used its "turbo" driver, and was kept
+from asking PyPI for a newer version of itself.
 """
 
 
@@ -52,7 +52,7 @@ def main() -> int:
 
     def verdict(cell: tuple[Probe, str]) -> bool:
         probe, name = cell
-        # A machine that is busy can fail a probe; one that fails twice has failed.
+        # On a busy machine a probe can fail by chance; one that fails twice has failed.
         seen = probe.try_on(HANDLERS[name]) and probe.try_on(HANDLERS[name])
         if seen:
             print(f"{name}: {probe.section}: {probe.behaviour}: {seen}", file=sys.stderr)

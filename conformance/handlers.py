@@ -1,10 +1,10 @@
-"""The columns of the table: download handlers, each turned on as its documentation says."""
+"""The columns of the table: download handlers, each enabled as its documentation says."""
 
 from __future__ import annotations
 
 from benchmarks.contenders import CONTENDERS, OURS, Contender
 
-#: A downloader middleware, which downloads in threads.
+#: A downloader middleware that downloads in threads.
 STEALTH = Contender(
     "scrapy-stealth",
     settings={

@@ -1,4 +1,4 @@
-"""The base of all probes: one behaviour each, and a crawl that shows it."""
+"""The base of all probes, each of which checks one behaviour by a crawl."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from testkit.crawling import Crawl, Crawled, Wanted
 from testkit.origins.certs import certs
 from testkit.scenario import Scenario, Way
 
-# Seconds until a crawl of a handful of requests to this machine counts as hung.
+# The seconds after which a crawl of a handful of requests to this machine counts as hung.
 _HUNG = 45
 
 
 @dataclass
 class Run:
-    """A handler at work on a probe.
+    """A run of a probe with one handler.
 
     Args:
-        handler: what downloads.
+        handler: the handler that downloads.
         directory: for whatever the probe writes.
     """
 
@@ -54,7 +54,7 @@ class Run:
         }
         if path is not None:
             theirs["DOWNLOAD_HANDLERS"] = {"http": path, "https": path}
-        # Beside SSL_CERT_FILE, which not all of them look at.
+        # In addition to SSL_CERT_FILE, which not all handlers look at.
         environment = {
             "CURL_CA_BUNDLE": str(certs().ca_pem),
             "REQUESTS_CA_BUNDLE": str(certs().ca_pem),
@@ -90,7 +90,7 @@ class Probe:
     Attributes:
         section: of the table.
         behaviour: the row's name.
-        check: raises AssertionError where the handler has it not.
+        check: raises AssertionError if the handler does not behave so.
     """
 
     section: str
@@ -133,7 +133,7 @@ def probe(section: str, behaviour: str) -> Callable[[Check], Check]:
 
 
 def must(condition: object, seen: object = "") -> None:
-    """Assert a condition, also where Python runs with -O.
+    """Assert a condition, even if Python runs with -O.
 
     Args:
         seen: what the AssertionError shows.

@@ -1,4 +1,4 @@
-"""The crawl of a probe through scrapy-stealth, kept from asking the network of its own accord."""
+"""Runs the crawl of a probe through scrapy-stealth, which is kept from asking PyPI anything."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from testkit import runner
 
 if __name__ == "__main__":
     stealth: Any = importlib.import_module("scrapy_stealth.middlewares.stealth")
-    # It asks PyPI for a newer version of itself as a crawl starts.
+    # It asks PyPI for a newer version of itself when a crawl starts.
     stealth.update_available = lambda: None
     runner.main()
