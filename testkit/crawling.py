@@ -65,15 +65,15 @@ class Crawl:
     Args:
         requests: the requests, in order.
         settings: of the crawl.
-        marker: an empty directory, which becomes TMPDIR: workers inherit it, so it tells whose they
-            are.
+        marker: an empty directory, which becomes TMPDIR. Workers inherit it, so it shows which
+            crawl they belong to.
         way: the way in which Scrapy runs.
         env: variables of its environment.
-        limit: a resource of `prlimit`, and the process's limit for it.
+        limit: a resource of `prlimit`, and its limit for the process.
         around: a command that runs the crawl's command, which it gets as its arguments.
         module: the module to run; `testkit.runner` or a wrapper around it.
         scenario: what else the spider does.
-        cwd: the directory that it is started in.
+        cwd: the directory in which it is started.
 
     Attributes:
         log: what the crawl has written to stderr so far.

@@ -1,4 +1,4 @@
-"""The fingerprints by which servers know a client: JA3, JA4, and that of its HTTP/2 opening."""
+"""The fingerprints by which servers recognize a client: JA3, JA4, and its HTTP/2 opening."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _GROUPS = {
 
 
 def describe_hello(raw: bytes) -> dict[str, Any]:
-    """Return what a ClientHello says, as the recordings of browsers have it."""
+    """Return the content of a ClientHello, in the form of the browsers' recordings."""
     hello = parse_client_hello(raw)
     shares = key_shares(hello.data.get(KEY_SHARE))
     compression = hello.data.get(COMPRESS_CERTIFICATE)

@@ -16,7 +16,7 @@ _COMMAND = ("unshare", "-Urmn")
 
 
 def can_isolate(*command: str) -> bool:
-    """Tell whether a command succeeds in namespaces of its own."""
+    """Tell whether a command succeeds in new namespaces."""
     if not all(map(shutil.which, (_COMMAND[0], command[0]))):
         return False
     run = subprocess.run([*_COMMAND, *command], capture_output=True, check=False)
@@ -24,7 +24,7 @@ def can_isolate(*command: str) -> bool:
 
 
 def run_isolated(module: str, *arguments: str) -> None:
-    """Run a Python module in namespaces of its own.
+    """Run a Python module in new namespaces.
 
     Raises:
         AssertionError: it fails.

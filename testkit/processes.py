@@ -1,4 +1,4 @@
-"""What the system knows about processes: whose they are, and what they use."""
+"""Facts that the system knows about processes: who started them, and what they use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded requests of browsers, and when a request is equal to one of them."""
+"""Recorded requests of browsers, and their comparison with other requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DIRECTORY = Path(__file__).parent.parent / "tests" / "data" / "browsers"
 
 Fields = Sequence[tuple[str, str]]
 
-# They name the browser's version, system or language, or are libcurl's.
+# Headers that name the browser's version, system or language, or that libcurl writes.
 _FREE = {"user-agent", "accept-language", "host", "content-length"}
 
 
@@ -26,7 +26,7 @@ def newest(family: str) -> str:
 
 
 def load(name: str) -> dict[str, Any]:
-    """Return a recording, such as that of `chromium-156`."""
+    """Return a recording, such as `chromium-156`."""
     recording: dict[str, Any] = json.loads((DIRECTORY / f"{name}.json").read_text())
     return recording
 
@@ -74,7 +74,7 @@ def differences(got: Sent, wanted: Sent) -> list[str]:
         for name, have, want in zip(Sent._fields[:3], got[:3], wanted[:3], strict=True)
         if have != want
     ]
-    # The fields of a name, such as cookies, may stand apart.
+    # Fields of the same name, such as cookies, may have others between them.
     return found or ([] if got == wanted else ["order"])
 
 
@@ -85,10 +85,10 @@ def urgency(sent: Sent) -> tuple[str, int | None]:
 
 
 def recording_differences(fresh: dict[str, Any], stored: dict[str, Any]) -> dict[str, list[str]]:
-    """Return how two recordings differ, by situation; of those that are equal nothing.
+    """Return how two recordings differ, by situation, without the situations that are equal.
 
-    Where a browser has been seen to be more or less urgent about the same thing, it is enough that
-    both recordings have seen one of these urgencies.
+    A browser may send the same request with different urgencies. It is enough that the recordings
+    share one of these.
     """
     found = {}
     wanted = {scenario["key"]: scenario for scenario in stored["scenarios"]}

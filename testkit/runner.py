@@ -1,4 +1,4 @@
-"""Runs a real crawl in a process of its own: ``python -m testkit.runner`` with a plan on stdin.
+"""Runs a real crawl in a separate process: ``python -m testkit.runner`` with a plan on stdin.
 
 The plan is the JSON of a `Plan`. The program writes lines of JSON to stdout, each an object with
 one key:
@@ -66,7 +66,7 @@ def publishing_stats(output: Output) -> type[MemoryStatsCollector]:
 
 
 def publish_ready_workers(crawler: Crawler, output: Output) -> None:
-    """Report each worker that tells the pool that it is ready."""
+    """Report each worker as soon as it is ready."""
 
     def spider_opened() -> None:
         context = context_of(crawler)
@@ -130,7 +130,7 @@ def main() -> None:
             "threads": [t.name for t in threading.enumerate() if t.name.startswith("curl-safe")],
         },
     )
-    # As `scrapy crawl` ends.
+    # The exit code of `scrapy crawl`.
     sys.exit(process.bootstrap_failed)
 
 

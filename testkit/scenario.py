@@ -17,7 +17,7 @@ class Scenario:
 
     Attributes:
         allowed_domains: of the spider.
-        file_urls: that each item asks `FilesPipeline` for.
+        file_urls: the files that each item asks `FilesPipeline` for.
         filter_duplicates: whether the requests pass Scrapy's duplicates filter.
         repeat_to: the total number of requests, up to which the list is repeated; None for no
             repetition.
@@ -27,7 +27,7 @@ class Scenario:
         burn_seconds: CPU time that each callback uses.
         close_spider_at: the response, counted from 1, whose callback raises `CloseSpider`.
         error_at: the response, counted from 1, whose callback raises `RuntimeError`.
-        listen: whether somebody listens to `headers_received` and `bytes_received`.
+        listen: whether the spider connects receivers to `headers_received` and `bytes_received`.
         listener_sleep_seconds: how long each `bytes_received` blocks.
         stop_at: the signal in which `StopDownload` is raised.
         stop_after_bytes: how many bytes must have been received before that.

@@ -14,7 +14,7 @@ def wait_until(condition: Callable[[], object], seconds: float = _LONGEST_SECOND
     """Wait until a condition is true.
 
     Raises:
-        AssertionError: so many seconds have passed.
+        AssertionError: it is still false after so many seconds.
     """
     for _ in _pauses(condition, seconds):
         time.sleep(_PAUSE_SECONDS)

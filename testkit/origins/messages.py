@@ -33,10 +33,10 @@ class SeenRequest:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the origin answers.
+    """An answer of the origin.
 
     Attributes:
-        last: whether the connection ends with it.
+        last: whether the connection ends after it.
     """
 
     status: int = 200

@@ -1,4 +1,4 @@
-"""Origins of any name, and their requests in the terms of `contradictions`."""
+"""Origins with any name, and their requests in the terms of `contradictions`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .tls import TlsOrigin
 
 
 class Site(NamedTuple):
-    """Origins that have every name, through a proxy.
+    """Origins that can have any name, since a proxy leads to them.
 
     Attributes:
         h2: on port 443.
