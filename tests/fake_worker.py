@@ -1,6 +1,6 @@
 """Workers without processes, and a loop whose time passes as fast as a test can.
 
-A `FakeWorker` takes the place of what `WorkerLauncher.start` gives. It speaks the real protocol
+A `FakeWorker` takes the place of what `WorkerLauncher.start` returns. It speaks the real protocol
 over a real socket pair, in the test's own loop, and does what the test tells it to do.
 """
 

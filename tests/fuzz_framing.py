@@ -1,8 +1,8 @@
 """Feed the frame decoder with broken frames: `python -m tests.fuzz_framing --inputs 10000000`.
 
 Each input is a valid frame, or one of `tests/corpus/framing.txt`, changed at random, and arrives in
-random pieces. Frames or a ProtocolError may come of it, and nothing else. With `--keep` the
-shortest input of each new kind of refusal goes to the corpus.
+random pieces. It must lead to frames or a ProtocolError, and to nothing else. With `--keep`, the
+shortest input of each new kind of refusal is added to the corpus.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A worker that lies once: `python -m tests.liar KIND MARK ARGUMENTS OF AN INTERPRETER...`
 
-It answers the Hello as a worker does, and the first Fetch with a lie. The file MARK tells that a
-worker has lied already; the next one is an honest worker.
+It answers the Hello as a worker does, and the first Fetch with a lie. The file MARK shows that a
+worker has lied already; the next one is honest.
 """
 
 from __future__ import annotations

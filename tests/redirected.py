@@ -1,8 +1,8 @@
 """Crawls whose sockets or name lookups are redirected, in namespaces: `python -m tests.redirected
 KIND`.
 
-Each is compared with one by Scrapy's own handler in the same environment. The system's name server
-and the origin see what goes past the redirection.
+Each is compared with a crawl by Scrapy's own handler in the same environment. The system's name
+server and the origin see whatever bypasses the redirection.
 """
 
 from __future__ import annotations

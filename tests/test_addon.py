@@ -1,4 +1,4 @@
-"""One line turns all on, what a user set wins, and each of the three works alone."""
+"""The add-on: one line enables everything, the user's settings win, and each part works alone."""
 
 from __future__ import annotations
 

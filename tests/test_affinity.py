@@ -1,4 +1,4 @@
-"""On which CPUs workers run."""
+"""The CPUs that workers run on."""
 
 from __future__ import annotations
 

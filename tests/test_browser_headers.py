@@ -1,4 +1,4 @@
-"""The headers that are computed for a situation are those that the real browsers sent in it."""
+"""The headers computed for each situation are those that the real browsers sent in it."""
 
 from __future__ import annotations
 

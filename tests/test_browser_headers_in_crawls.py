@@ -1,4 +1,4 @@
-"""What a crawl sends in each recorded situation is what the real browsers sent in it."""
+"""Crawls through the recorded situations send what the real browsers sent in them."""
 
 from __future__ import annotations
 

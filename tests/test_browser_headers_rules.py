@@ -1,4 +1,4 @@
-"""No request that is computed contradicts itself, whatever the situation; nor do the recordings."""
+"""No computed request contradicts itself, whatever the situation, and no recorded one does."""
 
 from __future__ import annotations
 

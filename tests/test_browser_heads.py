@@ -1,4 +1,4 @@
-"""What a worker makes of a browser's head: lines, order, cookies, HTTP/2 priority."""
+"""A browser's head as a worker sends it: lines, order, cookies, HTTP/2 priority."""
 
 from __future__ import annotations
 

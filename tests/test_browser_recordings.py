@@ -1,4 +1,4 @@
-"""The walk that `make browsers` takes, and how it compares what it gets."""
+"""The walk that `make browsers` takes, and the comparison of its results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the crawler learns what a target's headers are."""
+"""The crawler learns the headers of a target from a worker."""
 
 from __future__ import annotations
 

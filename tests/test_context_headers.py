@@ -1,5 +1,5 @@
-"""What a crawl does about the context of its requests: who asks, what is asked for, and what the
-user has set."""
+"""The context of a crawl's requests: the page that asks, what is asked for, and what the user has
+set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of curl_cffi that no documentation promises: a contract for each, and crawls without."""
+"""Undocumented names of curl_cffi: a contract for each, and crawls without them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documentation says, as it says it: each command, each block of code, each name."""
+"""The documentation, tried as it is written: each command, each block of code, each name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From libcurl's code and text to a kind, from a kind to an exception, from that to a retry."""
+"""The kinds of failures: from libcurl's code and text to the kind, the exception and the retry."""
 
 from __future__ import annotations
 

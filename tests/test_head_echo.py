@@ -1,4 +1,4 @@
-"""A worker says what it would send, and sends nothing."""
+"""The head echo: a worker says what it would send, and sends nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which header lines libcurl is given, and what it makes of them."""
+"""The header lines that libcurl is given, and what it makes of them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What ends up in the head of a request: nothing that would begin another line, from wherever it
-comes."""
+"""The head of a request: nothing in it begins another line, wherever it comes from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a request and the settings to what goes out: pure, without a process."""
+"""Profiles and headers, made from a request and the settings: pure, without a process."""
 
 from __future__ import annotations
 

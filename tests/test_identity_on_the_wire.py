@@ -1,4 +1,4 @@
-"""What an origin sees of a request: the browser's handshake, and headers that agree."""
+"""Requests as an origin sees them: the browser's handshake, and headers that agree with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who asked for a request, and what its way has changed since: pure, without a process."""
+"""The page that asked for a request, and what redirects change: pure, without a process."""
 
 from __future__ import annotations
 

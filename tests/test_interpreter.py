@@ -1,4 +1,4 @@
-"""What runs the workers where `sys.executable` is no Python, and where no file can be run."""
+"""The Python that runs workers if `sys.executable` is none, or if no file can be executed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handlers that are built, used and closed otherwise than Scrapy does with its own settings."""
+"""Handlers that are built, used and closed in other ways than Scrapy's by default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a log record would be written anywhere, and the lines that depend on it."""
+"""The check for whether a log record would be written, and the log lines that depend on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a real client sees of each origin, and what the origin counts."""
+"""The test origins: what a real client sees of each, and what each counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a system lacks or refuses is done without."""
+"""Facilities that a system lacks or refuses, and that the package does without."""
 
 from __future__ import annotations
 

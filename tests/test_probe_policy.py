@@ -1,4 +1,4 @@
-"""What the probe does next and how it judges: the policies, on simulated networks."""
+"""The policies of the probe, on simulated networks: its next step, and its verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What redirects the crawler's sockets and name lookups, and holds for its workers, too."""
+"""Redirections of the crawler's sockets and name lookups, which apply to its workers, too."""
 
 from __future__ import annotations
 

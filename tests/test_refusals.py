@@ -1,4 +1,4 @@
-"""Whatever optional facility the system refuses, in whatever way: the crawl goes on without it."""
+"""Optional facilities that the system refuses, in any way: the crawl goes on without them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker is replaced while what it was started from has changed or gone."""
+"""Workers that are replaced when what they were started from has changed or gone."""
 
 from __future__ import annotations
 

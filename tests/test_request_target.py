@@ -1,4 +1,4 @@
-"""What of a URL reaches the origin: its path and query, octet for octet."""
+"""The request target: the path and query of a URL reach the origin octet for octet."""
 
 from __future__ import annotations
 

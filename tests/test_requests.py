@@ -1,4 +1,4 @@
-"""What goes out: methods, headers, bodies, URLs, in each version of HTTP."""
+"""Requests as they go out: methods, headers, bodies, URLs, in each version of HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reaches an origin twice: only what Scrapy's retry policy sends twice."""
+"""Requests that reach an origin twice: only those that Scrapy's retry policy sends twice."""
 
 from __future__ import annotations
 

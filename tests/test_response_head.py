@@ -1,4 +1,4 @@
-"""The parser of response heads: its properties, then on what libcurl passes on."""
+"""The parser of response heads: its properties, and its results on what libcurl passes on."""
 
 from __future__ import annotations
 

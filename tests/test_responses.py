@@ -1,4 +1,4 @@
-"""What comes back: status, headers, bodies, limits, in each version of HTTP."""
+"""Responses as they come back: status, headers, bodies, limits, in each version of HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HandshakeRetryMiddleware by itself: what it retries, and how long that waits."""
+"""HandshakeRetryMiddleware by itself: what it retries, and after what wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scrapy's names that no documentation promises: a contract for each, and crawls without them."""
+"""Undocumented names of Scrapy: a contract for each, and crawls without them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages for which alerts on logs look: word for word those of Scrapy's own handlers."""
+"""Messages that alerts on logs look for: word for word those of Scrapy's own handlers."""
 
 from __future__ import annotations
 

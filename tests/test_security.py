@@ -1,4 +1,4 @@
-"""What docs/security.md promises, of real workers in real crawls."""
+"""The promises of docs/security.md, kept by real workers in real crawls."""
 
 from __future__ import annotations
 

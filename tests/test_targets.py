@@ -1,4 +1,5 @@
-"""Every target of the installed curl_cffi is a browser that opens a page, whatever it recorded."""
+"""Every target of the installed curl_cffi passes for a browser that opens a page, whatever was
+recorded for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long requests wait for a worker or a permit, and what is said meanwhile; in virtual time."""
+"""Waits for a worker or a permit: how long they are, and what is logged; in virtual time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which kind a failed transfer has, beyond the table in `_ipc.failures`."""
+"""The kind of a failed transfer, beyond the table in `_ipc.failures`."""
 
 from __future__ import annotations
 

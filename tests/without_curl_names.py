@@ -2,8 +2,8 @@
 
     python -m tests.without_curl_names NAME ARGUMENTS OF AN INTERPRETER...
 
-curl_cffi itself goes on using the name: one of its C library is hidden from everybody else, and one
-of its Python code has another name everywhere.
+curl_cffi itself can still use the name: a name of its C library is hidden from everybody else, and
+a name of its Python code is changed everywhere.
 """
 
 from __future__ import annotations

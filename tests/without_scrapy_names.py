@@ -1,5 +1,5 @@
-"""Runs a crawl (`testkit.runner`) in which this package finds none of the names of Scrapy that no
-documentation promises, as with a Scrapy that has others in their place."""
+"""Runs a crawl (`testkit.runner`) in which this package finds none of the undocumented names of
+Scrapy that it uses, as with a Scrapy that has changed them."""
 
 from __future__ import annotations
 

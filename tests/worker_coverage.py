@@ -4,8 +4,8 @@ coverage.py does not follow a crawl into its workers: they do not inherit the en
 that starts it, their sandbox lets them write no file, and they end by `os._exit`. Therefore
 `install` puts this module and a .pth file into the virtual environment, and every interpreter
 there imports it as it starts. In a worker, the import starts coverage.py, which keeps its results
-in memory. The file that they go to at the end is opened before the sandbox closes, and takes the
-place of the worker's stdout, which is /dev/null. `collect` merges these files into a data file of
+in memory. They are written at the end to a file that was opened before the sandbox closed, in place
+of the worker's stdout, which is /dev/null. `collect` merges these files into a data file of
 coverage.py.
 
 A worker that is killed leaves no results.
