@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from curl_cffi.__version__ import __version__ as curl_cffi_version
 from scrapy.utils.test import get_crawler
 
 from scrapy_curl_safe import CurlSafeDownloadHandler
@@ -59,7 +60,10 @@ def test_every_tls_response_has_its_origins_certificate(
         assert certificate_of(response) == expected[response["number"] % 2]
     assert crawled.stat("connection/reused_count") > 0
     assert crawled.stat("handshake/success_count") == handshakes
-    assert crawled.stat("handshake/resumed_count") == resumed > 0
+    assert resumed > 0
+    # The libcurl of curl_cffi 0.15 reports a certificate for resumed handshakes, too.
+    told = resumed if curl_cffi_version >= "0.16" else 0
+    assert crawled.stat("handshake/resumed_count") == told
 
 
 class ResetsAtFirst(TlsOrigin):
@@ -190,7 +194,8 @@ def test_scrapys_default_ciphers_leave_the_browsers(
 
 
 def test_ja3_goes_before_the_ciphers_of_the_setting(crawl: Callable[..., Crawled]) -> None:
-    ja3 = "771,4865-49195-47,0-11-10-35-13-23-43-51,29-23-24,0"
+    # With the extensions that curl_cffi 0.15 cannot leave out.
+    ja3 = "771,4865-49195-47,0-5-65281-11-10-35-13-23-43-45-51,29-23-24,0"
     with TlsOrigin() as origin:
         crawl(
             {"url": origin.url, "meta": {"curl_safe": {"ja3": ja3}}},
