@@ -15,10 +15,13 @@ from ._crawl.browser.referrer import DEFAULT_POLICY
 from .handler import CurlSafeDownloadHandler
 from .initiator import BrowserRefererMiddleware, InitiatorMiddleware
 from .middleware import HandshakeRetryMiddleware
-from .monitor import HandshakeMonitor
+from .monitor import HandshakeMonitor, LastReport
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
+
+# The order of a pipeline behind all others.
+_LAST = 1_000_000
 
 
 class Addon:
@@ -53,6 +56,7 @@ class Addon:
             "DOWNLOADER_MIDDLEWARES", HandshakeRetryMiddleware, 560
         )
         settings.setdefault_in_component_priority_dict("EXTENSIONS", HandshakeMonitor, 0)
+        settings.setdefault_in_component_priority_dict("ITEM_PIPELINES", LastReport, _LAST)
         if mode == "context":
             _note_initiators(settings)
             if settings.getpriority("REFERRER_POLICY") == get_settings_priority("default"):

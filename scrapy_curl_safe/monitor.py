@@ -63,10 +63,14 @@ class HandshakeMonitor:
         self._stats = crawler.stats
         self._settings = Settings.load(crawler.settings)
         self._task: Any = None
-        # As of the last line.
-        self._before: Progress | None = None
+        self._origins = origins_of(crawler, self._settings)
+        # As of the last line, and of the last judgement.
+        self._reported: Progress | None = None
+        self._judged = Progress(0, 0, 0)
         self._server = _metrics_server(crawler, self._settings.prometheus_port)
+        self._has_ended = False
         crawler.signals.connect(self._spider_opened, signals.spider_opened)
+        crawler.signals.connect(self._spider_idle, signals.spider_idle)
         crawler.signals.connect(self._spider_closed, signals.spider_closed)
 
     @classmethod
@@ -80,50 +84,95 @@ class HandshakeMonitor:
             self._task = create_looping_call(self._interval_ended, spider)
             self._task.start(self._settings.monitor_interval, now=False)
 
+    def _spider_idle(self, spider: Spider) -> None:
+        """Judge before the end of an interval: a short crawl has none."""
+        if self._progress().since(self._judged).handshakes >= _LEAST_HANDSHAKES:
+            self._judge(spider)
+
     def _spider_closed(self, spider: Spider) -> None:
         if self._server is not None:
             self._server.close()
+        self.end(spider)
+
+    def end(self, spider: Spider) -> None:
+        """Write the last lines of the crawl, unless they are there."""
+        if self._has_ended:
+            return
+        self._has_ended = True
         if self._task is not None and self._task.running:
             self._task.stop()
         self._report(spider)
-        context = context_of(self._crawler)
-        if context is not None and (worst := context.origins.worst(_IN_TABLE)):
+        self._judge(spider)
+        if worst := self._origins.worst(_IN_TABLE):
             logger.info("%s", _table(worst), extra={"spider": spider})
 
     def _interval_ended(self, spider: Spider) -> None:
-        if self._report(spider):
-            self._task.stop()
-            close_crawl(self._crawler, "curl_safe_handshake_failures")
+        self._report(spider)
+        self._judge(spider)
 
-    def _report(self, spider: Spider) -> bool:
-        """Log the line, and return whether too many failed and the spider must be closed."""
+    def _progress(self) -> Progress:
         context = context_of(self._crawler)
-        workers = None
         if context is not None:
             context.stats.set_rates()
+        return progress_of(self._stats.get_stats())
+
+    def _report(self, spider: Spider) -> None:
+        before, self._reported = self._reported, self._progress()
+        workers = None
+        if (context := context_of(self._crawler)) is not None:
             workers = context.pool.workers_alive, context.settings.workers
-        extra = {"spider": spider}
-        stats, before = self._stats.get_stats(), self._before
-        self._before = now = progress_of(stats)
-        origins = origins_of(self._crawler, self._settings)
-        line = health_line(stats, before, waiting=origins.waiting.total(), workers=workers)
-        logger.info("%s%s", line, _limits(origins.limited()), extra=extra)
-        new = now if before is None else now.since(before)
+        line = health_line(
+            self._stats.get_stats(),
+            before,
+            waiting=self._origins.waiting.total(),
+            workers=workers,
+        )
+        logger.info("%s%s", line, _limits(self._origins.limited()), extra={"spider": spider})
+
+    def _judge(self, spider: Spider) -> None:
+        """Warn if too many handshakes have failed since the last time, or close the crawl."""
+        now = self._progress()
+        new, self._judged = now.since(self._judged), now
         if new.handshakes < _LEAST_HANDSHAKES:
-            return False
-        rate = new.failure_rate
-        if rate > self._settings.failure_rate_warning:
+            return
+        extra = {"spider": spider}
+        if new.failure_rate > self._settings.failure_rate_warning:
             logger.warning(
                 "%.1f %% of the last %d handshakes failed, which is more than "
                 "CURL_SAFE_FAILURE_RATE_WARNING (%.1f %%)",
-                100 * rate,
+                100 * new.failure_rate,
                 new.handshakes,
                 100 * self._settings.failure_rate_warning,
                 extra=extra,
             )
-            if worst := origins.worst(1):
+            if worst := self._origins.worst(1):
                 logger.warning("%s", _advice(worst[0]), extra=extra)
-        return 0 < self._settings.failure_rate_close < rate
+        if 0 < self._settings.failure_rate_close < new.failure_rate and not self._has_ended:
+            if self._task is not None and self._task.running:
+                self._task.stop()
+            close_crawl(self._crawler, "curl_safe_handshake_failures")
+
+
+class LastReport:
+    """An item pipeline that processes no items: as the last one it is closed first, and then has
+    the monitor report. Other pipelines see the final stats when they are closed, and Scrapy counts
+    the warnings."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> LastReport:
+        return cls(crawler)
+
+    def close_spider(self) -> None:
+        context = context_of(self._crawler)
+        if context is not None:
+            context.stats.set_rates()
+        monitor = self._crawler.get_extension(HandshakeMonitor)
+        if monitor is not None:
+            assert self._crawler.spider is not None
+            monitor.end(self._crawler.spider)
 
 
 def _metrics_server(crawler: Crawler, port: int | None) -> MetricsServer | None:

@@ -74,6 +74,27 @@ class BrokenPipeline:
         return item
 
 
+class StatsInPipeline:
+    """A pipeline that records in the stat `seen_at_close` what it sees of two others when it is
+    closed."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> StatsInPipeline:
+        return cls(crawler)
+
+    def process_item(self, item: object) -> object:
+        return item
+
+    def close_spider(self) -> None:
+        stats = self._crawler.stats
+        assert stats is not None
+        keys = ("curl_safe/handshake/failure_rate", "log_count/WARNING")
+        stats.set_value("seen_at_close", [stats.get_value(key) for key in keys])
+
+
 class InProcessHandler:
     """A download handler like other packages': curl_cffi in the crawler's own process."""
 

@@ -17,6 +17,7 @@ from scrapy_curl_safe import (
     HandshakeMonitor,
     HandshakeRetryMiddleware,
 )
+from scrapy_curl_safe.monitor import LastReport
 from testkit.fixtures import RunCrawl
 from testkit.origins import faults
 from testkit.origins.tls import TlsOrigin
@@ -39,6 +40,7 @@ def test_one_line_turns_all_on() -> None:
     assert handlers["ftp"].endswith("FTPDownloadHandler")
     assert settings.getdict("DOWNLOADER_MIDDLEWARES")[HandshakeRetryMiddleware] == 560
     assert settings.getdict("EXTENSIONS")[HandshakeMonitor] == 0
+    assert settings.getdict("ITEM_PIPELINES") == {LastReport: 1_000_000}
 
 
 @pytest.mark.parametrize("value", [{"http": SCRAPYS}, f'{{"http": "{SCRAPYS}"}}'])

@@ -10,7 +10,7 @@ from testkit.crawling import Crawl, assert_all_pages, urls
 from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins import faults
 from testkit.origins.tls import TlsOrigin
-from testkit.scenario import WAYS, Way
+from testkit.scenario import WAYS, Scenario, Way
 
 LINE = re.compile(
     r"\[scrapy_curl_safe.monitor\] INFO: Health of the whole crawl: "
@@ -67,6 +67,32 @@ def test_too_many_failures_close_the_spider(crawl: RunCrawl) -> None:
         )
     assert crawled.stats["finish_reason"] == "curl_safe_handshake_failures"
     assert len(crawled.errors) < 5000
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_short_crawl_is_judged_too(crawl: RunCrawl, way: Way) -> None:
+    with TlsOrigin(drop=0.5, requests_per_connection=1) as origin:
+        crawled = crawl(*urls(origin, 30), way=way, CURL_SAFE_FAILURE_RATE_CLOSE=0.1)
+    assert_all_pages(crawled, 30)
+    assert crawled.stats["finish_reason"] == "curl_safe_handshake_failures"
+    assert crawled.log.count("which is more than CURL_SAFE_FAILURE_RATE_WARNING") == 1
+
+
+@pytest.mark.parametrize("scenario", [Scenario(), Scenario(close_spider_at=20)])
+def test_the_last_report_is_there_before_pipelines_and_stats_are_closed(
+    crawl: RunCrawl, scenario: Scenario
+) -> None:
+    with TlsOrigin(drop=0.5, requests_per_connection=1) as origin:
+        crawled = crawl(
+            *urls(origin, 30),
+            scenario=scenario,
+            ITEM_PIPELINES={"testkit.components.StatsInPipeline": 1},
+        )
+    assert crawled.stat("handshake/failure_rate") > 0.05
+    opened = crawled.log.partition("INFO: Spider opened")[2]
+    warnings = len(re.findall(r"^\d.*\] WARNING: ", opened, re.MULTILINE))
+    assert crawled.stats["log_count/WARNING"] == warnings >= 2
+    assert crawled.stats["seen_at_close"] == [crawled.stat("handshake/failure_rate"), warnings]
 
 
 def test_zero_leaves_only_the_line_at_the_end(crawl: RunCrawl) -> None:
