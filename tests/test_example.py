@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,7 +42,10 @@ def origin(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
 def test_the_demo_passes(tmp_path: Path) -> None:
     demo = run(tmp_path, "demo.py")
     assert demo.returncode == 0, demo.stderr
+    first, *_, last = demo.stdout.splitlines()
+    assert first.startswith("The local origin drops 20% of the TLS handshakes on purpose: ")
     assert "0 duplicates, 0 missing" in demo.stdout
+    assert last == "result      every page exactly once"
     assert "'curl_safe/handshake/failure_count/syscall'" in demo.stderr
     assert worker_pids(tmp_path) == []
 
@@ -51,6 +55,10 @@ def test_the_demo_fails_where_pages_are_lost(tmp_path: Path) -> None:
     assert demo.returncode == 1
     assert "not so: every page of the origin is an item" in demo.stdout
     assert "not so: no request was given up" in demo.stdout
+    assert re.match(
+        r"result      0 duplicates, (\d+) of \1 pages missing: /, /\S+(, /\S+){3} \.\.\.$",
+        demo.stdout.splitlines()[-1],
+    )
 
 
 def test_bodies_are_those_of_scrapys_own_handler(tmp_path: Path, origin: tuple[str, int]) -> None:
