@@ -56,6 +56,8 @@ def reference() -> str:
         "`ValueError` for that request alone.",
         _table(("key", "takes", "meaning"), _meta()),
         '## `response.meta["curl_safe_info"]`',
+        "Only a response that came through the workers has it: [a hit in Scrapy's cache has "
+        "none](requests.md#what-a-response-carries), for example.",
         _table(("key", "meaning"), _code(_section(response.info_of, "Keys"))),
         "## Stats",
         "All are under `curl_safe/`. Counters only add up, so those of several machines can be "
