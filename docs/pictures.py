@@ -30,8 +30,8 @@ _FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 def main() -> None:
     os.chdir(HERE.parent / "example_project")
     console = _console()
-    print_findings(run_checks(collect_facts(get_project_settings())), console)
-    _write(console, "doctor", "scrapy curlsafe doctor")
+    print_findings(run_checks(collect_facts(get_project_settings())), console, verbose=True)
+    _write(console, "doctor", "scrapy curlsafe doctor -v")
     console = _console()
     with LimitedOrigin(10, takes=0.05) as origin:
         report = probe_origin(Settings(), ProbeOptions(origin.url), ProbeObserver())

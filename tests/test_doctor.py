@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from scrapy_curl_safe._ipc.messages import ResolvedBrowser
 from scrapy_curl_safe.commands.doctor.browser_age import browser_of, release_date
-from scrapy_curl_safe.commands.doctor.checks import CheckStatus, run_checks
+from scrapy_curl_safe.commands.doctor.checks import OUR_HANDLER, CheckStatus, run_checks
 from scrapy_curl_safe.commands.doctor.facts import Facts
+from scrapy_curl_safe.commands.doctor.output import print_findings
 from testkit import refusing
 from tests.without_curl_names import NAMES, interpreter_without
 
@@ -107,6 +110,91 @@ def test_a_healthy_project(doctor: Callable[..., Any]) -> None:
         assert found[check]["status"] == "ok"
     assert found["libcurl"]["value"].startswith("libcurl/")
     assert found["age of the browser"]["value"].startswith("chrome1")
+
+
+SPIDERS = """
+import scrapy
+
+class Strict(scrapy.Spider):
+    name = "strict"
+    custom_settings = {"ADDONS": {"scrapy_curl_safe.Addon": 500}, "CURL_SAFE_WORKERS": 0}
+"""
+
+
+def test_the_settings_of_a_spider(doctor: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "doctors_spiders.py").write_text(SPIDERS)
+    project = f"{ADDON}SPIDER_MODULES = ['doctors_spiders']\n"
+    code, found = doctor(project)
+    assert (code, found["settings"]["status"]) == (0, "ok")
+    code, found = doctor(project, options=["strict"])
+    assert (code, found["settings"]["status"]) == (1, "problem")
+    assert found["settings"]["value"].startswith("CURL_SAFE_WORKERS is 0")
+
+
+@pytest.mark.processes
+def test_a_spider_that_is_not_there() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "scrapy", "curlsafe", "doctor", "dox"],
+        cwd=EXAMPLE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "there is no spider 'dox' here; the project has docs" in done.stdout + done.stderr
+
+
+def printed(facts: Facts, **options: Any) -> str:
+    console = Console(file=io.StringIO(), width=80)
+    print_findings(run_checks(facts), console, **options)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+HANDLER = "scrapy.core.downloader.handlers.http11.HTTP11DownloadHandler"
+REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor"
+FLAWED = Facts(
+    concurrent_items=1,
+    concurrent_requests=1,
+    open_files=1,
+    workers=1,
+    cpus=1,
+    handlers={"http": OUR_HANDLER, "https": HANDLER},
+    middlewares={"scrapy_curl_safe.HandshakeRetryMiddleware": 560},
+    extensions={"scrapy_curl_safe.HandshakeMonitor": 0},
+    browser_headers="static",
+    versions={"Scrapy": "2.19.0", "curl_cffi": "0.17.0", "Twisted": "26.10.0"},
+    reactor=REACTOR,
+)
+FINE = sum(finding.status is CheckStatus.OK for finding in run_checks(FLAWED))
+
+
+def test_problems_come_first_and_what_is_right_takes_one_line() -> None:
+    assert (
+        printed(FLAWED)
+        == f"""\
+problem open files: 1 for 1 request at once
+        a worker needs one for each connection, another while an old one closes,
+        and two more during a name lookup
+        fix: ulimit -Hn 204 (as root; or LimitNOFILE=204 in a systemd unit)
+warning download handler: http: scrapy_curl_safe.CurlSafeDownloadHandler, https:
+        {HANDLER}
+        requests of a scheme with another handler bypass the workers
+        fix: ADDONS = {{"scrapy_curl_safe.Addon": 500}}
+{FINE} checks found nothing wrong; -v shows what they found
+Not seen: a spider's custom_settings (scrapy curlsafe doctor SPIDER)
+1 problem, 1 warning
+"""
+    )
+
+
+def test_what_is_right_is_shown_on_demand() -> None:
+    lines = printed(FLAWED, verbose=True, spider="docs").splitlines()
+    assert [line.split()[0] for line in lines[:9] if line[0] != " "] == ["problem", "warning", "ok"]
+    assert "ok      workers: 1 worker on 1 CPU" in lines
+    assert f"ok      reactor: {REACTOR}" in lines
+    assert lines[-2:] == [f"{FINE} checks found nothing wrong", "1 problem, 1 warning"]
+    assert not any(line.endswith(" ") for line in lines)
 
 
 @pytest.mark.processes

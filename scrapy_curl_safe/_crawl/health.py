@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from .stats import PREFIX
+from .words import many
 
 
 class Progress(NamedTuple):
@@ -46,26 +47,26 @@ def health_line(
     now = progress_of(stats)
     reused = _count(stats, "connection/reused_count")
     clauses = [
-        f"{_many(now.responses, 'response')}, {reused} on reused connections",
+        f"{many(now.responses, 'response')}, {reused} on reused connections",
         _handshakes(now, _by_cause(stats, "handshake/failure_count")),
     ]
     if unconnected := _count(stats, "connection/failure_count"):
         causes = _by_cause(stats, "connection/failure_count")
-        clauses.append(f"{_many(unconnected, 'connection')} not made ({causes})")
+        clauses.append(f"{many(unconnected, 'connection')} not made ({causes})")
     clauses += _retries(stats, waiting)
     if workers is not None:
-        clauses.append(f"{workers[0]} of {_many(workers[1], 'worker')} up")
+        clauses.append(f"{workers[0]} of {many(workers[1], 'worker')} up")
         if crashed := _count(stats, "worker/crash_count") + _count(stats, "worker/hang_count"):
             clauses[-1] += f", {crashed} crashed"
     line = f"Health of the whole crawl: {'; '.join(clauses)}"
     if before is not None:
         new = now.since(before)
-        line += f". Since the last line: {_many(new.responses, 'response')}; {_handshakes(new)}"
+        line += f". Since the last line: {many(new.responses, 'response')}; {_handshakes(new)}"
     return line
 
 
 def _handshakes(progress: Progress, causes: str = "") -> str:
-    words = _many(progress.handshakes, "handshake")
+    words = many(progress.handshakes, "handshake")
     if not progress.failed:
         return words
     share = f"{progress.failure_rate:.1%}".replace("%", " %")
@@ -82,11 +83,11 @@ def _retries(stats: Mapping[str, Any], waiting: int) -> list[str]:
         if open_ := requests - recovered:
             outcome += f", {open_} without a response"
         again = "1 retry" if retries == 1 else f"{retries} retries"
-        clauses.append(f"{again} of {_many(requests, 'request')} ({outcome})")
+        clauses.append(f"{again} of {many(requests, 'request')} ({outcome})")
     if waiting:
-        clauses.append(f"{_many(waiting, 'request')} waiting for a retry")
+        clauses.append(f"{many(waiting, 'request')} waiting for a retry")
     if gave_up:
-        clauses.append(f"{_many(gave_up, 'request')} given up")
+        clauses.append(f"{many(gave_up, 'request')} given up")
     return clauses
 
 
@@ -101,7 +102,3 @@ def _by_cause(stats: Mapping[str, Any], key: str) -> str:
 def _count(stats: Mapping[str, Any], key: str) -> int:
     count: int = stats.get(PREFIX + key, 0)
     return count
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

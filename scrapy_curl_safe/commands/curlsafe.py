@@ -20,7 +20,8 @@ class Command(ScrapyCommand):
 
     def syntax(self) -> str:
         return (
-            "doctor [--json] | probe URL [-n 200] [-c 50] [--impersonate ...] [--proxy ...] | "
+            "doctor [SPIDER] [-v] [--json] | "
+            "probe URL [-n 200] [-c 50] [--impersonate ...] [--proxy ...] | "
             "show URL [--as KIND] [--from URL] [--impersonate ...]"
         )
 
@@ -29,7 +30,8 @@ class Command(ScrapyCommand):
 
     def long_desc(self) -> str:
         return (
-            "doctor checks the limits of this machine and the settings of this project, and tests "
+            "doctor checks the limits of this machine and the settings of this project, and of a "
+            "spider if it is given the name of one, and tests "
             "whether a worker starts and can make a TLS handshake. Its exit code is 1 if there is "
             "a problem. probe makes handshakes with a URL, more and more at once, and reports how "
             "many the origin accepts and why others fail. Its exit code is 0 if the origin is "
@@ -41,6 +43,10 @@ class Command(ScrapyCommand):
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
         parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+        group = parser.add_argument_group("doctor")
+        group.add_argument(
+            "-v", "--verbose", action="store_true", help="list also what is right"
+        )  # fmt: skip
         group = parser.add_argument_group("probe")
         group.add_argument(
             "-n", type=int, metavar="COUNT",
@@ -84,8 +90,9 @@ class Command(ScrapyCommand):
         from . import programs  # noqa: PLC0415
 
         assert self.settings is not None
-        if args == ["doctor"]:
-            self.exitcode = programs.run_doctor(self.settings, opts)
+        if args[:1] == ["doctor"] and len(args) <= 2:
+            spider = args[1] if len(args) == 2 else None
+            self.exitcode = programs.run_doctor(spider, self.settings, opts)
         elif len(args) == 2 and args[0] == "probe":
             self.exitcode = programs.run_probe(args[1], self.settings, opts)
         elif len(args) == 2 and args[0] == "show":

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.prompt import Confirm
+from scrapy import Spider
 from scrapy.exceptions import UsageError
 from scrapy.settings import BaseSettings
 from scrapy.settings import Settings as ScrapySettings
+from scrapy.spiderloader import get_spider_loader
 
 from .doctor.checks import CheckStatus, run_checks
 from .doctor.collect import collect_facts
@@ -29,13 +31,21 @@ _LEAST_PER_CONCURRENCY = 3
 _EXIT_INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
 
-def run_doctor(project: ScrapySettings, opts: argparse.Namespace) -> int:
-    """Examine this machine and a project; return 1 if there is a problem."""
-    findings = run_checks(collect_facts(project))
+def run_doctor(spider: str | None, project: ScrapySettings, opts: argparse.Namespace) -> int:
+    """Examine this machine and a project; return 1 if there is a problem.
+
+    Args:
+        spider: name of the spider whose own settings count, too; None for no spider.
+
+    Raises:
+        UsageError: the project has no spider of that name.
+    """
+    spider_class = Spider if spider is None else _find_spider(spider, project)
+    findings = run_checks(collect_facts(project, spider_class))
     if opts.json:
         sys.stdout.write(findings_json(findings) + "\n")
     else:
-        print_findings(findings, Console())
+        print_findings(findings, Console(), spider=spider, verbose=opts.verbose)
     return int(any(finding.status is CheckStatus.PROBLEM for finding in findings))
 
 
@@ -102,6 +112,15 @@ def run_show(
     else:
         print_arrival(options, arrival, Console())
     return 0
+
+
+def _find_spider(name: str, project: ScrapySettings) -> type[Spider]:
+    loader = get_spider_loader(project)
+    try:
+        return loader.load(name)
+    except KeyError:
+        names = ", ".join(sorted(loader.list())) or "none"
+        raise UsageError(f"there is no spider {name!r} here; the project has {names}") from None
 
 
 def _probe_options(url: str, opts: argparse.Namespace) -> ProbeOptions:

@@ -7,6 +7,7 @@ import errno
 from dataclasses import dataclass
 from datetime import timedelta
 
+from ..._crawl.words import many, plural
 from ..._platform.refusals import WITHOUT, Facility
 from .browser_age import age, browser_of, newest_like, release_date
 from .facts import Facts
@@ -256,7 +257,8 @@ def _open_files(facts: Facts) -> Finding | None:
     if facts.open_files is None:
         return None
     wanted = 4 * facts.concurrent_requests + _SPARE_DESCRIPTORS
-    value = f"{facts.open_files:,} for {facts.concurrent_requests:,} requests at once"
+    at_once = facts.concurrent_requests
+    value = f"{facts.open_files:,} for {at_once:,} {plural(at_once, 'request')} at once"
     why = (
         "a worker needs one for each connection, another while an old one closes, "
         "and two more during a name lookup"
@@ -333,7 +335,7 @@ def _memory(facts: Facts) -> Finding | None:
 def _cpus(facts: Facts) -> Finding | None:
     if facts.cpus is None:
         return None
-    value = f"{facts.workers} workers on {facts.cpus} CPUs"
+    value = f"{many(facts.workers, 'worker')} on {many(facts.cpus, 'CPU')}"
     why = "more workers than CPUs only take turns"
     if facts.workers <= max(2, facts.cpus):
         return Finding("workers", CheckStatus.OK, value, why)

@@ -26,13 +26,14 @@ from .worker_trial import WorkerTrial, try_worker
 _NO_LIMIT = 2**31
 
 
-def collect_facts(project: ScrapySettings) -> Facts:
+def collect_facts(project: ScrapySettings, spider: type[Spider] = Spider) -> Facts:
     """Collect all facts. This starts a worker and stops it.
 
     Args:
         project: settings of a project, or Scrapy's defaults outside of one.
+        spider: whose own settings count, too.
     """
-    crawler = Crawler(Spider, project.copy())
+    crawler = Crawler(spider, project.copy())
     error = None
     try:
         load_addons(crawler)

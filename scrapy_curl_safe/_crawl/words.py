@@ -1,0 +1,13 @@
+"""Words of log lines and commands. Pure."""
+
+from __future__ import annotations
+
+
+def plural(count: int, noun: str) -> str:
+    """Return the form of a noun that goes with a number."""
+    return noun if count == 1 else f"{noun}s"
+
+
+def many(count: int, noun: str) -> str:
+    """Return a number and its noun."""
+    return f"{count} {plural(count, noun)}"
