@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.contenders import CONTENDERS, OURS, Contender
+from benchmarks.contenders import CONTENDERS, Contender
 
 #: A downloader middleware that downloads in threads.
 STEALTH = Contender(
@@ -14,9 +14,7 @@ STEALTH = Contender(
     meta={"stealth": {"driver": "turbo", "profile": "chrome"}},
 )
 
-HANDLERS = {
-    handler.distribution: handler
-    for handler in (*(c for c in CONTENDERS if c.distribution != OURS), STEALTH)
-} | {OURS: next(c for c in CONTENDERS if c.distribution == OURS)}
+#: The first one is this package's.
+HANDLERS = {handler.distribution: handler for handler in (*CONTENDERS, STEALTH)}
 
 TITLES = {"scrapy": "Scrapy's HTTP11"}

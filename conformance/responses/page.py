@@ -53,9 +53,9 @@ def page(theirs: Sequence[Outcome], ours: Sequence[Outcome]) -> str:
         mine = [row for row in different if explanation_of(row[0]) is explanation]
         if mine:
             text += f"\n{explanation.reason if explanation else 'Not explained:'}\n\n"
-            text += "| response | Scrapy | here |\n| --- | --- | --- |\n"
+            text += "| response | here | Scrapy |\n| --- | --- | --- |\n"
             for case, their, our in mine:
-                text += f"| {case.title} | {_cell(their, our)} | {_cell(our, their)} |\n"
+                text += f"| {case.title} | {_cell(our, their)} | {_cell(their, our)} |\n"
     return text
 
 
