@@ -49,16 +49,18 @@ def reference() -> str:
         "## Settings",
         "A wrong value stops the crawl at its start, with a message that says what the setting "
         "takes.",
-        _table(("setting", "default", "takes", "meaning"), _settings()),
+        *_settings(),
         '## `request.meta["curl_safe"]`',
         "If the key is absent, the settings apply. `False`: Scrapy's own handler downloads the "
         "request. A dict: its keys win over the settings. An unknown key or a bad value is a "
         "`ValueError` for that request alone.",
-        _table(("key", "takes", "meaning"), _meta()),
+        *_meta(),
         '## `response.meta["curl_safe_info"]`',
-        "Only a response that came through the workers has it: [a hit in Scrapy's cache has "
-        "none](requests.md#what-a-response-carries), for example.",
-        _table(("key", "meaning"), _code(_section(response.info_of, "Keys"))),
+        "Only responses that a worker downloaded have it: none from Scrapy's cache (with "
+        '`"cached"` in `response.flags`), from its own handlers, or from another middleware. '
+        '`response.meta.get("curl_safe_info", {})` suits all of them. A cached page that a '
+        "redirect led to shows that of the redirect, whose meta Scrapy copies.",
+        *_info(),
         "## Stats",
         "All are under `curl_safe/`. Counters only add up, so those of several machines can be "
         "summed. The Prometheus metric of a counter has its label value in brackets.",
@@ -87,7 +89,7 @@ def reference() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _settings() -> Iterator[tuple[str, ...]]:
+def _settings() -> Iterator[str]:
     defaults = settings.Settings.load(BaseSettings())
     for name, meaning in _section(settings.Settings, "Attributes").items():
         setting = f"CURL_SAFE_{name.upper()}"
@@ -98,13 +100,23 @@ def _settings() -> Iterator[tuple[str, ...]]:
         def load(value: object, setting: str = setting) -> settings.Settings:
             return settings.Settings.load(BaseSettings({setting: value}))
 
-        yield f"`{setting}`", f"`{default}`", _takes(load), meaning
+        yield _entry(setting, meaning, f"Default: `{default}`. Takes {_takes(load)}.")
 
 
-def _meta() -> Iterator[tuple[str, ...]]:
+def _meta() -> Iterator[str]:
     meanings = _section(meta.request_options, "Keys")
     for key, meaning in _checked("keys of meta", set(meta.CHECKS), meanings).items():
-        yield f"`{key}`", _takes(meta.CHECKS[key]), meaning
+        yield _entry(key, meaning, f"Takes {_takes(meta.CHECKS[key])}.")
+
+
+def _info() -> Iterator[str]:
+    for key, meaning in _section(response.info_of, "Keys").items():
+        yield _entry(key, meaning)
+
+
+def _entry(name: str, meaning: str, *more: str) -> str:
+    """Return a section with an anchor of its own; in the docstrings, meanings are no sentences."""
+    return "\n\n".join([f"### `{name}`", f"{meaning[0].upper()}{meaning[1:]}.", *more])
 
 
 def _stats() -> Iterator[tuple[str, ...]]:

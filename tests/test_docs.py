@@ -19,6 +19,9 @@ import pytest
 from curl_cffi import CurlECode
 from curl_cffi.__version__ import __version__ as curl_cffi_version
 
+from scrapy_curl_safe._crawl.meta import CHECKS
+from scrapy_curl_safe._crawl.response import info_of
+from scrapy_curl_safe._ipc.messages import TransferStats
 from scrapy_curl_safe.commands.probe.verdict import Verdict
 from testkit.crawling import ROOT
 from testkit.origins.messages import Reply
@@ -370,9 +373,20 @@ def test_the_picture_of_the_modules_is_that_of_the_code() -> None:
 
 def rows_of_the_reference(title: str) -> Any:
     section = (ROOT / "docs/reference.md").read_text().partition(f"## {title}\n")[2]
-    names = re.findall(r"^\| `([^`]+)`", section.partition("\n## ")[0], re.MULTILINE)
+    names = re.findall(r"^(?:\||###) `([^`]+)`", section.partition("\n## ")[0], re.MULTILINE)
     assert len(names) > 5
     return names
+
+
+def test_each_setting_and_key_has_an_anchor() -> None:
+    """A heading of its own, from whose text Sphinx and GitHub make the same anchor."""
+    page = (ROOT / "docs/reference.md").read_text()
+    anchors = re.findall(r"^### `(\w+)`$", page, re.MULTILINE)
+    code = (ROOT / "scrapy_curl_safe/settings.py").read_text()
+    settings = set(re.findall(r'\bread\.\w+\("(CURL_SAFE_\w+)"', code))
+    info = set(info_of(TransferStats(), 0, 1))
+    assert {*anchors} == settings | set(CHECKS) | info
+    assert len(anchors) == len(settings) + len(CHECKS) + len(info)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
