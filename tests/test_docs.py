@@ -11,9 +11,9 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from curl_cffi import CurlECode
@@ -27,41 +27,10 @@ from testkit.crawling import ROOT
 from testkit.origins.messages import Reply
 from testkit.origins.proxies import Proxy
 from testkit.origins.tls import TlsOrigin
+from testkit.pages import PAGES, blocks_of
 from testkit.processes import worker_pids
 
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "benchmarks/README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-]
 TITLE = b"<html><title>A title</title></html>"
-
-
-class Block(NamedTuple):
-    page: Path
-    line: int
-    language: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
-
-
-def blocks_of(page: Path) -> Iterator[Any]:
-    lines = iter(enumerate(page.read_text().splitlines(), 1))
-    for number, line in lines:
-        opening = re.fullmatch(r"( *)```(.*)", line)
-        if opening:
-            indent, language = opening.groups()
-            body = []
-            for _, inner in lines:
-                if inner == f"{indent}```":
-                    break
-                body.append(inner.removeprefix(indent))
-            yield Block(page, number, language, "\n".join(body))
-
-
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 COMMANDS = [
     pytest.param(line.removeprefix("$ "), id=f"{block}: {line}")
@@ -135,6 +104,14 @@ BY_TEST = {
     "python demo.py": "test_docs.py::test_the_first_page",
     "proxychains4 -f proxychains.conf scrapy crawl titles": (
         "test_redirects.py::test_a_crawl_that_is_redirected"
+    ),
+    **dict.fromkeys(
+        (
+            "scrapy crawl orders -O before.json",
+            "scrapy crawl orders -O after.json",
+            "SSL_CERT_FILE=private-ca.pem scrapy crawl orders -O orders.json",
+        ),
+        "test_cookbook.py::test_a_project_that_moves_keeps_its_items",
     ),
 }
 # What is enough of those that take long.
@@ -215,7 +192,9 @@ def test_what_make_demos_run(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (ROOT / script).exists()
 
 
-@pytest.mark.parametrize("command", [c for c in distinct(COMMANDS) if c.startswith("scrapy ")])
+@pytest.mark.parametrize(
+    "command", [c for c in distinct(COMMANDS) if c.startswith("scrapy ") and c not in BY_TEST]
+)
 @pytest.mark.processes
 def test_commands_of_scrapy(tmp_path: Path, command: Any) -> None:
     """With an origin and a proxy of this machine in place of the examples'."""
