@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -120,3 +121,68 @@ def test_every_verdict_of_the_probe_is_explained() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text())
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+# Figures
+
+
+def rows(page: str, title: str) -> list[list[str]]:
+    """Return the rows of the first table behind a title, without its head."""
+    behind = (ROOT / page).read_text().partition(title)[2].splitlines()
+    start = next(number for number, line in enumerate(behind) if line.startswith("| --"))
+    table = itertools.takewhile(lambda line: line.startswith("|"), behind[start + 1 :])
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table]
+
+
+def by_handler(page: str, title: str, column: int) -> tuple[float, list[float]]:
+    """Return this package's figure, and the others' without Scrapy's ceiling."""
+    figures = {row[0]: float(row[column]) for row in rows(page, title) if row[column] != "-"}
+    (ours,) = (figures.pop(name) for name in list(figures) if name.startswith("scrapy-curl-safe"))
+    figures.pop("ceiling", None)
+    return ours, list(figures.values())
+
+
+RESULTS = "benchmarks/RESULTS.md"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/when.md"])
+def test_the_figures_are_those_of_the_benchmarks(page: str) -> None:
+    text = " ".join((ROOT / page).read_text().split())
+    ours, others = by_handler(RESULTS, "1 kB, a new TLS handshake", 1)
+    assert f"{ours:,.0f} pages a second" in text
+    assert re.search(rf"against {max(others):.0f} \w+ the fastest of five other handlers", text)
+    assert len(others) == 5
+    ours, others = by_handler(RESULTS, "one at a time, median latency", 1)
+    assert re.search(rf"{ours:.2f} ms (against|instead of) {min(others):.2f}", text)
+    ours, others = by_handler("docs/benchmarks.md", "Pages lost", 1)
+    assert ours == 0
+    assert "2,000 pages" in text
+
+
+def test_the_page_about_when_has_the_figures_of_the_runs() -> None:
+    text = " ".join((ROOT / "docs/when.md").read_text().replace("\n> ", "\n").split())
+    table = {row[0]: row[1:] for row in rows("docs/browsers_table.md", "## Chromium")}
+    ours, *others = map(int, table["**equal, of 46**"])
+    assert f"of 46 situations recorded with a real Chromium it sends {ours} exactly so" in text
+    assert f"no other handler more than {max(others)}" in text
+    _, others_lost = by_handler("docs/benchmarks.md", "Pages lost", 1)
+    assert f"the others {min(others_lost):.0f} to {max(others_lost):.0f}" in text
+    ours_mb, others_mb = by_handler("docs/benchmarks.md", "Pages lost", 3)
+    assert f"{ours_mb:.0f} MB instead of {others_mb[0]:.0f}" in text
+    counts = rows("docs/conformance.md", "| | ")[-1]
+    ours, _, *impersonating = map(int, counts[1:])
+    assert f"Of {counts[0].strip('*').partition(' ')[0]} such behaviours it has {ours}" in text
+    assert f"{min(impersonating)} to {max(impersonating)} (" in text
+    in_flight = {row[0]: row[3] for row in rows(RESULTS, "5,000 in flight at once, HTTP/2")}
+    here, there = in_flight["scrapy-curl-safe"], in_flight["scrapy-curl"]
+    assert f"take {here} MB over HTTP/2, and {there} in scrapy-curl's" in text
+
+
+def test_the_readme_counts_as_the_table_of_browsers() -> None:
+    text = " ".join((ROOT / "README.md").read_text().split())
+    chromium, firefox = (
+        next(row[1] for row in rows("docs/browsers_table.md", title) if "equal, of 46" in row[0])
+        for title in ("## Chromium", "## Firefox")
+    )
+    assert f"in {chromium} of [46 recorded situations]" in text
+    assert f"to the real Firefox in {firefox}." in text
