@@ -90,10 +90,11 @@ class CurlSafeDownloadHandler:
             result = await self._context.pool.fetch(pool_request)
         except PoolError as error:
             raise self._without_outcome(request, error) from error
-        response = assembler.finish(result, pool_request.origin.route)
+        origin = pool_request.origin
+        response = assembler.finish(result, origin)
         if pool_request.fetch.browser_head is not None:
             self._context.heads.response_received(request, options, response, pool_request.key)
-        self._context.origins.response_received(pool_request.origin)
+        self._context.origins.response_received(origin)
         return response
 
     async def close(self) -> None:

@@ -28,7 +28,7 @@ from .._ipc.messages import (
     TooLarge,
     TransferStats,
 )
-from .._pool.origins import Route
+from .._pool.origins import Origin, Route
 from .._pool.request import Result
 from ..exceptions import ConnectionDiedError, HandshakeError, Http2ProtocolError
 from .errors import download_error
@@ -108,11 +108,11 @@ class ResponseAssembler:
 
     # At its end
 
-    def finish(self, result: Result, route: Route) -> Response:
+    def finish(self, result: Result, origin: Origin) -> Response:
         """Return the response.
 
         Args:
-            route: how the request reached its origin.
+            origin: of the request.
 
         Raises:
             Exception: as `CurlSafeDownloadHandler.download_request` documents them.
@@ -129,18 +129,19 @@ class ResponseAssembler:
             raise self._too_large(outcome)
         else:
             assert not isinstance(outcome, Cancelled)
-            raise self._failed(outcome, result.slot, route)
+            raise self._failed(outcome, result.slot, origin.route)
         request.meta.pop(CRASHES, None)
         request.meta.pop(UNSENT, None)
         self._count(transfer)
         self._context.stats.response(transfer)
         # Taken out: a redirect copies the meta, and its URL has retries of its own.
         retries = request.meta.pop(RETRIES, None)
+        attempt = 1 + request.meta.get("retry_times", 0)
         if retries is not None:
             request.meta.pop(REJECTIONS, None)
+            attempt += retries
             if retries:
                 self._context.stats.request_recovered()
-        attempt = 1 + request.meta.get("retry_times", 0) + (retries or 0)
         request.meta["curl_safe_info"] = info_of(transfer, result.slot, attempt)
         if outcome is None and self._stop is not None and self._stop.fail:
             raise self._stop
