@@ -61,6 +61,7 @@ def test_too_many_failures_close_the_spider(crawl: RunCrawl) -> None:
             CONCURRENT_REQUESTS=4,
             # With a breaker an interval may have too few handshakes for a rate.
             CURL_SAFE_ADAPTIVE=False,
+            CURL_SAFE_HANDSHAKE_BACKOFF_MAX=0.1,
             CURL_SAFE_MONITOR_INTERVAL=0.5,
             CURL_SAFE_FAILURE_RATE_CLOSE=0.5,
             LOG_LEVEL="INFO",
