@@ -29,6 +29,7 @@ def test_a_line_every_interval_and_at_the_end(crawl: RunCrawl, way: Way) -> None
             CONCURRENT_REQUESTS=16,
             CONCURRENT_REQUESTS_PER_DOMAIN=16,
             CURL_SAFE_MONITOR_INTERVAL=0.7,
+            CURL_SAFE_WORKERS=1,
         )
     first, *_, last = lines = list(LINE.finditer(crawled.log))
     assert len(lines) > 2
@@ -39,7 +40,7 @@ def test_a_line_every_interval_and_at_the_end(crawl: RunCrawl, way: Way) -> None
     assert crawled.stat("handshake/recovered_count") == retried > 0
     again = "1 retry" if retries == 1 else f"{retries} retries"
     requests = "1 request" if retried == 1 else f"{retried} requests"
-    assert last["rest"] == f"; {again} of {requests} ({retried} recovered); 2 of 2 workers up"
+    assert last["rest"] == f"; {again} of {requests} ({retried} recovered); 1 of 1 worker up"
     # One scope in each clause: the first line has nothing before it.
     assert first["new"] is None
     assert int(first["responses"]) + sum(int(line["new"]) for line in lines[1:]) == 60
@@ -123,11 +124,12 @@ def test_what_fails_before_tls_is_counted(crawl: RunCrawl) -> None:
             # Its proxy is reached, and says nothing.
             {"url": gone.url, "meta": proxy},
             RETRY_TIMES=1,
+            CURL_SAFE_WORKERS=1,  # which is up, if anything was tried
         )
     assert len(crawled.errors) == 5
     (line,) = LINE.finditer(crawled.log)
     assert (line["responses"], line["handshakes"]) == ("0", "0")
-    assert line["rest"] == "; 8 connections not made (6 refused, 2 unresolved); 2 of 2 workers up"
+    assert line["rest"] == "; 8 connections not made (6 refused, 2 unresolved); 1 of 1 worker up"
 
 
 def test_what_waits_for_a_retry_is_shown(start_crawl: StartCrawl) -> None:
