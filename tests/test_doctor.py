@@ -18,8 +18,9 @@ from rich.console import Console
 
 from scrapy_curl_safe._ipc.messages import ResolvedBrowser
 from scrapy_curl_safe.commands.doctor.browser_age import browser_of, release_date
-from scrapy_curl_safe.commands.doctor.checks import OUR_HANDLER, CheckStatus, run_checks
+from scrapy_curl_safe.commands.doctor.checks import OUR_HANDLER, run_checks
 from scrapy_curl_safe.commands.doctor.facts import Facts
+from scrapy_curl_safe.commands.doctor.finding import CheckStatus
 from scrapy_curl_safe.commands.doctor.output import print_findings
 from testkit import refusing
 from tests.without_curl_names import NAMES, interpreter_without

@@ -14,8 +14,9 @@ from scrapy.settings import BaseSettings
 from scrapy.settings import Settings as ScrapySettings
 from scrapy.spiderloader import get_spider_loader
 
-from .doctor.checks import CheckStatus, run_checks
+from .doctor.checks import run_checks
 from .doctor.collect import collect_facts
+from .doctor.finding import CheckStatus
 from .doctor.output import findings_json, print_findings
 from .probe.handshakes import ProbeRejectedError
 from .probe.output import ProgressBar, print_report, report_json

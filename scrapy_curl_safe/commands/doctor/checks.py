@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import enum
-import errno
-from dataclasses import dataclass
 from datetime import timedelta
 
-from ..._crawl.words import many, plural
-from ..._platform.refusals import WITHOUT, Facility
 from .browser_age import age, browser_of, newest_like, release_date
 from .facts import Facts
+from .finding import CheckStatus, Finding
+from .machine_checks import check_machine
 
-# Descriptors that a worker has open besides its connections.
-_SPARE_DESCRIPTORS = 200
-# As benchmarks/speed.py measures them.
-_CRAWLER_MB = 120
-_WORKER_MB = 40
-_REQUEST_MB = 0.07
-# A port waits a minute (TCP's TIME_WAIT) before it can be used again with the same address.
-_PORTS_PER_REQUEST = 4
-# Linux's default: see tcp(7).
-_LONG_FIN_TIMEOUT_SECONDS = 60
-_MANY_REQUESTS = 1000
 _FEW_ITEMS = 10
 _OLD = timedelta(days=180)
 
@@ -36,39 +22,13 @@ _INITIATOR_MIDDLEWARE = "scrapy_curl_safe.initiator.InitiatorMiddleware"
 _ADDON = 'ADDONS = {"scrapy_curl_safe.Addon": 500}'
 
 
-class CheckStatus(str, enum.Enum):
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check.
-
-    Attributes:
-        check: what was checked.
-        status: the result.
-        value: what was found.
-        why: why it matters.
-        fix: a command or a setting; empty if there is nothing to fix.
-    """
-
-    check: str
-    status: CheckStatus
-    value: str
-    why: str
-    fix: str = ""
-
-
 def run_checks(facts: Facts) -> list[Finding]:
     """Return all findings, in the order in which to fix them."""
     found: list[Finding | None] = [_settings(facts), *_versions(facts)]
     found += [_worker(facts), *_missing(facts), _target(facts), _age(facts), _handshake(facts)]
     found += [_handlers(facts), _middleware(facts), _initiators(facts), _monitor(facts)]
     found += [_header_order(facts)]
-    found += [_open_files(facts), _ports(facts), _tw_reuse(facts), _fin_timeout(facts)]
-    found += [_conntrack(facts), _memory(facts), _cpus(facts), *_refusals(facts)]
+    found += check_machine(facts)
     found += [_items(facts), _autothrottle(facts), _reactor(facts)]
     return [finding for finding in found if finding is not None]
 
@@ -248,115 +208,6 @@ def _monitor(facts: Facts) -> Finding:
     if _order(facts.extensions, "HandshakeMonitor") is None:
         return Finding("monitor", CheckStatus.WARNING, "off", why, _ADDON)
     return Finding("monitor", CheckStatus.OK, "on", why)
-
-
-# The machine
-
-
-def _open_files(facts: Facts) -> Finding | None:
-    if facts.open_files is None:
-        return None
-    wanted = 4 * facts.concurrent_requests + _SPARE_DESCRIPTORS
-    at_once = facts.concurrent_requests
-    value = f"{facts.open_files:,} for {at_once:,} {plural(at_once, 'request')} at once"
-    why = (
-        "a worker needs one for each connection, another while an old one closes, "
-        "and two more during a name lookup"
-    )
-    if facts.open_files >= wanted:
-        return Finding("open files", CheckStatus.OK, value, why)
-    short = facts.open_files < facts.concurrent_requests + _SPARE_DESCRIPTORS // 2
-    status = CheckStatus.PROBLEM if short else CheckStatus.WARNING
-    fix = f"ulimit -Hn {wanted} (as root; or LimitNOFILE={wanted} in a systemd unit)"
-    return Finding("open files", status, value, why, fix)
-
-
-def _ports(facts: Facts) -> Finding | None:
-    if facts.ports is None:
-        return None
-    low, high = facts.ports
-    count = high - low + 1
-    value = f"{low} to {high}, {count:,}"
-    why = "each connection uses one, which stays blocked for that origin for a minute afterwards"
-    if count >= _PORTS_PER_REQUEST * facts.concurrent_requests:
-        return Finding("local ports", CheckStatus.OK, value, why)
-    status = CheckStatus.PROBLEM if count < facts.concurrent_requests else CheckStatus.WARNING
-    fix = 'sysctl -w net.ipv4.ip_local_port_range="1024 65535"'
-    return Finding("local ports", status, value, why, fix)
-
-
-def _tw_reuse(facts: Facts) -> Finding | None:
-    if facts.tw_reuse is None:
-        return None
-    why = "with 1, the port of a closed connection can be reused after a second"
-    needed = facts.concurrent_requests >= _MANY_REQUESTS and facts.tw_reuse != 1
-    fix = "sysctl -w net.ipv4.tcp_tw_reuse=1" if needed else ""
-    status = CheckStatus.WARNING if needed else CheckStatus.OK
-    return Finding("tcp_tw_reuse", status, str(facts.tw_reuse), why, fix)
-
-
-def _fin_timeout(facts: Facts) -> Finding | None:
-    if facts.fin_timeout is None:
-        return None
-    why = "a connection that the other side never closes keeps its port for this long"
-    long = facts.fin_timeout > _LONG_FIN_TIMEOUT_SECONDS
-    fix = "sysctl -w net.ipv4.tcp_fin_timeout=30" if long else ""
-    status = CheckStatus.WARNING if long else CheckStatus.OK
-    return Finding("tcp_fin_timeout", status, f"{facts.fin_timeout} s", why, fix)
-
-
-def _conntrack(facts: Facts) -> Finding | None:
-    if facts.conntrack is None:
-        return None
-    count, most = facts.conntrack
-    left = most - count
-    value = f"{count:,} of {most:,}"
-    why = "when the firewall's table is full, it drops the packets of new connections"
-    if left >= _PORTS_PER_REQUEST * facts.concurrent_requests:
-        return Finding("conntrack", CheckStatus.OK, value, why)
-    status = CheckStatus.PROBLEM if left < facts.concurrent_requests else CheckStatus.WARNING
-    return Finding(
-        "conntrack", status, value, why, "sysctl -w net.netfilter.nf_conntrack_max=262144"
-    )
-
-
-def _memory(facts: Facts) -> Finding | None:
-    if facts.memory is None:
-        return None
-    needed = _CRAWLER_MB + facts.workers * _WORKER_MB
-    needed += int(facts.concurrent_requests * _REQUEST_MB)
-    value = f"{facts.memory:,} MB free, about {needed:,} MB needed besides the pages themselves"
-    why = "a worker that runs out of memory exits, and its requests are sent again"
-    if facts.memory >= needed:
-        return Finding("memory", CheckStatus.OK, value, why)
-    return Finding("memory", CheckStatus.PROBLEM, value, why, "lower CONCURRENT_REQUESTS")
-
-
-def _cpus(facts: Facts) -> Finding | None:
-    if facts.cpus is None:
-        return None
-    value = f"{many(facts.workers, 'worker')} on {many(facts.cpus, 'CPU')}"
-    why = "more workers than CPUs only take turns"
-    if facts.workers <= max(2, facts.cpus):
-        return Finding("workers", CheckStatus.OK, value, why)
-    fix = f"CURL_SAFE_WORKERS = {max(2, facts.cpus)}"
-    return Finding("workers", CheckStatus.WARNING, value, why, fix)
-
-
-_FIXES = {Facility.CORE_LIMIT: "sysctl -w kernel.core_pattern=core"}
-
-
-def _refusals(facts: Facts) -> list[Finding]:
-    return [
-        Finding(
-            facility.value,
-            CheckStatus.WARNING,
-            f"{WITHOUT[facility][0]} is refused: {errno.errorcode.get(reason, reason)}",
-            f"a crawl goes on without it: {WITHOUT[facility][1]}",
-            _FIXES.get(facility, "allow it to this user, or in the container"),
-        )
-        for facility, reason in facts.refusals.items()
-    ]
 
 
 # The crawl

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..._crawl.words import many
-from .checks import CheckStatus, Finding
+from .finding import CheckStatus, Finding
 
 _STYLES = {CheckStatus.OK: "green", CheckStatus.WARNING: "yellow", CheckStatus.PROBLEM: "red"}
 _WORST_FIRST = (CheckStatus.PROBLEM, CheckStatus.WARNING, CheckStatus.OK)
