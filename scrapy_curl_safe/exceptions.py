@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from scrapy.exceptions import DownloadFailedError, DownloadTimeoutError
 
+from ._ipc.failures import FailureKind, is_unknown_authority
+
 
 class HandshakeError(DownloadFailedError):
     """No TLS connection to the origin was established, so no byte of the request was sent.
@@ -18,7 +20,10 @@ class HandshakeError(DownloadFailedError):
     def __init__(self, kind: str, curl_code: int, detail: str, origin: str) -> None:
         what = "Connection to" if kind == "local" else "TLS handshake with"
         curl = f"curl: ({curl_code}) " if curl_code else ""
-        super().__init__(f"{what} {origin} failed ({kind}): {curl}{detail}")
+        hint = "; SSL_CERT_FILE names the file of a private authority"
+        if kind != FailureKind.CERTIFICATE or not is_unknown_authority(detail):
+            hint = ""
+        super().__init__(f"{what} {origin} failed ({kind}): {curl}{detail}{hint}")
         self.kind = kind
         self.curl_code = curl_code
         self.detail = detail

@@ -42,8 +42,8 @@ _ADVICE = {
     "CURL_SAFE_IMPERSONATE",
     FailureKind.PROTOCOL: "the server there does not speak TLS: check the scheme and the port of "
     "the URLs",
-    FailureKind.CERTIFICATE: "the origin's certificate is not trusted here: see "
-    "DOWNLOAD_VERIFY_CERTIFICATES",
+    FailureKind.CERTIFICATE: "the origin's certificate is not trusted here: SSL_CERT_FILE names "
+    "the file of a private authority, and DOWNLOAD_VERIFY_CERTIFICATES = False accepts any",
     FailureKind.LOCAL: "this machine has run out of descriptors, ports, threads or memory: see "
     "ulimit -n, or lower CONCURRENT_REQUESTS",
 }

@@ -19,6 +19,7 @@ from curl_cffi import Curl, CurlInfo, CurlOpt, ffi, lib
 from scrapy_curl_safe._worker import curl_api
 from testkit.crawling import Crawled, Wanted
 from testkit.fixtures import RunCrawl
+from testkit.origins.certs import certs
 from testkit.origins.hello import parse_client_hello
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 from testkit.scenario import Scenario
@@ -347,10 +348,14 @@ def test_authorities_of_the_environment_are_still_those_that_verify(
     crawl: RunCrawl, origin: TlsOrigin, tmp_path: Path
 ) -> None:
     scenario = scenario_without("curl.DEFAULT_CACERT", tmp_path)
-    for authorities, count in ((None, 1), (os.devnull, 0)):
+    for name, authorities, count in (
+        ("SSL_CERT_FILE", str(certs().ca_pem), 1),
+        ("SSL_CERT_FILE", os.devnull, 0),
+        ("CURL_CA_BUNDLE", str(certs().ca_pem), 1),
+    ):
         crawled = crawl(
             origin.url,
-            env={"SSL_CERT_FILE": authorities} if authorities else {},
+            env={"SSL_CERT_FILE": "", name: authorities},
             DOWNLOAD_VERIFY_CERTIFICATES=True,
             RETRY_ENABLED=False,
             scenario=scenario,

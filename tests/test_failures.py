@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -257,6 +259,34 @@ def test_certificates_are_verified_by_setting_and_by_request(crawl: RunCrawl) ->
         (2, "certificate"),
         (3, "certificate"),
     ]
+    hint = "; SSL_CERT_FILE names the file of a private authority"
+    assert [e["number"] for e in crawled.errors if e["text"].endswith(hint)] == [1]
+
+
+AUTHORITY_VARIABLES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+
+
+@pytest.mark.parametrize("number", range(len(AUTHORITY_VARIABLES)))
+def test_the_first_variable_that_names_a_file_has_the_authorities(
+    crawl: RunCrawl, number: int
+) -> None:
+    env = dict.fromkeys(AUTHORITY_VARIABLES, "")
+    env |= dict.fromkeys(AUTHORITY_VARIABLES[number:], os.devnull)
+    env[AUTHORITY_VARIABLES[number]] = str(certs().ca_pem)
+    with TlsOrigin() as origin:
+        crawled = crawl(origin.url, env=env, DOWNLOAD_VERIFY_CERTIFICATES=True)
+    assert crawled.numbers == [0]
+
+
+def test_a_file_of_authorities_that_is_not_there_is_a_warning(
+    crawl: RunCrawl, tmp_path: Path
+) -> None:
+    env = {**dict.fromkeys(AUTHORITY_VARIABLES, ""), "CURL_CA_BUNDLE": str(tmp_path / "ca.pem")}
+    with TlsOrigin() as origin:
+        crawled = crawl(origin.url, env=env, DOWNLOAD_VERIFY_CERTIFICATES=True)
+    warning = f"WARNING: CURL_CA_BUNDLE names {tmp_path / 'ca.pem'}, which cannot be read"
+    assert crawled.log.count(warning) == 1
+    assert [error["kind"] for error in crawled.errors] == ["certificate"]
 
 
 def redirects(request: SeenRequest) -> Reply:

@@ -249,6 +249,7 @@ def test_certificate(probe: Callable[..., Any], how: Any) -> None:
     with faults.refused_certificate(**how) as origin, TlsOrigin() as good:
         found = probe(origin.url, *verifying)
         assert found["verdict"] == "certificate"
+        assert ("SSL_CERT_FILE" in found["advice"]) is (not how)
         # As a crawl does, it looks at certificates where the settings say so.
         assert probe(origin.url, "-n", "9", "-c", "3")["verdict"] == "healthy"
         assert probe(good.url, "-n", "9", "-c", "3", *verifying)["verdict"] == "healthy"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,6 +12,7 @@ from scrapy import Request, signals
 from scrapy.crawler import Crawler
 
 from .._ipc.messages import Hello
+from .._platform.landlock import AUTHORITY_VARIABLES
 from .._pool.launcher import WorkerLauncher
 from .._pool.origins import OriginRegistry
 from .._pool.pool import Pool
@@ -73,6 +75,8 @@ class CrawlContext:
         self.heads = HeadBuilder(crawler)
         launcher = WorkerLauncher.capture(settings.python)
         _check_key_log(launcher.environment.get("SSLKEYLOGFILE"))
+        if settings.download_verify_certificates:
+            _check_authorities(launcher.environment)
         self.pool = Pool(
             loop,
             launcher,
@@ -164,6 +168,24 @@ def _check_key_log(path: str | None) -> None:
                 pass
         except OSError as error:
             logger.warning(key_log_message(path, error))
+
+
+def _check_authorities(environment: Mapping[str, str]) -> None:
+    """Warn of files of certificate authorities that cannot be read: others are used without a word,
+    or none."""
+    for name in AUTHORITY_VARIABLES:
+        if path := environment.get(name):
+            try:
+                with open(path, "rb"):
+                    pass
+            except OSError as error:
+                logger.warning(
+                    "%s names %s, which cannot be read (%s): its authorities are not known to the "
+                    "workers. Correct the path",
+                    name,
+                    path,
+                    error.strerror,
+                )
 
 
 def context_of(crawler: Crawler) -> CrawlContext | None:

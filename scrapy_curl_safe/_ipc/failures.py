@@ -106,6 +106,19 @@ HANDSHAKE_KINDS = (
 )
 
 
+# By BoringSSL and OpenSSL, of whatever version.
+_UNKNOWN_AUTHORITY = re.compile("local issuer|self.signed", re.IGNORECASE)
+
+
+def is_unknown_authority(detail: str) -> bool:
+    """Tell whether a certificate is refused for its authority, and not for its date or its name.
+
+    Args:
+        detail: libcurl's text.
+    """
+    return _UNKNOWN_AUTHORITY.search(detail) is not None
+
+
 class _Rule(NamedTuple):
     """A row of the table: a failure has the kind if all columns match.
 

@@ -53,7 +53,8 @@ _SYSTEM_PATHS = (
     "/dev/urandom",
     "/proc/self",
 )
-_AUTHORITY_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+#: The first of these variables that names a file has the certificate authorities.
+AUTHORITY_VARIABLES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 
 def landlock_version() -> int:
@@ -115,7 +116,7 @@ def _library_paths() -> Iterator[str]:
 
 def _configured_paths() -> Iterable[str]:
     """Return the paths of certificate authorities and host aliases in the environment."""
-    authorities = [os.environ.get(name) for name in _AUTHORITY_VARIABLES]
+    authorities = [os.environ.get(name) for name in AUTHORITY_VARIABLES]
     return filter(None, [*authorities, alias_file()])
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from .. import _worker
 from .._ipc.shared_memory import SHARED_MEMORY_BYTES, SharedMemoryReader
+from .._platform.landlock import AUTHORITY_VARIABLES
 from .._platform.memory import create_shared_memory
 from .._platform.process import signals_held_back
 from .._platform.redirects import absolute_path, redirects_for_child
@@ -26,16 +27,7 @@ from .interpreter import MARKER, find_interpreter, is_frozen
 from .worker_process import WorkerProcess
 
 # A worker runs in the root directory, so relative paths have to be made absolute.
-_PATHS = frozenset(
-    {
-        "TMPDIR",
-        "SSLKEYLOGFILE",
-        "CURL_CA_BUNDLE",
-        "REQUESTS_CA_BUNDLE",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-    }
-)
+_PATHS = frozenset({"TMPDIR", "SSLKEYLOGFILE", *AUTHORITY_VARIABLES})
 # The variables that a worker gets from the crawler's environment, besides those that redirect
 # sockets and name lookups: they locate the system's libraries and certificate authorities. No
 # proxies, no credentials.

@@ -18,7 +18,8 @@ same pages:
     BrowserTypeLiteral                libcurl alone knows which browsers there are
     requests.impersonate.             curl_cffi alone knows what an alias stands for
     REAL_TARGET_MAP
-    curl.DEFAULT_CACERT               SSL_CERT_FILE, else the authorities of Python or certifi
+    curl.DEFAULT_CACERT               SSL_CERT_FILE, CURL_CA_BUNDLE, REQUESTS_CA_BUNDLE, else the
+                                      authorities of Python or certifi: as curl_cffi looks for them
 
 Since 0.16 it also has fingerprints.NATIVE_IMPERSONATE_TARGETS. Without that, the operating systems
 of targets are unknown, which is not worth a warning.
@@ -45,6 +46,8 @@ from typing import Any, get_args
 import certifi
 import curl_cffi
 from curl_cffi import Curl, CurlInfo, CurlOpt, ffi, lib
+
+from .._platform.landlock import AUTHORITY_VARIABLES
 
 try:
     from curl_cffi.curl import DEFAULT_CACERT
@@ -110,7 +113,8 @@ _WITHOUT = {
     "BrowserTypeLiteral": "an unknown browser is refused without a list of the known ones",
     "requests.impersonate.REAL_TARGET_MAP": "it is not known what a browser's name stands for",
     "curl.DEFAULT_CACERT": (
-        "certificates are verified with the authorities of SSL_CERT_FILE, else of Python or certifi"
+        "certificates are verified with the authorities of SSL_CERT_FILE, CURL_CA_BUNDLE or "
+        "REQUESTS_CA_BUNDLE, else of Python or certifi"
     ),
 }
 _missing: dict[str, str] = {}
@@ -273,9 +277,18 @@ def set_browser_options(curl: Curl, **options: Any) -> None:
 
 # Certificate authorities
 
+
+def _find_authorities() -> str:
+    for name in AUTHORITY_VARIABLES:
+        path = os.environ.get(name)
+        if path and os.path.exists(path):
+            return path
+    return ssl.get_default_verify_paths().cafile or certifi.where()
+
+
 #: Path of a file of certificate authorities.
 AUTHORITIES: str = (
     DEFAULT_CACERT
     if _has("curl.DEFAULT_CACERT", lambda: os.path.isfile(DEFAULT_CACERT))
-    else ssl.get_default_verify_paths().cafile or certifi.where()
+    else _find_authorities()
 )

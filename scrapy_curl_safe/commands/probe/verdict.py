@@ -6,6 +6,7 @@ import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from ..._ipc.failures import is_unknown_authority
 from .steps import (
     LOCAL_KINDS,
     ProbeVariant,
@@ -105,7 +106,7 @@ _UNUSABLE = {
     "certificate": (
         Verdict.CERTIFICATE,
         "The origin's certificate is not valid here",
-        "Its owner has to renew it, or you set DOWNLOAD_VERIFY_CERTIFICATES = False.",
+        "Its owner has to replace it. DOWNLOAD_VERIFY_CERTIFICATES = False accepts any.",
     ),
     "protocol": (
         Verdict.NOT_TLS,
@@ -113,6 +114,12 @@ _UNUSABLE = {
         "Check the port, and whether the URL should begin with http: instead of https:.",
     ),
 }
+_UNKNOWN_AUTHORITY = (
+    Verdict.CERTIFICATE,
+    "This machine does not know the authority of the origin's certificate",
+    "If that is a private one, name the file that has it in the environment variable "
+    "SSL_CERT_FILE. DOWNLOAD_VERIFY_CERTIFICATES = False accepts any certificate.",
+)
 _NOT_REACHED = (
     Verdict.UNREACHABLE,
     "The origin could not be reached",
@@ -147,6 +154,8 @@ def _none_succeeded(steps: Sequence[Step], given: Step, browsers: ProbeBrowsers)
         verdict, saw, advice = _HARDLY if is_lossy else _SHUT
     else:
         verdict, saw, advice = _UNUSABLE.get(seen.kind or "", _NOT_REACHED)
+        if verdict is Verdict.CERTIFICATE and is_unknown_authority(_detail(seen)):
+            verdict, saw, advice = _UNKNOWN_AUTHORITY
     wherever = ", with the proxy and without it" if direct.count else ""
     return Judgement(verdict, f"{saw}{wherever}: {_detail(seen) or 'there was no time'}", advice)
 
