@@ -11,10 +11,10 @@ from scrapy.crawler import Crawler
 from scrapy.exceptions import NotConfigured
 from scrapy.utils.asyncio import create_looping_call
 
+from ._crawl.advice import advice
 from ._crawl.context import context_of, origins_of
 from ._crawl.health import Progress, health_line, progress_of
 from ._crawl.scrapy_api import close_crawl
-from ._ipc.failures import FailureKind
 from ._pool.origins import Origin
 from .settings import Settings
 
@@ -29,24 +29,6 @@ _LEAST_HANDSHAKES = 10
 # The number of origins that are named.
 _IN_LINE = 3
 _IN_TABLE = 10
-
-# What may help, by the most frequent kind of failure.
-_ADVICE = {
-    FailureKind.SYSCALL: "something on the way closes connections: the origin or a proxy may allow "
-    "fewer at once (CONCURRENT_REQUESTS_PER_DOMAIN) or refuse this address; another proxy tells "
-    "them apart",
-    FailureKind.TIMEOUT: "connections are accepted but not answered: the origin or a proxy is "
-    "overloaded or drops packets; fewer at once (CONCURRENT_REQUESTS_PER_DOMAIN) or a longer "
-    "DOWNLOAD_TIMEOUT",
-    FailureKind.ALERT: "the origin refuses this browser's handshake: try another "
-    "CURL_SAFE_IMPERSONATE",
-    FailureKind.PROTOCOL: "the server there does not speak TLS: check the scheme and the port of "
-    "the URLs",
-    FailureKind.CERTIFICATE: "the origin's certificate is not trusted here: SSL_CERT_FILE names "
-    "the file of a private authority, and DOWNLOAD_VERIFY_CERTIFICATES = False accepts any",
-    FailureKind.LOCAL: "this machine has run out of descriptors, ports, threads or memory: see "
-    "ulimit -n, or lower CONCURRENT_REQUESTS",
-}
 
 
 class HandshakeMonitor:
@@ -146,7 +128,7 @@ class HandshakeMonitor:
                 extra=extra,
             )
             if worst := self._origins.worst(1):
-                logger.warning("%s", _advice(worst[0]), extra=extra)
+                logger.warning("%s", advice(worst[0]), extra=extra)
         if 0 < self._settings.failure_rate_close < new.failure_rate and not self._has_ended:
             if self._task is not None and self._task.running:
                 self._task.stop()
@@ -201,15 +183,6 @@ def _limits(limited: list[Origin]) -> str:
     ]
     more = f" and {len(limited) - _IN_LINE} more" if len(limited) > _IN_LINE else ""
     return f". Limits: {', '.join(named)}{more}"
-
-
-def _advice(origin: Origin) -> str:
-    (kind, count), *_ = origin.failures.most_common(1)
-    return (
-        f"Most fail with {origin.route}, {count} by {kind.value} "
-        f"(limit now {origin.limit.value}): "
-        f"{_ADVICE[kind]}"
-    )
 
 
 def _table(worst: list[Origin]) -> str:
