@@ -21,8 +21,10 @@ import pytest
 from testkit.origins import faults
 from testkit.origins.certs import certs
 from testkit.origins.hello import ja3, parse_client_hello
+from testkit.origins.http1 import Http1Connection
 from testkit.origins.limited import LimitedOrigin
 from testkit.origins.proxies import Proxy
+from testkit.origins.streams import PlainStream
 from testkit.origins.tls import TlsOrigin
 from testkit.processes import worker_pids
 from testkit.waiting import wait_until
@@ -243,6 +245,31 @@ def test_not_tls(probe: Callable[..., Any]) -> None:
     assert len(found["steps"]) == 2
 
 
+class SaysNothingToHellos(TlsOrigin):
+    """Speaks HTTP only, and closes on what is none, or waits for the rest of it."""
+
+    def __init__(self, *, waits: bool) -> None:
+        super().__init__(tls=False)
+        self._waits = waits
+
+    async def serve(self, sock: socket.socket, number: int) -> None:
+        opening = await self._loop.sock_recv(sock, 65536)
+        if not opening.startswith(b"\x16"):
+            await Http1Connection(PlainStream(sock, opening), number, self._answer).serve()
+        elif self._waits:
+            while await self._loop.sock_recv(sock, 65536):
+                pass
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_not_tls_where_a_hello_is_not_answered(probe: Callable[..., Any], waits: bool) -> None:
+    with SaysNothingToHellos(waits=waits) as origin:
+        found = probe(f"https://127.0.0.1:{origin.port}/", "--timeout", "1")
+        assert [request.method for request in origin.requests] == ["HEAD"]
+    assert found["verdict"] == "not_tls"
+    assert "speaks HTTP without TLS" in found["saw"]
+
+
 @pytest.mark.parametrize("how", [{}, {"expired": True}, {"host": "other.test"}])
 def test_certificate(probe: Callable[..., Any], how: Any) -> None:
     verifying = ("-s", "DOWNLOAD_VERIFY_CERTIFICATES=True")
@@ -400,7 +427,8 @@ def test_usage_errors(run: Callable[..., Any], arguments: Any, says: str) -> Non
 def test_yes_is_enough_for_more_than_a_thousand(probe: Callable[..., Any]) -> None:
     with faults.close_after_hello() as origin:
         found = probe(origin.url, "-n", "1001", "--yes")
-        assert origin.accepted == found["handshakes"] < 50
+        # The last one asks without TLS.
+        assert origin.accepted == found["handshakes"] + 1 < 50
     assert found["verdict"] == "unreachable"
 
 
@@ -412,7 +440,16 @@ def test_plain_without_a_terminal(run: Callable[..., Any]) -> None:
     assert "network_loss: " in done.stdout
     assert "█" in done.stdout
     assert "░" in done.stdout
-    assert "CONCURRENT_REQUESTS_PER_DOMAIN = 10\n" in done.stdout
+    assert "CONCURRENT_REQUESTS" not in done.stdout
+
+
+def test_a_number_alone_scales_how_many_are_made_at_once(probe: Callable[..., Any]) -> None:
+    with TlsOrigin() as origin:
+        found = probe(origin.url, "-n", "30")
+        assert origin.handshakes == found["handshakes"] <= 30
+    assert (found["concurrency"], found["settings"]) == (7, {})
+    assert found["saw"].startswith(f"{found['handshakes']} of {found['handshakes']} handshakes ")
+    assert ", with up to 7 at once. " in found["saw"]
 
 
 def test_on_a_terminal(environment: dict[str, str], tmp_path: Path) -> None:

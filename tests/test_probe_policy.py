@@ -22,7 +22,7 @@ from scrapy_curl_safe.commands.probe.steps import (
     merged,
     turning_point,
 )
-from scrapy_curl_safe.commands.probe.verdict import ProbeBrowsers, Verdict, judge
+from scrapy_curl_safe.commands.probe.verdict import ProbeBrowsers, Verdict, judge, may_be_no_tls
 
 # How a handshake of this step fails; None if it does not.
 Network = Callable[[PlannedStep, random.Random], "str | None"]
@@ -85,6 +85,47 @@ def takes(at_once: int, loss: float = 0.0) -> Network:
 @pytest.mark.parametrize("share", [0, 0.003])
 def test_healthy(share: float) -> None:
     assert verdicts(fails(share))[Verdict.HEALTHY] >= 49
+
+
+def level(concurrency: int, *milliseconds: float) -> Step:
+    times = tuple(time / 1000 for time in milliseconds)
+    return Step(ProbeVariant.GIVEN, concurrency, len(times), {}, times)
+
+
+@pytest.mark.parametrize(
+    ("medians", "says"),
+    [
+        ((5, 6, 9, 9), " They took no longer with more at once."),
+        ((5, 6, 15, 40), " With 25 at once they began to take longer: 15 ms (median), and 5 ms "),
+        ((5, 40, 6, 40), " With 50 at once they began to take longer: 40 ms (median), and 5 ms "),
+        ((5,), ""),
+    ],
+)
+def test_a_healthy_origin_has_no_settings_but_a_latency(
+    medians: tuple[float, ...], says: str
+) -> None:
+    levels = [level(n, 0, time, 99) for n, time in zip((1, 3, 25, 50), medians, strict=False)]
+    judgement = judge(levels, BROWSERS)
+    assert (judgement.verdict, judgement.settings) == (Verdict.HEALTHY, {})
+    assert judgement.concurrency == levels[-1].concurrency
+    _, _, rest = judgement.saw.partition(f", with up to {judgement.concurrency} at once.")
+    assert rest.startswith(says)
+    assert bool(rest) is bool(says)
+
+
+def test_settings_come_from_a_limit_alone() -> None:
+    for network, has_some in ((fails(0), False), (fails(0.3), False), (takes(10), True)):
+        judgement = judge(made(network, MANY, random.Random(1)), BROWSERS)
+        assert bool(judgement.settings) is has_some
+
+
+@pytest.mark.parametrize("kind", ["syscall", "timeout"])
+def test_an_answer_without_tls(kind: str) -> None:
+    steps = made(fails(1, kind=kind), MANY, random.Random(1))
+    assert may_be_no_tls(steps)
+    assert judge(steps, BROWSERS, speaks_http=True).verdict is Verdict.NOT_TLS
+    assert not may_be_no_tls(made(fails(0.5, kind=kind), MANY, random.Random(1)))
+    assert not may_be_no_tls(made(fails(1, kind="alert"), MANY, random.Random(1)))
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
@@ -272,7 +313,8 @@ def test_it_ends_within_its_bounds_and_knows_a_verdict(
         assert judgement.concurrency == max(s.concurrency for s in steps)
     if judgement.concurrency is not None:
         assert 1 <= judgement.concurrency <= concurrency
-        assert judgement.settings["CONCURRENT_REQUESTS"] == judgement.concurrency
+        asked = judgement.settings.get("CONCURRENT_REQUESTS", judgement.concurrency)
+        assert asked == judgement.concurrency
     if not any(step.failed for step in steps):
         assert healthy
 

@@ -53,8 +53,8 @@ class Command(ScrapyCommand):
             help="most handshakes in all (default: 200, or 4 times -c if that is more)",
         )  # fmt: skip
         group.add_argument(
-            "-c", type=int, metavar="COUNT", default=50,
-            help="most handshakes at once (default: 50)",
+            "-c", type=int, metavar="COUNT",
+            help="most handshakes at once (default: 50, or a quarter of -n if that is less)",
         )  # fmt: skip
         group.add_argument(
             "--timeout", type=float, metavar="SECONDS", default=10.0,

@@ -20,7 +20,13 @@ from .doctor.finding import CheckStatus
 from .doctor.output import findings_json, print_findings
 from .probe.handshakes import ProbeRejectedError
 from .probe.output import ProgressBar, print_report, report_json
-from .probe.run import ProbeOptions, default_handshakes, parse_https_url, probe_origin
+from .probe.run import (
+    ProbeOptions,
+    default_concurrency,
+    default_handshakes,
+    parse_https_url,
+    probe_origin,
+)
 from .probe.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -125,19 +131,21 @@ def _find_spider(name: str, project: ScrapySettings) -> type[Spider]:
 
 
 def _probe_options(url: str, opts: argparse.Namespace) -> ProbeOptions:
-    if opts.c < 1:
+    concurrency = default_concurrency(opts.n) if opts.c is None else opts.c
+    if concurrency < 1:
         raise UsageError("-c takes a whole number of 1 or more")
     if not opts.timeout > 0:
         raise UsageError("--timeout takes a number above 0")
-    least = _LEAST_PER_CONCURRENCY * opts.c
-    handshakes = default_handshakes(opts.c) if opts.n is None else opts.n
+    least = _LEAST_PER_CONCURRENCY * concurrency
+    handshakes = default_handshakes(concurrency) if opts.n is None else opts.n
     if handshakes < least:
-        raise UsageError(f"-n takes three times -c or more: {least:,}, or -c {opts.n // 3}")
+        less = f", or -c {handshakes // 3}" if handshakes >= _LEAST_PER_CONCURRENCY else ""
+        raise UsageError(f"-n takes three times -c or more: {least:,}{less}")
     try:
         url = parse_https_url(url)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return ProbeOptions(url, opts.c, handshakes, opts.timeout, opts.impersonate, opts.proxy)
+    return ProbeOptions(url, concurrency, handshakes, opts.timeout, opts.impersonate, opts.proxy)
 
 
 def _ask(options: ProbeOptions, terminal: Console) -> None:

@@ -7,6 +7,9 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from ..._ipc.failures import HANDSHAKE_KINDS, FailureKind
 from ..._ipc.messages import (
@@ -25,6 +28,9 @@ from .steps import PlannedStep, Step
 _WORKER_COUNT = 2
 _LOOPBACK_TIMEOUT_SECONDS = 5.0
 _TLS_RECORD_HEADER_BYTES = 5
+# A server that speaks TLS answers a request without it by a 400, and a proxy by other errors.
+_FIRST_ERROR = 400
+_ERRORS_OF_SITES = frozenset({401, 404, 405, 501})
 
 # Names of failures in the JSON; "other" if not listed.
 _KIND_NAMES = {
@@ -138,6 +144,25 @@ class Prober:
             tuple(r.seconds for r in results if r.seconds is not None),
             {r.kind: r.detail for r in reversed(results) if r.kind is not None},
         )
+
+    async def speaks_http(self, profile: Profile) -> bool:
+        """Tell whether the port of the URL answers a request without TLS."""
+        parts = urlsplit(self._url)
+        netloc = parts.netloc if parts.port else f"{parts.netloc.rstrip(':')}:443"
+        fetch = Fetch(
+            method="HEAD",
+            url=parts._replace(scheme="http", netloc=netloc).geturl(),
+            profile=encode_profile(replace(profile, http_version="v1")),
+            timeout_seconds=self._timeout_seconds,
+        )
+        try:
+            outcome, _ = await self._workers[0].fetch(fetch)
+        except WorkerFailedError:
+            return False
+        if not isinstance(outcome, Completed) or outcome.head is None:
+            return False
+        status = outcome.head.status
+        return status < _FIRST_ERROR or status in _ERRORS_OF_SITES
 
     async def measure_hello(self, profile: Profile) -> int | None:
         """Return the size in bytes of the ClientHello that a profile without a proxy sends to

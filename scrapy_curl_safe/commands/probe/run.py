@@ -22,13 +22,14 @@ from ...settings import Settings
 from .handshakes import Prober, start_prober
 from .plan import Bounds, plan_steps
 from .steps import PlannedStep, ProbeVariant, Step
-from .verdict import Judgement, ProbeBrowsers, judge, judge_without_worker
+from .verdict import Judgement, ProbeBrowsers, judge, judge_without_worker, may_be_no_tls
 
 # curl_cffi targets whose ClientHello has about 500 bytes (the first) and 1,800 (the others).
 _SMALL_HELLO_TARGET, _OTHER_TARGET, _THIRD_TARGET = "chrome120", "firefox", "chrome"
 # No handshake begins after this time.
 _MAX_DURATION_SECONDS = 180.0
 _DEFAULT_HANDSHAKES = 200
+_DEFAULT_CONCURRENCY = 50
 _HANDSHAKES_PER_CONCURRENCY = 4
 
 
@@ -46,7 +47,7 @@ class ProbeOptions:
     """
 
     url: str
-    concurrency: int = 50
+    concurrency: int = _DEFAULT_CONCURRENCY
     handshakes: int = _DEFAULT_HANDSHAKES
     timeout_seconds: float = 10.0
     impersonate: str | None = None
@@ -87,6 +88,17 @@ class ProbeObserver:
 def default_handshakes(concurrency: int) -> int:
     """Return how many handshakes to make in all by default."""
     return max(_DEFAULT_HANDSHAKES, _HANDSHAKES_PER_CONCURRENCY * concurrency)
+
+
+def default_concurrency(handshakes: int | None) -> int:
+    """Return how many handshakes to make at once by default.
+
+    Args:
+        handshakes: how many in all; None if that is not given either.
+    """
+    if handshakes is None:
+        return _DEFAULT_CONCURRENCY
+    return min(_DEFAULT_CONCURRENCY, max(1, handshakes // _HANDSHAKES_PER_CONCURRENCY))
 
 
 def parse_https_url(text: str) -> str:
@@ -186,7 +198,8 @@ async def _probe(
                 hello_bytes=hello_bytes[ProbeVariant.GIVEN],
             )
             await _follow_plan(bounds, prober, profiles, observer, steps)
-        judgement = judge(steps, browsers)
+            speaks_http = may_be_no_tls(steps) and await prober.speaks_http(given)
+        judgement = judge(steps, browsers, speaks_http=speaks_http)
     except WorkerFailedError as error:
         judgement = judge_without_worker(str(error))
     origin = origin_of(Request(options.url))

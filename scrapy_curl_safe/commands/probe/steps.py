@@ -17,6 +17,8 @@ LOCAL_KINDS = frozenset({"local", "crashed"})
 # Chances are computed at each of about six levels, and each may mislead.
 _MOST_CHANCE = 0.001
 _MOST_CHANCE_OF_VARIANT = 0.005
+# By how much a median differs that is not only noise.
+_RISE = 2
 
 
 class ProbeVariant(str, enum.Enum):
@@ -148,6 +150,18 @@ def turning_point(levels: list[Step]) -> int | None:
     ]
     chance, concurrency = min(splits, default=(1.0, 0))
     return concurrency if chance < _MOST_CHANCE else None
+
+
+def latency_rise(levels: list[Step]) -> Step | None:
+    """Return the lowest level from which on half of the handshakes take at least twice as long as
+    at the first level; None if there is none."""
+    first, rise = levels[0].time_at(0.5) or 0.0, None
+    for level in reversed(levels[1:]):
+        time = level.time_at(0.5)
+        if time is None or time < _RISE * first:
+            break
+        rise = level
+    return rise
 
 
 def better_variants(steps: Iterable[Step]) -> set[ProbeVariant]:

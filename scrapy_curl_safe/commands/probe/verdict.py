@@ -15,6 +15,7 @@ from .steps import (
     bracket,
     by_concurrency,
     is_worse,
+    latency_rise,
     merged,
     turning_point,
 )
@@ -79,8 +80,21 @@ class Judgement:
     settings: dict[str, int | str] = field(default_factory=dict)
 
 
-def judge(steps: Sequence[Step], browsers: ProbeBrowsers) -> Judgement:
-    """Find out why handshakes failed, if any did."""
+def may_be_no_tls(steps: Sequence[Step]) -> bool:
+    """Tell whether a server that does not speak TLS, and says nothing to it, may have been asked:
+    then a request without TLS tells."""
+    given = merged(by_concurrency(steps))
+    return not given.done and given.kind in ("syscall", "timeout")
+
+
+def judge(
+    steps: Sequence[Step], browsers: ProbeBrowsers, *, speaks_http: bool = False
+) -> Judgement:
+    """Find out why handshakes failed, if any did.
+
+    Args:
+        speaks_http: whether a request without TLS was answered, if one was sent.
+    """
     levels = by_concurrency(steps)
     given = merged(levels)
     if given.is_local:
@@ -89,6 +103,10 @@ def judge(steps: Sequence[Step], browsers: ProbeBrowsers) -> Judgement:
         return _proxy(steps, given)
     if given.done:
         return _some_succeeded(steps, levels, browsers)
+    if speaks_http:
+        _, _, advice = _UNUSABLE["protocol"]
+        saw = "The server on that port speaks HTTP without TLS, and does not answer a handshake"
+        return Judgement(Verdict.NOT_TLS, f"{saw}: {_detail(given)}", advice)
     return _none_succeeded(steps, given, browsers)
 
 
@@ -197,8 +215,22 @@ def _some_succeeded(
     if given.failed > 1 and given.failed_share > _HARMLESS_SHARE:
         return _some_fail(levels, given)
     most = levels[-1].concurrency
-    saw = f"{_successes(given)} succeeded."
-    return Judgement(Verdict.HEALTHY, saw, "", most, _concurrency_settings(most))
+    saw = f"{_successes(given)} succeeded, with up to {most} at once.{_slower(levels)}"
+    return Judgement(Verdict.HEALTHY, saw, "", most)
+
+
+def _slower(levels: list[Step]) -> str:
+    """Say from which concurrency on handshakes take longer."""
+    if len(levels) < 2:
+        return ""
+    rise = latency_rise(levels)
+    if rise is None:
+        return " They took no longer with more at once."
+    few, many = (1000 * (level.time_at(0.5) or 0.0) for level in (levels[0], rise))
+    return (
+        f" With {rise.concurrency} at once they began to take longer: {many:,.0f} ms (median), and "
+        f"{few:,.0f} ms with {levels[0].concurrency}."
+    )
 
 
 def _local(levels: list[Step], given: Step) -> Judgement:
@@ -274,8 +306,7 @@ def _some_fail(levels: list[Step], given: Step) -> Judgement:
         advice = "Some of the origin's servers are not like the others."
     elif given.count < _TELLING_COUNT:
         advice += " With so few handshakes a limit would look the same: try a larger -n."
-    settings = _concurrency_settings(most)
-    return Judgement(verdict, f"{share}: {_detail(given)}", advice, most, settings)
+    return Judgement(verdict, f"{share}: {_detail(given)}", advice, most)
 
 
 def _concurrency_settings(most: int) -> dict[str, int | str]:
