@@ -248,6 +248,51 @@ def test_what_a_project_has_wrong(
     assert code == (1 if "problem" in {f["status"] for f in found.values()} else 0)
 
 
+PIPELINES = """
+from twisted.internet import defer
+from scrapy.pipelines.files import FilesPipeline
+
+class Waiting:
+    async def process_item(self, item): return item
+
+class Yielding:
+    @defer.inlineCallbacks
+    def process_item(self, item): yield item
+
+class Media(FilesPipeline): ...
+
+class Plain:
+    def process_item(self, item): return item
+"""
+
+
+@pytest.mark.parametrize(
+    ("pipelines", "items", "status", "fix"),
+    [
+        (["Waiting"], 1, "warning", "CONCURRENT_ITEMS = 100"),
+        (["Media"], 100, "ok", ""),
+        (["Plain", "Yielding"], 100, "ok", ""),
+        (["Plain"], 100, "warning", "CONCURRENT_ITEMS = 1, unless a pipeline returns a Deferred"),
+        ([], 100, "warning", "CONCURRENT_ITEMS = 1"),
+    ],
+)
+def test_one_item_at_a_time_is_advised_where_no_pipeline_waits(
+    doctor: Callable[..., Any],
+    tmp_path: Path,
+    pipelines: list[str],
+    items: int,
+    status: str,
+    fix: str,
+) -> None:
+    (tmp_path / "doctors_pipelines.py").write_text(PIPELINES)
+    enabled = {f"doctors_pipelines.{name}": 1 for name in pipelines}
+    _, found = doctor(f"{ADDON}CONCURRENT_ITEMS = {items}\nITEM_PIPELINES = {enabled}\n")
+    finding = found["CONCURRENT_ITEMS"]
+    assert (finding["status"], finding["fix"]) == (status, fix)
+    waiting = [name for name in pipelines if name in ("Media", "Waiting", "Yielding")]
+    assert all(f"and {name} waits for each" in finding["why"] for name in waiting)
+
+
 def with_interpreter(path: Path, code: str) -> str:
     """Make a program of a name that Python has, and return code of a Scrapy whose workers it runs.
 

@@ -214,11 +214,22 @@ def _monitor(facts: Facts) -> Finding:
 
 
 def _items(facts: Facts) -> Finding:
+    waiting = ", ".join(name for name, waits in facts.pipelines.items() if waits)
+    value = str(facts.concurrent_items)
+    if waiting:
+        why = f"so many items of a response are worked on at once, and {waiting} waits for each"
+        if facts.concurrent_items > _FEW_ITEMS:
+            return Finding("CONCURRENT_ITEMS", CheckStatus.OK, value, why)
+        fix = "CONCURRENT_ITEMS = 100"
+        return Finding("CONCURRENT_ITEMS", CheckStatus.WARNING, value, why, fix)
     why = "Scrapy starts this many tasks for each response, which cost more than the download"
     if facts.concurrent_items <= _FEW_ITEMS:
-        return Finding("CONCURRENT_ITEMS", CheckStatus.OK, str(facts.concurrent_items), why)
-    fix = "CONCURRENT_ITEMS = 1, unless an item pipeline waits for something"
-    return Finding("CONCURRENT_ITEMS", CheckStatus.WARNING, str(facts.concurrent_items), why, fix)
+        return Finding("CONCURRENT_ITEMS", CheckStatus.OK, value, why)
+    # Of a function that is no coroutine nobody can tell.
+    fix = "CONCURRENT_ITEMS = 1" + (
+        ", unless a pipeline returns a Deferred" if facts.pipelines else ""
+    )
+    return Finding("CONCURRENT_ITEMS", CheckStatus.WARNING, value, why, fix)
 
 
 def _autothrottle(facts: Facts) -> Finding:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from scrapy import Spider
 from scrapy.crawler import Crawler
+from scrapy.pipelines.media import MediaPipeline
 from scrapy.settings import BaseSettings
 from scrapy.settings import Settings as ScrapySettings
+from scrapy.utils.conf import build_component_list
 from scrapy.utils.misc import load_object
 
 from ..._crawl.scrapy_api import load_addons
@@ -48,6 +51,7 @@ def collect_facts(project: ScrapySettings, spider: type[Spider] = Spider) -> Fac
     return Facts(
         concurrent_requests=loaded.getint("CONCURRENT_REQUESTS"),
         concurrent_items=loaded.getint("CONCURRENT_ITEMS"),
+        pipelines=_pipelines(loaded),
         workers=workers,
         reactor=str(loaded.get("TWISTED_REACTOR") or ""),
         autothrottle=loaded.getbool("AUTOTHROTTLE_ENABLED"),
@@ -106,6 +110,21 @@ def _components(settings: BaseSettings, name: str) -> dict[str, int]:
         for component, order in components.items()
         if order is not None
     }  # fmt: skip
+
+
+def _pipelines(settings: BaseSettings) -> dict[str, bool]:
+    """Return the names of the item pipelines, and whether each waits, as a coroutine can."""
+    found = {}
+    for component in build_component_list(settings.getwithbase("ITEM_PIPELINES")):
+        pipeline = load_object(component)
+        if not hasattr(pipeline, "process_item"):
+            continue
+        process = inspect.unwrap(pipeline.process_item)
+        waits = inspect.iscoroutinefunction(process) or inspect.isgeneratorfunction(process)
+        # In older versions of Scrapy, those for media return Deferreds.
+        is_media = isinstance(pipeline, type) and issubclass(pipeline, MediaPipeline)
+        found[getattr(pipeline, "__name__", str(component))] = waits or is_media
+    return found
 
 
 def _versions(trial: WorkerTrial) -> dict[str, str]:

@@ -17,6 +17,7 @@ class Facts:
     Attributes:
         concurrent_requests: CONCURRENT_REQUESTS.
         concurrent_items: CONCURRENT_ITEMS.
+        pipelines: names of the enabled item pipelines, and whether each waits for something.
         workers: CURL_SAFE_WORKERS.
         reactor: path of Twisted's reactor; empty for none.
         autothrottle: AUTOTHROTTLE_ENABLED.
@@ -49,6 +50,7 @@ class Facts:
 
     concurrent_requests: int = 16
     concurrent_items: int = 100
+    pipelines: Mapping[str, bool] = field(default_factory=dict)
     workers: int = 2
     reactor: str = ""
     autothrottle: bool = False
