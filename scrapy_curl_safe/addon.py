@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from scrapy.settings import BaseSettings, get_settings_priority
 from scrapy.spidermiddlewares.referer import RefererMiddleware
 from scrapy.utils.conf import build_component_list
 from scrapy.utils.misc import load_object
-from scrapy.utils.python import global_object_name
 
 from ._crawl.browser.referrer import DEFAULT_POLICY
+from ._crawl.other_handlers import SCHEMES, other_handler, where_set
 from .handler import CurlSafeDownloadHandler
 from .initiator import BrowserRefererMiddleware, InitiatorMiddleware
 from .middleware import HandshakeRetryMiddleware
@@ -43,9 +42,9 @@ class Addon:
         """
         mode = Settings.load(settings).browser_headers
         handlers = settings.getdict("DOWNLOAD_HANDLERS")
-        for scheme in ("http", "https"):
-            if handlers.setdefault(scheme, CurlSafeDownloadHandler) is not CurlSafeDownloadHandler:
-                _check_handler(settings, scheme, handlers[scheme])
+        for scheme in SCHEMES:
+            handlers.setdefault(scheme, CurlSafeDownloadHandler)
+            _check_handler(settings, scheme)
         # Without a reactor Scrapy sets its own handlers with the priority of a project, below
         # which a setting of an add-on would not count.
         priority = max(
@@ -86,28 +85,27 @@ def _note_initiators(settings: BaseSettings) -> None:
     settings.set(name, components, settings.getpriority(name) or 0)
 
 
-def _check_handler(settings: BaseSettings, scheme: str, handler: Any) -> None:
+def _check_handler(settings: BaseSettings, scheme: str) -> None:
     """
     Raises:
         ValueError: another add-on has set the handler.
     """
-    if handler is None or not _others_before(settings):
+    name = other_handler(settings, scheme, CurlSafeDownloadHandler)
+    if name is None:
         return
-    handler = load_object(handler)
-    if isinstance(handler, type) and issubclass(handler, CurlSafeDownloadHandler):
-        return
-    name = global_object_name(handler)
+    has_others = _others_before(settings)
     advice = "give scrapy_curl_safe.Addon a lower order in ADDONS than the add-on that sets it"
-    if settings.getpriority("DOWNLOAD_HANDLERS") == get_settings_priority("default"):
+    if has_others and settings.getpriority("DOWNLOAD_HANDLERS") == get_settings_priority("default"):
         raise ValueError(f"DOWNLOAD_HANDLERS has {name} for {scheme} already: {advice}")
-    # Whose it is cannot be told: add-ons change the dict of a project in place.
     logger.warning(
-        "DOWNLOAD_HANDLERS has %s for %s, so %s requests do not go through the workers. If that is "
-        "not what you want, take it out, or %s",
+        "%s requests do not go through the workers: DOWNLOAD_HANDLERS has %s for %s, set %s. If "
+        "that is not what you want, take it out%s",
+        scheme,
         name,
         scheme,
-        scheme,
-        advice,
+        where_set(settings, scheme),
+        # Whose it is cannot be told: add-ons change the dict of a project in place.
+        f", or {advice}" if has_others else "",
     )
 
 

@@ -45,7 +45,7 @@ class CurlSafeDownloadHandler:
         self._scrapy_handlers: dict[str, object] = {}
         self._is_closed = False
         try:
-            self._context = CrawlContext.acquire(crawler)
+            self._context = CrawlContext.acquire(crawler, CurlSafeDownloadHandler)
         except InterpreterError as error:
             logger.error("The crawl is closed, since no worker can be started: %s", error)
             close_crawl(crawler, "curl_safe_no_worker")

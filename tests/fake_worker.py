@@ -408,6 +408,9 @@ class RecordingEvents:
     def worker_started(self) -> None:
         self.counts["worker_started"] += 1
 
+    def worker_ready(self, ready: Ready) -> None:
+        self.counts["worker_ready"] += 1
+
     def worker_crashed(self) -> None:
         self.counts["worker_crashed"] += 1
 

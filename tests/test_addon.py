@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+from curl_cffi import Curl
 from scrapy.settings import Settings
 from scrapy.utils.misc import load_object
 
@@ -17,7 +19,11 @@ from scrapy_curl_safe import (
     HandshakeMonitor,
     HandshakeRetryMiddleware,
 )
+from scrapy_curl_safe._version import __version__
+from scrapy_curl_safe._worker.curl_api import ALIASES
+from scrapy_curl_safe._worker.targets import CURL_CFFI_VERSION
 from scrapy_curl_safe.monitor import LastReport
+from testkit.crawling import Crawled
 from testkit.fixtures import RunCrawl
 from testkit.origins import faults
 from testkit.origins.tls import TlsOrigin
@@ -76,7 +82,81 @@ def test_a_handler_that_is_the_users_or_of_another_add_on_is_logged(
     handlers = updated_after_another(DOWNLOAD_HANDLERS={"ftp": None}).getdict("DOWNLOAD_HANDLERS")
     assert handlers["https"] == SCRAPYS
     assert handlers["http"] is CurlSafeDownloadHandler
-    assert f"DOWNLOAD_HANDLERS has {SCRAPYS} for https, so https requests do not" in caplog.text
+    assert "https requests do not go through the workers: " in caplog.text
+    assert (
+        f"DOWNLOAD_HANDLERS has {SCRAPYS} for https, set in the project's settings" in caplog.text
+    )
+    assert "take it out, or give scrapy_curl_safe.Addon a lower order in ADDONS" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("priority", "where"),
+    [
+        ("project", "in the project's settings"),
+        ("spider", "in the spider's custom_settings"),
+        ("cmdline", "on the command line"),
+        ("addon", "by an add-on"),
+    ],
+)
+@pytest.mark.parametrize("as_text", [False, True])
+def test_another_handler_is_a_warning_that_says_where_it_was_set(
+    caplog: pytest.LogCaptureFixture, priority: str, where: str, as_text: bool
+) -> None:
+    handlers = {"https": SCRAPYS, "http": None}
+    settings = Settings()
+    settings.set("DOWNLOAD_HANDLERS", json.dumps(handlers) if as_text else handlers, priority)
+    Addon().update_settings(settings)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == (
+        f"https requests do not go through the workers: DOWNLOAD_HANDLERS has {SCRAPYS} for "
+        f"https, set {where}. If that is not what you want, take it out"
+    )
+
+
+def start_lines(crawled: Crawled) -> list[str]:
+    return [line for line in crawled.log.splitlines() if " INFO: scrapy-curl-safe " in line]
+
+
+def test_one_line_says_that_it_is_on(crawl: RunCrawl) -> None:
+    with TlsOrigin() as origin:
+        crawled = crawl(origin.url, CURL_SAFE_WORKERS=2)
+    (line,) = start_lines(crawled)
+    _, _, line = line.partition(" INFO: ")
+    libcurl = Curl().version().decode().partition(" ")[0].replace("/", " ")
+    target = ALIASES["chrome"]
+    assert line.startswith(
+        f"scrapy-curl-safe {__version__} is on: http and https go through 2 workers as chrome "
+        f"({target}"
+    )
+    assert line.endswith(f"), with curl_cffi {CURL_CFFI_VERSION} and {libcurl}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"CURL_SAFE_IMPERSONATE": None, "CURL_SAFE_WORKERS": 1}, "1 worker as plain curl, with"),
+        ({"ADDONS": {}, "DOWNLOAD_HANDLERS": {"https": HANDLER}}, "is on: https goes through "),
+    ],
+)
+def test_the_line_says_what_there_is(crawl: RunCrawl, settings: dict[str, Any], says: str) -> None:
+    with TlsOrigin() as origin:
+        (line,) = start_lines(crawl(origin.url, **settings))
+    assert says in line
+
+
+def test_no_worker_starts_for_nothing(crawl: RunCrawl) -> None:
+    with TlsOrigin() as tls, TlsOrigin(tls=False) as plain:
+        elsewhere = {"https": SCRAPYS}
+        without = crawl(tls.url, DOWNLOAD_HANDLERS=elsewhere)
+        with_some = crawl(tls.url, plain.url, DOWNLOAD_HANDLERS=elsewhere)
+    assert without.numbers == [0]
+    assert without.stat("worker/start_count") == 0
+    assert "WARNING: https requests do not go through the workers" in without.log
+    assert start_lines(without) == []
+    assert with_some.numbers == [0, 1]
+    assert with_some.stat("worker/start_count") > 0
+    assert "is on: http goes through " in start_lines(with_some)[0]
 
 
 @pytest.mark.parametrize("handler", [HANDLER, "testkit.components.LazyHandler", None])

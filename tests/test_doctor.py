@@ -30,6 +30,7 @@ from .test_networks import needs_namespaces
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "example_project"
 ADDON = 'ADDONS = {"scrapy_curl_safe.Addon": 500}\nCONCURRENT_ITEMS = 1\n'
+SCRAPYS = "scrapy.core.downloader.handlers.http11.HTTP11DownloadHandler"
 SCRAPY = "from scrapy.cmdline import execute; execute()"
 
 
@@ -222,7 +223,22 @@ def test_the_example_project_has_no_problem() -> None:
         ("CONCURRENT_REQUESTS = 10**9", "memory", "problem", "MB free", "CONCURRENT_REQUESTS"),
         ("CONCURRENT_REQUESTS = 10**9", "local ports", "problem", " to ", "ip_local_port_range"),
         ("CONCURRENT_REQUESTS = 10**9", "open files", "problem", " for 1,000", "ulimit -Hn"),
-        ("DOWNLOAD_HANDLERS = {'http': None}", "download handler", "warning", "http: none", "ADD"),
+        (
+            "DOWNLOAD_HANDLERS = {'http': None}", "download handler", "warning",
+            "http: none, set in the project's settings, https: ", "take http out of DOWNLOAD_HAND",
+        ),
+        (
+            f"DOWNLOAD_HANDLERS = dict.fromkeys(('http', 'https'), '{SCRAPYS}')",
+            "download handler", "problem", f"http: {SCRAPYS}, set in ", "take http and https out",
+        ),
+        (
+            "ADDONS['tests.test_addon.OtherAddon'] = 600", "download handler", "warning",
+            f"https: {SCRAPYS}, set by an add-on", "a lower order",
+        ),
+        (
+            "EXTENSIONS = {'scrapy_curl_safe.HandshakeMonitor': None}",
+            "monitor", "warning", "off", "take HandshakeMonitor out of EXTENSIONS",
+        ),
         ("ADDONS = {}", "download handler", "problem", "HTTP11DownloadHandler", "ADDONS"),
         ("ADDONS = {}", "middleware", "problem", "off", "ADDONS"),
         ("ADDONS = {}", "monitor", "warning", "off", "ADDONS"),

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from scrapy import Request, signals
 from scrapy.crawler import Crawler
+from scrapy.settings import BaseSettings
 
 from .._ipc.messages import Hello
 from .._platform.landlock import AUTHORITY_VARIABLES
@@ -22,9 +23,11 @@ from .browser_targets import BrowserTargets
 from .event_loop import running_event_loop
 from .head_builder import HeadBuilder
 from .installed_browsers import load_installed_browsers
+from .other_handlers import SCHEMES, is_handler, other_handler
 from .profile import EncodedProfile, encoded_profile
 from .scrapy_api import DownloadSignals, close_crawl
 from .scrapys_words import dataloss_message, key_log_message
+from .start_log import StartLog, picks_browsers
 from .stats import CrawlStats
 
 logger = logging.getLogger(__name__)
@@ -44,6 +47,7 @@ class CrawlContext:
 
     Args:
         crawler: whose they are.
+        handler: this package's handler.
 
     Attributes:
         installed_browsers: the fingerprints beside curl_cffi's targets.
@@ -55,7 +59,7 @@ class CrawlContext:
         ValueError: a setting is wrong.
     """
 
-    def __init__(self, crawler: Crawler) -> None:
+    def __init__(self, crawler: Crawler, handler: type) -> None:
         assert crawler.stats is not None
         self.crawler = crawler
         self._users = 0
@@ -63,7 +67,14 @@ class CrawlContext:
         self.settings = settings = Settings.load(crawler.settings)
         self.signals = DownloadSignals(crawler)
         loop = running_event_loop()
-        self.stats = CrawlStats(crawler.stats, loop.call_soon)
+        # Without https there may be nothing to do at all.
+        self._starts_early = other_handler(crawler.settings, "https", handler) is None
+        start_log = StartLog(
+            settings,
+            _schemes(crawler.settings, handler),
+            picks_browsers=picks_browsers(crawler.settings),
+        )
+        self.stats = CrawlStats(crawler.stats, loop.call_soon, start_log)
         self.origins = origins_of(crawler, settings)
         if settings.downloader_client_tls_ciphers and settings.impersonate is not None:
             logger.warning(
@@ -87,6 +98,7 @@ class CrawlContext:
                 max_requests=settings.worker_max_requests,
                 max_memory_mb=settings.worker_max_memory_mb,
                 requests_at_once=settings.concurrent_requests,
+                prewarm=self._starts_early,
             ),
             adaptive=settings.adaptive,
             active_size_bytes=settings.scraper_slot_max_active_size,
@@ -100,11 +112,11 @@ class CrawlContext:
         crawler.signals.connect(self._spider_opened, signals.spider_opened)
 
     @classmethod
-    def acquire(cls, crawler: Crawler) -> CrawlContext:
+    def acquire(cls, crawler: Crawler, handler: type) -> CrawlContext:
         """Return the context of a crawler, made if need be; each caller releases it once."""
         context = _contexts.get(crawler)
         if context is None:
-            context = _contexts[crawler] = cls(crawler)
+            context = _contexts[crawler] = cls(crawler, handler)
         context._users += 1
         return context
 
@@ -123,7 +135,8 @@ class CrawlContext:
         logger.warning(dataloss_message(request.url))
 
     def _spider_opened(self) -> None:
-        self.pool.start()
+        if self._starts_early:
+            self.pool.start()
         # What is loaded by now stays, and a full round of the garbage collector need not look at
         # it, which takes a tenth of a crawl's time. Once a process: what is there at the start of
         # another crawl may be garbage of the first.
@@ -158,6 +171,11 @@ class CrawlContext:
     def _on_exhausted(self, reason: str) -> None:
         logger.error("The crawl is closed, since no worker can be had: %s", reason)
         close_crawl(self.crawler, "curl_safe_no_worker")
+
+
+def _schemes(settings: BaseSettings, handler: type) -> list[str]:
+    handlers = settings.getdict("DOWNLOAD_HANDLERS")
+    return [scheme for scheme in SCHEMES if is_handler(handlers.get(scheme), handler)]
 
 
 def _check_key_log(path: str | None) -> None:

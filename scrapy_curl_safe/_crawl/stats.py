@@ -13,8 +13,9 @@ from typing import NamedTuple
 from scrapy.statscollectors import StatsCollector
 
 from .._ipc.failures import FailureKind
-from .._ipc.messages import TransferStats
+from .._ipc.messages import Ready, TransferStats
 from .histogram import LogHistogram
+from .start_log import StartLog
 
 PREFIX = "curl_safe/"
 
@@ -169,16 +170,21 @@ class CrawlStats:
     Args:
         stats: of the crawler.
         call_soon: calls a function at the end of this turn of the loop.
+        start_log: is told what workers say when they come up; None for nobody.
 
     Attributes:
         handshake_times: of the handshakes that succeeded.
     """
 
     def __init__(
-        self, stats: StatsCollector, call_soon: Callable[[Callable[[], None]], object]
+        self,
+        stats: StatsCollector,
+        call_soon: Callable[[Callable[[], None]], object],
+        start_log: StartLog | None = None,
     ) -> None:
         self._stats = stats
         self._call_soon = call_soon
+        self._start_log = start_log
         self._counts: defaultdict[str, int] = defaultdict(int)
         self.handshake_times = LogHistogram()
         self._most_in_flight = 0
@@ -274,6 +280,10 @@ class CrawlStats:
 
     def worker_started(self) -> None:
         self._add("worker/start_count")
+
+    def worker_ready(self, ready: Ready) -> None:
+        if self._start_log is not None:
+            self._start_log.note(ready)
 
     def worker_crashed(self) -> None:
         self._add("worker/crash_count")

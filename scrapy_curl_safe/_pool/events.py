@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from .._ipc.messages import Ready
+
 
 class PoolEvents(Protocol):
     def in_flight(self, count: int) -> None:
@@ -14,6 +16,9 @@ class PoolEvents(Protocol):
     def breaker_opened(self) -> None: ...
 
     def worker_started(self) -> None: ...
+
+    def worker_ready(self, ready: Ready) -> None:
+        """A worker has come up and said this."""
 
     def worker_crashed(self) -> None: ...
 

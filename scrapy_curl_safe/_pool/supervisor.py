@@ -26,7 +26,6 @@ from .._ipc.messages import (
 )
 from .._platform.affinity import WorkerAffinity
 from .._version import EX_OTHER_VERSION, __version__
-from .alias_log import AliasLog
 from .event_loop import EventLoop, Future, TimerHandle
 from .events import PoolEvents
 from .refusal_log import RefusalLog
@@ -109,7 +108,6 @@ class Supervisor:
         self._prewarmed: WorkerProcess | None = None
         self._affinity = WorkerAffinity()
         self._refusals = RefusalLog()
-        self._aliases = AliasLog()
 
     def __repr__(self) -> str:
         return f"<Supervisor of {self._workers}>"
@@ -134,6 +132,8 @@ class Supervisor:
 
         One is enough for the first request; more would slow it down.
         """
+        if not self._limits.prewarm:
+            return
         with contextlib.suppress(OSError):  # `start` tries again
             self._prewarmed = self._launcher.start()
 
@@ -275,7 +275,7 @@ class Supervisor:
             return
         self._refusals.note(ready.refusals)
         self._refusals.note_missing(ready.missing)
-        self._aliases.note(ready)
+        self._events.worker_ready(ready)
         self._restarts.start_succeeded()
         self._first_starts.discard(worker.slot)
         worker.transition(Event.BECOME_READY)

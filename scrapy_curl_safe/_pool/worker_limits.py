@@ -22,6 +22,7 @@ class WorkerLimits:
         max_requests: the most requests that a worker serves; 0 for no bound.
         max_memory_mb: the most resident memory of a worker; 0 for no bound.
         requests_at_once: the most requests that a worker may have in flight.
+        prewarm: whether the first one starts before there is a request.
     """
 
     count: int
@@ -29,6 +30,7 @@ class WorkerLimits:
     max_requests: int
     max_memory_mb: int
     requests_at_once: int
+    prewarm: bool = True
 
     def max_descriptors(self, allowed: int) -> int:
         """Return how many descriptors a worker may have open without being replaced.

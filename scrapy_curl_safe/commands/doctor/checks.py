@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from ..._crawl.other_handlers import BY_ADDON
 from .browser_age import age, browser_of, newest_like, release_date
 from .facts import Facts
 from .finding import CheckStatus, Finding
@@ -144,13 +145,23 @@ def _handshake(facts: Facts) -> Finding | None:
 
 
 def _handlers(facts: Facts) -> Finding:
-    ours = [path == OUR_HANDLER for path in facts.handlers.values()]
-    value = ", ".join(f"{scheme}: {path or 'none'}" for scheme, path in facts.handlers.items())
     why = "requests of a scheme with another handler bypass the workers"
-    if ours and all(ours):
+    others = [scheme for scheme, path in facts.handlers.items() if path != OUR_HANDLER]
+    if not others:
         return Finding("download handler", CheckStatus.OK, "http and https", why)
-    status = CheckStatus.WARNING if any(ours) else CheckStatus.PROBLEM
-    return Finding("download handler", status, value, why, _ADDON)
+    setters = {scheme: facts.handler_setters.get(scheme, "") for scheme in others}
+    value = ", ".join(
+        f"{scheme}: {path or 'none'}"
+        + (f", set {setter}" if (setter := setters.get(scheme)) else "")
+        for scheme, path in facts.handlers.items()
+    )
+    status = CheckStatus.WARNING if len(others) < len(facts.handlers) else CheckStatus.PROBLEM
+    fix = f"take {' and '.join(others)} out of DOWNLOAD_HANDLERS"
+    if not facts.has_addon:
+        fix = _ADDON
+    elif all(setter == BY_ADDON for setter in setters.values()):
+        fix = "give scrapy_curl_safe.Addon a lower order in ADDONS than the add-on that sets it"
+    return Finding("download handler", status, value, why, fix)
 
 
 def _order(components: dict[str, int], name: str) -> int | None:
@@ -158,12 +169,18 @@ def _order(components: dict[str, int], name: str) -> int | None:
     return next((order for path, order in components.items() if path.endswith(f".{name}")), None)
 
 
+def _turn_on(facts: Facts, component: str, setting: str) -> str:
+    """Return what turns a component on: with the add-on, something has turned it off."""
+    return f"take {component} out of {setting}" if facts.has_addon else _ADDON
+
+
 def _middleware(facts: Facts) -> Finding:
     ours = _order(facts.middlewares, "HandshakeRetryMiddleware")
     scrapys = _order(facts.middlewares, "RetryMiddleware")
     why = "it retries failed handshakes, and must see them before Scrapy's RetryMiddleware does"
     if ours is None:
-        return Finding("middleware", CheckStatus.PROBLEM, "off", why, _ADDON)
+        fix = _turn_on(facts, "HandshakeRetryMiddleware", "DOWNLOADER_MIDDLEWARES")
+        return Finding("middleware", CheckStatus.PROBLEM, "off", why, fix)
     if scrapys is not None and ours <= scrapys:
         value = f"at {ours}, RetryMiddleware at {scrapys}"
         fix = f'DOWNLOADER_MIDDLEWARES = {{"{_OUR_MIDDLEWARE}": {scrapys + 10}}}'
@@ -182,7 +199,8 @@ def _initiators(facts: Facts) -> Finding | None:
     if both is not None:
         return Finding("initiators", CheckStatus.OK, f"noted at {both}", why)
     if ours is None:
-        return Finding("initiators", CheckStatus.WARNING, "not noted", why, _ADDON)
+        fix = _turn_on(facts, "InitiatorMiddleware", "SPIDER_MIDDLEWARES")
+        return Finding("initiators", CheckStatus.WARNING, "not noted", why, fix)
     if scrapys is not None and ours <= scrapys:
         value = f"at {ours}, RefererMiddleware at {scrapys}"
         fix = f'SPIDER_MIDDLEWARES = {{"{_INITIATOR_MIDDLEWARE}": {scrapys + 50}}}'
@@ -206,7 +224,8 @@ def _header_order(facts: Facts) -> Finding | None:
 def _monitor(facts: Facts) -> Finding:
     why = "it logs how the handshakes are going"
     if _order(facts.extensions, "HandshakeMonitor") is None:
-        return Finding("monitor", CheckStatus.WARNING, "off", why, _ADDON)
+        fix = _turn_on(facts, "HandshakeMonitor", "EXTENSIONS")
+        return Finding("monitor", CheckStatus.WARNING, "off", why, fix)
     return Finding("monitor", CheckStatus.OK, "on", why)
 
 

@@ -14,12 +14,15 @@ from scrapy.settings import BaseSettings
 from scrapy.settings import Settings as ScrapySettings
 from scrapy.utils.conf import build_component_list
 from scrapy.utils.misc import load_object
+from scrapy.utils.python import global_object_name
 
+from ..._crawl.other_handlers import BY_ADDON, SCHEMES, is_handler, where_set
 from ..._crawl.scrapy_api import load_addons
 from ..._platform.affinity import usable_cpus
 from ..._platform.limits import max_descriptors
 from ..._platform.memory import available_megabytes
 from ..._platform.sysctl import read_sysctl
+from ...addon import Addon
 from ...handler import CurlSafeDownloadHandler
 from ...settings import Settings
 from .checks import OUR_HANDLER
@@ -37,6 +40,9 @@ def collect_facts(project: ScrapySettings, spider: type[Spider] = Spider) -> Fac
         spider: whose own settings count, too.
     """
     crawler = Crawler(spider, project.copy())
+    # Of the add-ons' settings nobody can tell afterwards who has set them.
+    set_before = crawler.settings.getdict("DOWNLOAD_HANDLERS").keys()
+    setters = {scheme: where_set(crawler.settings, scheme) for scheme in set_before}
     error = None
     try:
         load_addons(crawler)
@@ -70,7 +76,11 @@ def collect_facts(project: ScrapySettings, spider: type[Spider] = Spider) -> Fac
         refusals=trial.refusals,
         missing=trial.missing,
         versions=_versions(trial),
+        has_addon=Addon in map(load_object, build_component_list(loaded["ADDONS"])),
         handlers=_handlers(loaded),
+        handler_setters={
+            scheme: setters.get(scheme, BY_ADDON) for scheme in loaded.getdict("DOWNLOAD_HANDLERS")
+        },
         middlewares=_components(loaded, "DOWNLOADER_MIDDLEWARES"),
         spider_middlewares=_components(loaded, "SPIDER_MIDDLEWARES"),
         extensions=_components(loaded, "EXTENSIONS"),
@@ -85,7 +95,7 @@ def collect_facts(project: ScrapySettings, spider: type[Spider] = Spider) -> Fac
 
 def _handlers(settings: BaseSettings) -> dict[str, str | None]:
     handlers = settings.getwithbase("DOWNLOAD_HANDLERS")
-    return {scheme: _handler_path(handlers.get(scheme)) for scheme in ("http", "https")}
+    return {scheme: _handler_path(handlers.get(scheme)) for scheme in SCHEMES}
 
 
 def _handler_path(component: Any) -> str | None:
@@ -96,10 +106,9 @@ def _handler_path(component: Any) -> str | None:
     """
     if component is None:
         return None
-    handler = load_object(component)
-    if isinstance(handler, type) and issubclass(handler, CurlSafeDownloadHandler):
+    if is_handler(component, CurlSafeDownloadHandler):
         return OUR_HANDLER
-    return f"{handler.__module__}.{handler.__qualname__}"
+    return global_object_name(load_object(component))
 
 
 def _components(settings: BaseSettings, name: str) -> dict[str, int]:

@@ -39,7 +39,9 @@ class Facts:
         refusals: what the system refused to this process or to a worker, with the errno of each.
         missing: what curl_cffi lacks: by name, what a crawl is like without it.
         versions: of the packages, and of libcurl if a worker reported it.
+        has_addon: whether ADDONS has this package's.
         handlers: path of the download handler's class for http and https; None for none.
+        handler_setters: where the handlers of these schemes were set, in words.
         middlewares: paths and orders of the enabled downloader middlewares.
         spider_middlewares: paths and orders of the enabled spider middlewares.
         extensions: paths and orders of the enabled extensions.
@@ -70,7 +72,9 @@ class Facts:
     refusals: Mapping[Facility, int] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    has_addon: bool = True
     handlers: dict[str, str | None] = field(default_factory=dict)
+    handler_setters: dict[str, str] = field(default_factory=dict)
     middlewares: dict[str, int] = field(default_factory=dict)
     spider_middlewares: dict[str, int] = field(default_factory=dict)
     extensions: dict[str, int] = field(default_factory=dict)
