@@ -219,6 +219,7 @@ def test_the_example_project_has_no_problem() -> None:
         ("CURL_SAFE_WORKERS = 0", "settings", "problem", "CURL_SAFE_WORKERS is 0", "change"),
         ("CURL_SAFE_IMPERSONATE = 'netscape'", "browser", "problem", "netscape", "CURL_SAFE_IMP"),
         ("CONCURRENT_ITEMS = 100", "CONCURRENT_ITEMS", "warning", "100", "CONCURRENT_ITEMS = 1"),
+        ("CURL_SAFE_WORKRES = 2", "CURL_SAFE_WORKRES", "warning", "unknown", "did you mean"),
         ("AUTOTHROTTLE_ENABLED = True", "throttles", "warning", "both on", "CURL_SAFE_ADAPTIVE"),
         ("CONCURRENT_REQUESTS = 10**9", "memory", "problem", "MB free", "CONCURRENT_REQUESTS"),
         ("CONCURRENT_REQUESTS = 10**9", "local ports", "problem", " to ", "ip_local_port_range"),

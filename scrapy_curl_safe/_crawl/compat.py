@@ -20,6 +20,18 @@ from typing import Any, Literal
 from ..settings import parse_bind_address
 from .meta import CHECKS, request_options
 
+#: Each of these says something to one of the handlers, and here with CURL_SAFE_COMPAT alone.
+FOREIGN_KEYS = frozenset(
+    {
+        "curl",
+        "curl_cffi_impersonate",
+        "curl_cffi_options",
+        "impersonate",
+        "impersonate_args",
+        "impersonate_curl_options",
+    }
+)
+
 # curl_cffi takes libcurl's numbers for them, too:
 # https://curl.se/libcurl/c/CURLOPT_HTTP_VERSION.html
 _HTTP_VERSIONS = {2: "v1", 3: "v2", 4: "v2tls", 5: "v2_prior_knowledge", 30: "v3", 31: "v3only"}

@@ -20,6 +20,7 @@ from .._pool.pool import Pool
 from .._pool.worker_limits import WorkerLimits
 from ..settings import Settings
 from .browser_targets import BrowserTargets
+from .compat import FOREIGN_KEYS
 from .event_loop import running_event_loop
 from .head_builder import HeadBuilder
 from .installed_browsers import load_installed_browsers
@@ -29,6 +30,7 @@ from .scrapy_api import DownloadSignals, close_crawl
 from .scrapys_words import dataloss_message, key_log_message
 from .start_log import StartLog, picks_browsers
 from .stats import CrawlStats
+from .unknown_names import unknown_settings
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,11 @@ logger = logging.getLogger(__name__)
 _MOST_SESSIONS = 64
 _LEAST_CONNECTIONS = 64
 _LONGEST_HEARTBEAT_INTERVAL_SECONDS = 1.0
+
+_FOREIGN = (
+    "%s has no effect, since another handler's keys count only with CURL_SAFE_COMPAT = True. Set "
+    'that, or use meta["curl_safe"]'
+)
 
 _contexts: WeakKeyDictionary[Crawler, CrawlContext] = WeakKeyDictionary()
 _registries: WeakKeyDictionary[Crawler, OriginRegistry] = WeakKeyDictionary()
@@ -64,7 +71,11 @@ class CrawlContext:
         self.crawler = crawler
         self._users = 0
         self._warned_of_dataloss = False
+        self._noted_keys: set[str] = set()
         self.settings = settings = Settings.load(crawler.settings)
+        for name, meant in unknown_settings(crawler.settings):
+            end = f": {meant}" if meant else ""
+            logger.warning("There is no setting %s, so it has no effect%s", name, end)
         self.signals = DownloadSignals(crawler)
         loop = running_event_loop()
         # Without https there may be nothing to do at all.
@@ -134,7 +145,17 @@ class CrawlContext:
         self._warned_of_dataloss = True
         logger.warning(dataloss_message(request.url))
 
+    def note_foreign_keys(self, request: Request) -> None:
+        """Log once each key of other handlers in a request's meta that has no effect here."""
+        keys = FOREIGN_KEYS.intersection(request.meta) - self._noted_keys
+        if keys:
+            self._noted_keys |= keys
+            names = " and ".join(f'meta["{key}"]' for key in sorted(keys))
+            logger.warning(_FOREIGN, f"{names} of {request}")
+
     def _spider_opened(self) -> None:
+        if not self.settings.compat and getattr(self.crawler.spider, "curl_cffi_options", None):
+            logger.warning(_FOREIGN, "The spider's curl_cffi_options")
         if self._starts_early:
             self.pool.start()
         # What is loaded by now stays, and a full round of the garbage collector need not look at

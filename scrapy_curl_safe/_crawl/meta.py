@@ -9,6 +9,7 @@ from .._ipc.messages import HeaderPairs
 from ..settings import parse_http_version, parse_impersonate
 from .browser.request import KINDS, Kind
 from .browser.sites import web_origin
+from .unknown_names import meta_hint
 
 # Private keys. Their values are plain, since a request may be kept on disk or in another queue.
 #: How often a request was retried because its handshake failed; 0 if it was only rejected.
@@ -141,8 +142,11 @@ def request_options(meta: Mapping[str, Any]) -> dict[str, Any] | Literal[False]:
     for key, value in options.items():
         check = CHECKS.get(key)
         if check is None:
-            known = ", ".join(CHECKS)
-            raise ValueError(f'meta["curl_safe"] has an unknown key {key!r}: it knows {known}')
+            meant = meta_hint(key, CHECKS)
+            known = f"{meant}{' It' if meant.endswith('?') else '; it' if meant else 'it'} knows "
+            raise ValueError(
+                f'meta["curl_safe"] has an unknown key {key!r}: {known}{", ".join(CHECKS)}'
+            )
         try:
             checked[key] = check(value)
         except ValueError as error:

@@ -10,7 +10,7 @@ from scrapy import Request
 from .._ipc.messages import Fetch, encode_profile
 from .._pool.origins import Route
 from .._pool.request import PoolRequest
-from .compat import all_options
+from .compat import FOREIGN_KEYS, all_options
 from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, request_options
 from .profile import EncodedProfile, encoded_profile, origin_of
 from .request_headers import request_headers
@@ -34,6 +34,8 @@ def options_of(request: Request, context: CrawlContext) -> dict[str, Any] | Lite
     """
     if context.settings.compat:
         return all_options(request.meta, context.crawler.spider)
+    if not FOREIGN_KEYS.isdisjoint(request.meta):
+        context.note_foreign_keys(request)
     return request_options(request.meta)
 
 

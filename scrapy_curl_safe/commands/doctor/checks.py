@@ -25,7 +25,7 @@ _ADDON = 'ADDONS = {"scrapy_curl_safe.Addon": 500}'
 
 def run_checks(facts: Facts) -> list[Finding]:
     """Return all findings, in the order in which to fix them."""
-    found: list[Finding | None] = [_settings(facts), *_versions(facts)]
+    found: list[Finding | None] = [_settings(facts), *_unknown(facts), *_versions(facts)]
     found += [_worker(facts), *_missing(facts), _target(facts), _age(facts), _handshake(facts)]
     found += [_handlers(facts), _middleware(facts), _initiators(facts), _monitor(facts)]
     found += [_header_order(facts)]
@@ -44,6 +44,14 @@ def _settings(facts: Facts) -> Finding:
     return Finding(
         "settings", CheckStatus.PROBLEM, facts.settings_error, why, "change that setting"
     )
+
+
+def _unknown(facts: Facts) -> list[Finding]:
+    why = "there is no such setting, so it has no effect"
+    return [
+        Finding(name, CheckStatus.WARNING, "unknown", why, meant or "take it out")
+        for name, meant in facts.unknown_settings.items()
+    ]
 
 
 def _versions(facts: Facts) -> list[Finding]:

@@ -18,6 +18,7 @@ from scrapy.utils.python import global_object_name
 
 from ..._crawl.other_handlers import BY_ADDON, SCHEMES, is_handler, where_set
 from ..._crawl.scrapy_api import load_addons
+from ..._crawl.unknown_names import unknown_settings
 from ..._platform.affinity import usable_cpus
 from ..._platform.limits import max_descriptors
 from ..._platform.memory import available_megabytes
@@ -63,6 +64,7 @@ def collect_facts(project: ScrapySettings, spider: type[Spider] = Spider) -> Fac
         autothrottle=loaded.getbool("AUTOTHROTTLE_ENABLED"),
         adaptive=adaptive,
         browser_headers=browser_headers,
+        unknown_settings=dict(unknown_settings(loaded)),
         settings_error=error,
         open_files=min(max_descriptors(), _NO_LIMIT),
         ports=_ports(),

@@ -23,6 +23,7 @@ class Facts:
         autothrottle: AUTOTHROTTLE_ENABLED.
         adaptive: CURL_SAFE_ADAPTIVE.
         browser_headers: CURL_SAFE_BROWSER_HEADERS.
+        unknown_settings: those that have no effect, each with what may have been meant.
         settings_error: why the settings cannot be loaded; None if they can.
         open_files: the most files that this process may have open (the hard limit, to which the
             workers raise theirs).
@@ -58,6 +59,7 @@ class Facts:
     autothrottle: bool = False
     adaptive: bool = True
     browser_headers: str = "context"
+    unknown_settings: Mapping[str, str] = field(default_factory=dict)
     settings_error: str | None = None
     open_files: int | None = None
     ports: tuple[int, int] | None = None
