@@ -10,6 +10,7 @@ from scrapy.utils.conf import build_component_list
 from scrapy.utils.misc import load_object
 
 from ._crawl.browser.referrer import DEFAULT_POLICY
+from ._crawl.browser_names import check_browsers
 from ._crawl.other_handlers import SCHEMES, other_handler, where_set
 from .handler import CurlSafeDownloadHandler
 from .initiator import BrowserRefererMiddleware, InitiatorMiddleware
@@ -40,7 +41,7 @@ class Addon:
             ValueError: a setting is wrong, or another add-on has set a download handler; Scrapy
                 then does not start the crawl.
         """
-        mode = Settings.load(settings).browser_headers
+        mode = _checked(settings).browser_headers
         handlers = settings.getdict("DOWNLOAD_HANDLERS")
         for scheme in SCHEMES:
             handlers.setdefault(scheme, CurlSafeDownloadHandler)
@@ -60,6 +61,17 @@ class Addon:
             _note_initiators(settings)
             if settings.getpriority("REFERRER_POLICY") == get_settings_priority("default"):
                 settings.set("REFERRER_POLICY", DEFAULT_POLICY, "addon")
+
+
+def _checked(settings: BaseSettings) -> Settings:
+    """Load the settings, and say in one line what is wrong with them: Scrapy writes a traceback."""
+    try:
+        loaded = Settings.load(settings)
+        check_browsers(loaded)
+    except ValueError as error:
+        logger.error("The crawl does not start, since a setting is wrong: %s", error)
+        raise ValueError(str(error)) from None
+    return loaded
 
 
 def _note_initiators(settings: BaseSettings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import json
 import math
 import os
 from collections.abc import Callable
@@ -18,6 +19,7 @@ HTTP_VERSIONS = ("v1", "v2", "v2tls", "v2_prior_knowledge", "v3", "v3only")
 # Aliases: each stands for the newest such browser that the installed curl_cffi has.
 _BROWSERS = ("chrome", "firefox", "safari")
 BROWSER_HEADERS = ("context", "static", "none")
+_IMPERSONATES = "the name of a curl_cffi target, a fingerprint as a dict, or None"
 _TLS_VERSIONS = ("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
 
@@ -220,12 +222,25 @@ def parse_impersonate(value: Any) -> str | dict[str, Any] | None:
     """
     if value in (None, "", "None"):
         return None
-    if isinstance(value, (str, dict)):
+    if isinstance(value, str):
+        browser: str | dict[str, Any] = _from_json(value, "{", value)
+        return browser
+    if isinstance(value, dict):
         return value
     # BaseSettings wraps a dict of a settings module in a BaseSettings.
     if isinstance(value, BaseSettings):
         return value.copy_to_dict()
-    raise ValueError("the name of a curl_cffi target, a fingerprint as a dict, or None")
+    raise ValueError(_IMPERSONATES)
+
+
+def _from_json(text: str, opening: str, otherwise: Any) -> Any:
+    """Return the value of a command line that begins like a dict or a list."""
+    if not text.lstrip().startswith(opening):
+        return otherwise
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{_IMPERSONATES}; as text, only JSON ({error})") from None
 
 
 def _browser_headers(value: Any) -> str:
@@ -235,7 +250,9 @@ def _browser_headers(value: Any) -> str:
 
 
 def _parse_browsers(value: Any) -> tuple[str | dict[str, Any], ...]:
-    browsers = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+    browsers = value
+    if isinstance(value, str):
+        browsers = _from_json(value, "[", [name.strip() for name in value.split(",")])
     if isinstance(browsers, (list, tuple)) and browsers and all(browsers):
         with contextlib.suppress(ValueError):
             return tuple(parse_impersonate(browser) or "" for browser in browsers)

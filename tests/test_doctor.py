@@ -217,7 +217,7 @@ def test_the_example_project_has_no_problem() -> None:
     ("settings", "check", "status", "value", "fix"),
     [
         ("CURL_SAFE_WORKERS = 0", "settings", "problem", "CURL_SAFE_WORKERS is 0", "change"),
-        ("CURL_SAFE_IMPERSONATE = 'netscape'", "browser", "problem", "netscape", "CURL_SAFE_IMP"),
+        ("CURL_SAFE_IMPERSONATE = 'netscape'", "settings", "problem", "netscape", "change"),
         ("CONCURRENT_ITEMS = 100", "CONCURRENT_ITEMS", "warning", "100", "CONCURRENT_ITEMS = 1"),
         ("CURL_SAFE_WORKRES = 2", "CURL_SAFE_WORKRES", "warning", "unknown", "did you mean"),
         ("AUTOTHROTTLE_ENABLED = True", "throttles", "warning", "both on", "CURL_SAFE_ADAPTIVE"),

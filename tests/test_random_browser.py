@@ -166,18 +166,10 @@ def test_no_handshake_is_mixed_with_headers_of_another_browser(crawl: RunCrawl) 
     assert all(len(browsers) == 1 for browsers in by_session.values())
 
 
-def test_a_browser_that_curl_cffi_does_not_know_stops_the_crawl(crawl: RunCrawl) -> None:
-    with TlsOrigin() as origin:
-        crawled = crawl(origin.url, CURL_SAFE_BROWSERS=["chrome", "netscape4"], **ON)
-        assert origin.accepted == 0
-    assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
-    assert "no worker can be had: CURL_SAFE_BROWSERS has 'netscape4': " in crawled.log
-
-
 def test_a_crawl_that_fails_while_it_starts_is_closed_all_the_same(crawl: RunCrawl) -> None:
     crawled = crawl(
         "https://127.0.0.1:9/",
-        CURL_SAFE_BROWSERS=["chrome", "netscape4"],
+        CURL_SAFE_BROWSERS=["chrome", {"no_such_field": 1}],
         EXTENSIONS={"testkit.components.LateEngine": 0},
         **ON,
     )

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from scrapy.settings import Settings as ScrapySettings
 
+from scrapy_curl_safe._crawl.browser_names import FAMILIAR_NAMES
+from scrapy_curl_safe._worker.targets import KNOWN_NAMES
 from scrapy_curl_safe.settings import Settings, default_workers
 from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins.tls import TlsOrigin
+from testkit.scenario import Way
 
 DEFAULTS = {
     "CURL_SAFE_WORKERS": default_workers(),
@@ -46,7 +49,9 @@ GOOD = [
     ("CURL_SAFE_IMPERSONATE", {"tls_ciphers": ["A"]}, {"tls_ciphers": ["A"]}),
     ("CURL_SAFE_BROWSER_HEADERS", "static", "static"),
     ("CURL_SAFE_BROWSERS", ["chrome", {"tls_ciphers": ["A"]}], ("chrome", {"tls_ciphers": ["A"]})),
+    ("CURL_SAFE_IMPERSONATE", '{"tls_ciphers": ["A"]}', {"tls_ciphers": ["A"]}),
     ("CURL_SAFE_BROWSERS", "edge, tor", ("edge", "tor")),
+    ("CURL_SAFE_BROWSERS", '["edge", {"client": "A"}]', ("edge", {"client": "A"})),
     ("CURL_SAFE_HTTP_VERSION", "v2tls", "v2tls"),
     ("CURL_SAFE_HTTP_VERSION", "None", None),
     ("CURL_SAFE_WORKER_MAX_REQUESTS", "1000", 1000),
@@ -86,6 +91,8 @@ BAD = [
     ("CURL_SAFE_WORKERS", True, "a whole number from 1 to 64"),
     ("CURL_SAFE_WORKERS", None, "a whole number from 1 to 64"),
     ("CURL_SAFE_IMPERSONATE", 7, "the name of a curl_cffi target, a fingerprint"),
+    ("CURL_SAFE_IMPERSONATE", "{'client': 'A'}", "the name of a curl_cffi target, a fingerprint"),
+    ("CURL_SAFE_BROWSERS", "[edge, tor]", "the name of a curl_cffi target, a fingerprint"),
     ("CURL_SAFE_BROWSERS", [], "a list of what CURL_SAFE_IMPERSONATE takes"),
     ("CURL_SAFE_BROWSERS", ["chrome", None], "a list of what CURL_SAFE_IMPERSONATE takes"),
     ("CURL_SAFE_BROWSERS", [7], "a list of what CURL_SAFE_IMPERSONATE takes"),
@@ -209,11 +216,47 @@ def test_the_handler_alone_closes_the_spider(crawl: RunCrawl) -> None:
     assert "a setting is wrong: CURL_SAFE_WORKERS is 0: it takes a whole number" in crawled.log
 
 
-@pytest.mark.parametrize("value", ["netscape4", {"no_such_field": 1}], ids=["name", "dict"])
-def test_a_browser_that_curl_cffi_does_not_know_stops_the_crawl(
-    crawl: RunCrawl, value: object
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"CURL_SAFE_IMPERSONATE": "chorme"}, "CURL_SAFE_IMPERSONATE is 'chorme': "),
+        ({"CURL_SAFE_BROWSERS": ["edge", "chorme"]}, "CURL_SAFE_BROWSERS has 'chorme': "),
+    ],
+)
+@pytest.mark.parametrize("way", ["asyncio", "none"])
+def test_an_unknown_name_of_a_browser_is_a_wrong_setting(
+    crawl: RunCrawl, settings: dict[str, Any], says: str, way: Way
 ) -> None:
+    with TlsOrigin() as origin:
+        crawled = crawl(origin.url, way=way, **settings)
+        assert origin.accepted == 0
+    assert crawled.exit_code == 1
+    (line,) = [line for line in crawled.log.splitlines() if " ERROR: The crawl does not " in line]
+    assert f"The crawl does not start, since a setting is wrong: {says}" in line
+    assert "cannot impersonate 'chorme', and `curl-cffi update` has" in line
+    assert ": did you mean chrome or " in line
+    assert line.endswith("? `curl-cffi list` shows all")
+    assert "Spider opened" not in crawled.log
+
+
+def test_the_handler_alone_closes_the_spider_for_an_unknown_name(crawl: RunCrawl) -> None:
+    with TlsOrigin() as origin:
+        crawled = crawl(
+            origin.url, ADDONS={}, CURL_SAFE_IMPERSONATE="netscape4", DOWNLOAD_HANDLERS=HANDLERS
+        )
+        assert origin.accepted == 0
+    assert crawled.stats["finish_reason"] == "curl_safe_bad_setting"
+    assert "a setting is wrong: CURL_SAFE_IMPERSONATE is 'netscape4': " in crawled.log
+
+
+def test_familiar_names_are_those_that_curl_cffi_has() -> None:
+    assert FAMILIAR_NAMES <= KNOWN_NAMES
+    assert {"chrome", "firefox", "safari"} <= FAMILIAR_NAMES
+
+
+def test_a_fingerprint_that_curl_cffi_does_not_know_stops_the_crawl(crawl: RunCrawl) -> None:
     """Only a worker can tell."""
+    value = {"no_such_field": 1}
     with TlsOrigin() as origin:
         crawled = crawl(origin.url, CURL_SAFE_IMPERSONATE=value)
         assert origin.accepted == 0

@@ -19,6 +19,7 @@ from .._pool.origins import OriginRegistry
 from .._pool.pool import Pool
 from .._pool.worker_limits import WorkerLimits
 from ..settings import Settings
+from .browser_names import check_browsers
 from .browser_targets import BrowserTargets
 from .compat import FOREIGN_KEYS
 from .event_loop import running_event_loop
@@ -73,6 +74,7 @@ class CrawlContext:
         self._warned_of_dataloss = False
         self._noted_keys: set[str] = set()
         self.settings = settings = Settings.load(crawler.settings)
+        check_browsers(settings)
         for name, meant in unknown_settings(crawler.settings):
             end = f": {meant}" if meant else ""
             logger.warning("There is no setting %s, so it has no effect%s", name, end)

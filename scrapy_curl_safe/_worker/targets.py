@@ -53,8 +53,18 @@ def resolve_browser(profile: Profile) -> Profile:
         return profile
     raise ProfileError(
         f"curl_cffi {CURL_CFFI_VERSION} cannot impersonate {name!r}, and `curl-cffi update` "
-        f"has installed no such fingerprint: it knows {', '.join(sorted(KNOWN_NAMES))}"
+        f"has installed no such fingerprint: {_nearest(name)}"
     )
+
+
+def _nearest(name: str) -> str:
+    # Nothing needs it but a mistake.
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    matches = get_close_matches(name.lower(), sorted(KNOWN_NAMES), 3)
+    if not matches:
+        return f"it knows {', '.join(sorted(KNOWN_NAMES))}"
+    return f"did you mean {' or '.join(matches)}? `curl-cffi list` shows all"
 
 
 def target_systems() -> dict[str, str]:

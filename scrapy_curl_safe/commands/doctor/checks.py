@@ -115,7 +115,7 @@ def _target(facts: Facts) -> Finding | None:
     why = "requests fail if curl_cffi does not know the browser"
     if facts.target_error is None:
         return Finding("browser", CheckStatus.OK, "known to curl_cffi", why)
-    fix = "set CURL_SAFE_IMPERSONATE to one of the names above, or upgrade curl_cffi"
+    fix = "correct CURL_SAFE_IMPERSONATE, or upgrade curl_cffi"
     return Finding("browser", CheckStatus.PROBLEM, facts.target_error, why, fix)
 
 
