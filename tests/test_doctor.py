@@ -108,6 +108,7 @@ def test_a_healthy_project(doctor: Callable[..., Any]) -> None:
     code, found = doctor()
     problems = [finding for finding in found.values() if finding["status"] == "problem"]
     assert (code, problems) == (0, [])
+    assert "own headers" not in found
     for check in ("settings", "worker", "browser", "local handshake", "download handler"):
         assert found[check]["status"] == "ok"
     assert found["libcurl"]["value"].startswith("libcurl/")
@@ -220,6 +221,15 @@ def test_the_example_project_has_no_problem() -> None:
         ("CURL_SAFE_IMPERSONATE = 'netscape'", "settings", "problem", "netscape", "change"),
         ("CONCURRENT_ITEMS = 100", "CONCURRENT_ITEMS", "warning", "100", "CONCURRENT_ITEMS = 1"),
         ("CURL_SAFE_WORKRES = 2", "CURL_SAFE_WORKRES", "warning", "unknown", "did you mean"),
+        ("USER_AGENT = 'shopbot'", "own headers", "warning", "names no browser (shopbot)", "leave"),
+        (
+            "USER_AGENT = 'shopbot'\nCURL_SAFE_BROWSER_HEADERS = 'static'",
+            "own headers", "warning", "names no browser (shopbot)", "CURL_SAFE_IMPERSONATE = None",
+        ),
+        (
+            "DEFAULT_REQUEST_HEADERS = {'User-Agent': 'Firefox/3'}",
+            "own headers", "warning", "User-Agent names Firefox 3", "leave it out",
+        ),
         ("AUTOTHROTTLE_ENABLED = True", "throttles", "warning", "both on", "CURL_SAFE_ADAPTIVE"),
         ("CONCURRENT_REQUESTS = 10**9", "memory", "problem", "MB free", "CONCURRENT_REQUESTS"),
         ("CONCURRENT_REQUESTS = 10**9", "local ports", "problem", " to ", "ip_local_port_range"),

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from .._ipc.messages import BrowserHead, encode_browser_head
 from .browser.headers import BrowserHeaders, browser_headers, http1_fields
+from .browser.own_headers import HeaderConflict, find_conflict
 from .browser.referrer import Trim
 from .browser.request import BrowserRequest, facts_of
 from .browser.target import Family, Target
@@ -38,12 +39,14 @@ class EncodedHead(NamedTuple):
         shows_initiator: whether Referer has the initiator's whole URL.
         has_all_cookies: whether the request carries all cookies of the URL. (Within its site, a
             script can choose; where the user has logged in, it sends them.)
+        conflict: a header of the user's that contradicts the browser; None if none does.
     """
 
     message: bytes
     referer: bytes | None
     shows_initiator: bool
     has_all_cookies: bool
+    conflict: HeaderConflict | None
 
 
 @lru_cache(2048)
@@ -77,6 +80,7 @@ def encoded_head(
         dict(headers.fields).get(b"Referer"),
         facts.referer is Trim.FULL,
         not facts.is_third_party,
+        find_conflict(target, own),
     )
 
 

@@ -39,6 +39,38 @@ _MOST_TRIES = 3
 _MOST_PROFILES = 4096
 
 
+def encoded_browser(profile: Profile) -> bytes:
+    """Return what a worker has to know of a profile's browser."""
+    return encode_profile(
+        Profile(
+            impersonate=profile.impersonate,
+            substitute=profile.substitute,
+            fingerprint=profile.fingerprint,
+            extra_fp=profile.extra_fp,
+            # With any other version, libcurl offers an upgrade over plain http.
+            http_version="v2tls",
+        )
+    )
+
+
+def request_of_head(browser: bytes) -> Fetch:
+    """Return the request for the head that a browser would send.
+
+    Args:
+        browser: as `encoded_browser` returned it.
+    """
+    return Fetch(url=_URL, profile=browser, timeout_seconds=_TIMEOUT_SECONDS, echo=True)
+
+
+def read_head(body: bytes) -> Target | None:
+    """Return the target whose head a worker has made; None if that is no browser's."""
+    lines = body.decode("latin-1").split("\r\n")[1:]
+    pairs = [line.partition(":") for line in lines]
+    headers = [(name, value.strip()) for name, _, value in pairs]
+    has_agent = any(name.lower() == "user-agent" for name, _ in headers)
+    return learn_target(headers) if has_agent else None
+
+
 class _NoListener:
     """Ignores the messages of a download."""
 
@@ -75,16 +107,7 @@ class BrowserTargets:
 
     async def learn(self, profile: EncodedProfile) -> None:
         """Learn the target of a profile, once for all profiles with its browser."""
-        browser = encode_profile(
-            Profile(
-                impersonate=profile.profile.impersonate,
-                substitute=profile.profile.substitute,
-                fingerprint=profile.profile.fingerprint,
-                extra_fp=profile.profile.extra_fp,
-                # With any other version, libcurl offers an upgrade over plain http.
-                http_version="v2tls",
-            )
-        )
+        browser = encoded_browser(profile.profile)
         while browser not in self._by_browser:
             if browser in self._waiting:
                 turn = self._loop.create_future()
@@ -128,7 +151,7 @@ class BrowserTargets:
 
     async def _ask(self, browser: bytes) -> Target | None:
         request = PoolRequest(
-            Fetch(url=_URL, profile=browser, timeout_seconds=_TIMEOUT_SECONDS, echo=True),
+            request_of_head(browser),
             b"",
             key=(_URL, browser),
             listener=_NoListener(),
@@ -141,11 +164,7 @@ class BrowserTargets:
             return None
         if not isinstance(result.outcome, Completed):
             raise _NotMadeError(f"{result.outcome}")
-        lines = result.body.decode("latin-1").split("\r\n")[1:]
-        pairs = [line.partition(":") for line in lines]
-        headers = [(name, value.strip()) for name, _, value in pairs]
-        has_agent = any(name.lower() == "user-agent" for name, _ in headers)
-        return learn_target(headers) if has_agent else None
+        return read_head(result.body)
 
 
 class _NotMadeError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Iterable
 from functools import lru_cache
 from http.cookiejar import Cookie
@@ -26,6 +27,8 @@ from .initiators import Asked, asked, browser_policy, note_own_referer, note_pag
 from .scrapy_api import cookies_for, has_header, header_items
 from .visited_origins import VisitedOrigins
 
+logger = logging.getLogger(__name__)
+
 _HIDES_ALL = "no-referrer"
 
 # The headers that give a script away.
@@ -45,6 +48,7 @@ class HeadBuilder:
         self._pages = file_pages_of(crawler)
         self._policy: str | None = browser_policy(crawler.settings.get("REFERRER_POLICY") or "")
         self._sets_referer: bool | None = None
+        self._warned_of_conflict = False
 
     def build(
         self,
@@ -96,6 +100,14 @@ class HeadBuilder:
         )
         head = encoded_head(target, browser_request, own, is_http1)
         fetch.browser_head = head.message
+        if head.conflict is not None and not self._warned_of_conflict:
+            self._warned_of_conflict = True
+            logger.warning(
+                "%s contradicts the impersonated browser, which a site can tell: %s. Other "
+                "requests may do so, too. You can %s",
+                request,
+                *head.conflict,
+            )
         if cookie:
             if not head.has_all_cookies:
                 cookie = self._filtered(cookie, request, browser_request)

@@ -28,7 +28,7 @@ def run_checks(facts: Facts) -> list[Finding]:
     found: list[Finding | None] = [_settings(facts), *_unknown(facts), *_versions(facts)]
     found += [_worker(facts), *_missing(facts), _target(facts), _age(facts), _handshake(facts)]
     found += [_handlers(facts), _middleware(facts), _initiators(facts), _monitor(facts)]
-    found += [_header_order(facts)]
+    found += [_header_order(facts), _own_headers(facts)]
     found += check_machine(facts)
     found += [_items(facts), _autothrottle(facts), _reactor(facts)]
     return [finding for finding in found if finding is not None]
@@ -227,6 +227,15 @@ def _header_order(facts: Facts) -> Finding | None:
     value = f"libcurl's, since curl_cffi {version} takes none; the values are the browser's"
     fix = f"pip install --upgrade 'curl_cffi>={wanted}'"
     return Finding("header order", CheckStatus.WARNING, value, why, fix)
+
+
+def _own_headers(facts: Facts) -> Finding | None:
+    if facts.conflict is None:
+        return None
+    why = "a site can tell that no browser sent such a request"
+    return Finding(
+        "own headers", CheckStatus.WARNING, facts.conflict.text, why, facts.conflict.ways_out
+    )
 
 
 def _monitor(facts: Facts) -> Finding:

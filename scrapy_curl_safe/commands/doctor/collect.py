@@ -48,7 +48,10 @@ def collect_facts(project: ScrapySettings, spider: type[Spider] = Spider) -> Fac
     try:
         load_addons(crawler)
         settings = Settings.load(crawler.settings)
-        trial = try_worker(settings)
+        headers = crawler.settings.getdict("DEFAULT_REQUEST_HEADERS")
+        if crawler.settings["USER_AGENT"]:
+            headers.setdefault("User-Agent", crawler.settings["USER_AGENT"])
+        trial = try_worker(settings, headers)
         workers, adaptive = settings.workers, settings.adaptive
         browser_headers = settings.browser_headers
     except ValueError as wrong:
@@ -75,6 +78,7 @@ def collect_facts(project: ScrapySettings, spider: type[Spider] = Spider) -> Fac
         cpus=usable_cpus(),
         browser=trial.browser,
         targets=trial.targets,
+        conflict=trial.conflict,
         refusals=trial.refusals,
         missing=trial.missing,
         versions=_versions(trial),

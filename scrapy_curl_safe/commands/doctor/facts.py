@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
+from ..._crawl.browser.own_headers import HeaderConflict
 from ..._ipc.messages import ResolvedBrowser
 from ..._platform.refusals import Facility
 
@@ -36,6 +37,7 @@ class Facts:
         browser: what the browser of the settings is called there, and its target in curl_cffi; None
             for a fingerprint, or none.
         targets: all those of curl_cffi.
+        conflict: a header of the settings that contradicts the browser; None for none.
         today: the date.
         refusals: what the system refused to this process or to a worker, with the errno of each.
         missing: what curl_cffi lacks: by name, what a crawl is like without it.
@@ -70,6 +72,7 @@ class Facts:
     cpus: int | None = None
     browser: ResolvedBrowser | None = None
     targets: Sequence[str] = ()
+    conflict: HeaderConflict | None = None
     today: date = field(default_factory=date.today)
     refusals: Mapping[Facility, int] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)

@@ -8,15 +8,19 @@ from dataclasses import dataclass, field, replace
 
 from scrapy import Request
 
+from ..._crawl.browser.own_headers import HeaderConflict, find_conflict
+from ..._crawl.browser_targets import encoded_browser, read_head, request_of_head
 from ..._crawl.installed_browsers import load_installed_browsers
-from ..._crawl.profile import make_profile
+from ..._crawl.profile import EncodedProfile, encoded_profile
+from ..._crawl.request_headers import request_headers
 from ..._ipc.messages import (
+    Completed,
     Failed,
     Fetch,
+    HeaderPairs,
     Hello,
     InvalidRequest,
     ResolvedBrowser,
-    encode_profile,
 )
 from ..._platform.affinity import WorkerAffinity
 from ..._platform.refusals import Facility
@@ -42,6 +46,7 @@ class WorkerTrial:
     curl_cffi: str | None = None
     browser: ResolvedBrowser | None = None
     targets: Sequence[str] = ()
+    conflict: HeaderConflict | None = None
     refusals: Mapping[Facility, int] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     worker_error: str | None = None
@@ -49,16 +54,22 @@ class WorkerTrial:
     handshake_error: str | None = None
 
 
-def try_worker(settings: Settings) -> WorkerTrial:
-    """Start a worker with the browser of the settings, let it make one handshake, and stop it."""
+def try_worker(settings: Settings, headers: Mapping[str, str | None]) -> WorkerTrial:
+    """Start a worker with the browser of the settings, let it make one handshake, and stop it.
+
+    Args:
+        headers: that Scrapy sets by the settings.
+    """
     installed = load_installed_browsers()
-    profile = make_profile(Request("data:,"), {"verify": False}, settings, installed)
-    return asyncio.run(_try_worker(encode_profile(profile), settings.python))
+    request = Request("data:,", headers=headers)
+    profile = encoded_profile(request, {"verify": False}, settings, installed)
+    own = request_headers(request, {}, like_browser=True) if profile.is_like_browser else []
+    return asyncio.run(_try_worker(profile, own, settings.python))
 
 
-async def _try_worker(profile: bytes, python: str | None) -> WorkerTrial:
+async def _try_worker(profile: EncodedProfile, own: HeaderPairs, python: str | None) -> WorkerTrial:
     try:
-        hello = Hello(profiles=[(_SETTING, profile)])
+        hello = Hello(profiles=[(_SETTING, profile.encoded)])
         with WorkerClient(hello, python=python) as worker:
             ready = await worker.ready()
             WorkerAffinity().apply(worker.process.pid)
@@ -67,16 +78,27 @@ async def _try_worker(profile: bytes, python: str | None) -> WorkerTrial:
                 ready.curl_cffi,
                 next(iter(ready.browsers), None),
                 list(ready.targets),
-                all_refusals(ready.refusals),
-                ready.missing,
+                refusals=all_refusals(ready.refusals),
+                missing=ready.missing,
             )
             if ready.problem is not None and not ready.problem.startswith(_SETTING):
                 return replace(trial, worker_error=ready.problem)
             if ready.problem is not None:
                 return replace(trial, target_error=ready.problem)
-            return replace(trial, handshake_error=await _try_handshake(worker, profile))
+            trial = replace(trial, conflict=await _conflict(worker, profile, own) if own else None)
+            return replace(trial, handshake_error=await _try_handshake(worker, profile.encoded))
     except WorkerFailedError as failure:
         return WorkerTrial(worker_error=str(failure))
+
+
+async def _conflict(
+    worker: WorkerClient, profile: EncodedProfile, own: HeaderPairs
+) -> HeaderConflict | None:
+    """Compare a project's own headers with those of the browser."""
+    browser = encoded_browser(profile.profile)
+    outcome, body = await worker.fetch(request_of_head(browser))
+    target = read_head(body) if isinstance(outcome, Completed) else None
+    return None if target is None else find_conflict(target, own)
 
 
 async def _try_handshake(worker: WorkerClient, profile: bytes) -> str | None:
