@@ -283,24 +283,6 @@ def test_the_first_example_of_the_readme(fresh: Any, tmp_path: Path) -> None:
     assert '"worker": 0' in (tmp_path / "titles.json").read_text()
 
 
-@pytest.mark.processes
-def test_the_example_of_the_readme_survives_scrapys_cache(tmp_path: Path) -> None:
-    """Whose hits have no `curl_safe_info`."""
-    spider = next(b for b in BLOCKS if b.page.name == "README.md" and "(scrapy.Spider)" in b.text)
-    (tmp_path / "titles.py").write_text(spider.text)
-    command = [sys.executable, "-m", "scrapy", "runspider", "titles.py", "-O", "titles.json"]
-    command += ["-s", "HTTPCACHE_ENABLED=True", "-s", f"HTTPCACHE_DIR={tmp_path / 'cache'}"]
-    items = []
-    with TlsOrigin(lambda request: Reply(body=TITLE)) as origin:
-        for _ in range(2):
-            run([*command, "-a", f"url={origin.url}"], cwd=tmp_path, path="/", marker=tmp_path)
-            items += json.loads((tmp_path / "titles.json").read_text())
-        assert origin.requests[-1].path == "/"
-        assert len({request.connection for request in origin.requests}) == 1
-    assert [item["title"] for item in items] == ["A title"] * 2
-    assert ["worker" in item for item in items] == [True, False]
-
-
 @pytest.mark.skipif(not HAS_INDEX, reason="pip has no index")
 @pytest.mark.xdist_group("fresh")
 @pytest.mark.processes
