@@ -15,7 +15,7 @@ CHAOS_ARGS ?=
 FUZZ_ARGS ?=
 BROWSERS_ARGS ?=
 
-.PHONY: help demo demo-distributed demo-scrapyd matrix package pictures reference docs next test test-fast coverage conformance browsers odd-responses bench chaos fuzz soak lint format clean
+.PHONY: help demo demo-distributed demo-scrapyd matrix package pictures reference docs next samples test test-fast coverage conformance browsers odd-responses bench chaos fuzz soak lint format clean
 
 help:
 	@echo "make demo    crawl the example's flaky origin, with a live log, stats and a summary"
@@ -34,6 +34,7 @@ help:
 	@echo "make docs    build the documentation in docs/_build; warnings are errors"
 	@echo "make reference  write docs/reference.md and the picture of the modules from the code"
 	@echo "make pictures  docs/*.svg: what doctor and probe show"
+	@echo "make samples  the log, the stats and the summary of a demo on the pages"
 	@echo "make package build and check the wheel and the sdist"
 	@echo "make chaos   20,000 requests while workers are killed (CHAOS_ARGS='--seed 1')"
 	@echo "make fuzz    ten million broken frames for the frame decoder"
@@ -141,6 +142,9 @@ matrix: $(INSTALLED)
 
 pictures: $(INSTALLED)
 	PYTHONPATH=. $(VENV)/bin/python docs/pictures.py
+
+samples: $(INSTALLED)
+	$(VENV)/bin/python docs/samples.py
 
 reference: $(INSTALLED)
 	$(VENV)/bin/python docs/reference.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import re
 import subprocess
@@ -12,13 +13,15 @@ from typing import Any
 import pytest
 from curl_cffi import CurlECode
 from curl_cffi.__version__ import __version__ as curl_cffi_version
+from scrapy.settings import BaseSettings
 
 from scrapy_curl_safe._crawl.meta import CHECKS
 from scrapy_curl_safe._crawl.response import info_of
 from scrapy_curl_safe._ipc.messages import TransferStats
 from scrapy_curl_safe.commands.probe.verdict import Verdict
+from scrapy_curl_safe.settings import Settings
 from testkit.crawling import ROOT
-from testkit.pages import PAGES
+from testkit.pages import PAGES, blocks_of
 
 
 @pytest.mark.processes
@@ -186,3 +189,47 @@ def test_the_readme_counts_as_the_table_of_browsers() -> None:
     )
     assert f"in {chromium} of [46 recorded situations]" in text
     assert f"to the real Firefox in {firefox}." in text
+
+
+# Samples
+
+# Of libcurl and Scrapy.
+FOREIGN = {"abruptly", "brotli", "libidn", "nghttp", "ngtcp", "zlib"} | {
+    "AsyncioSelectorReactor",
+    "asyncioreactor",
+}
+
+
+def samples() -> str:
+    pages = [ROOT / "README.md", ROOT / "docs/monitoring.md", ROOT / "docs/versions.md"]
+    texts = [block.text for page in pages for block in blocks_of(page) if block.language == "text"]
+    for picture in ("doctor", "probe"):
+        svg = (ROOT / f"docs/{picture}.svg").read_text()
+        texts += map(html.unescape, re.findall(r"<text[^>]*>(.*?)</text>", svg))
+    return "\n".join(texts)
+
+
+def test_samples_and_pictures_have_only_words_of_the_code() -> None:
+    """If not, they are from before a change: `make samples`, `make pictures`."""
+    sources = [
+        path.read_text()
+        for directory in ("scrapy_curl_safe", "example_project")
+        for path in (ROOT / directory).rglob("*.py")
+    ]
+    code = "\n".join(sources)
+    words = set(re.findall(r"[A-Za-z]{3,}", samples()))
+    assert len(words) > 100
+    assert {word for word in words if word not in code} <= FOREIGN
+
+
+def test_a_default_in_brackets_is_that_of_the_code() -> None:
+    defaults = Settings.load(BaseSettings())
+    found = 0
+    for page in PAGES:
+        for name, value, percent in re.findall(
+            r"`CURL_SAFE_([A-Z_]+)`(?: seconds)? \(([\d.]+)( %)?\)", page.read_text()
+        ):
+            default = getattr(defaults, name.lower())
+            assert float(value) == default * (100 if percent else 1), f"{page}: {name}"
+            found += 1
+    assert found >= 3

@@ -39,7 +39,8 @@ def origin(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     local.stop()
 
 
-def test_the_demo_passes(tmp_path: Path) -> None:
+def test_the_demo_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And prints what the documentation has samples of."""
     demo = run(tmp_path, "demo.py")
     assert demo.returncode == 0, demo.stderr
     first, *_, last = demo.stdout.splitlines()
@@ -48,6 +49,14 @@ def test_the_demo_passes(tmp_path: Path) -> None:
     assert last == "result      every page exactly once"
     assert "'curl_safe/handshake/failure_count/syscall'" in demo.stderr
     assert worker_pids(tmp_path) == []
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    samples = importlib.import_module("samples")
+    printed = demo.stderr + demo.stdout
+    readme, guide = (samples.refreshed(page.read_text(), printed) for page in samples.PAGES)
+    assert demo.stdout.splitlines()[-2] in readme
+    count = re.search(r"'curl_safe/request_count': \d+", demo.stderr)
+    assert count is not None
+    assert count[0] in guide
 
 
 def test_the_demo_fails_where_pages_are_lost(tmp_path: Path) -> None:
