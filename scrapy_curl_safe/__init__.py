@@ -13,6 +13,7 @@ from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .addon import Addon
+    from .compression import HttpCompressionMiddleware
     from .exceptions import (
         ConnectionDiedError,
         HandshakeError,
@@ -33,6 +34,7 @@ __all__ = [
     "HandshakeError",
     "HandshakeMonitor",
     "HandshakeRetryMiddleware",
+    "HttpCompressionMiddleware",
     "OriginUnavailableError",
     "ProxyAuthenticationError",
     "RandomBrowserMiddleware",
@@ -47,6 +49,7 @@ _MODULES = {
     "HandshakeError": "exceptions",
     "HandshakeMonitor": "monitor",
     "HandshakeRetryMiddleware": "middleware",
+    "HttpCompressionMiddleware": "compression",
     "OriginUnavailableError": "exceptions",
     "ProxyAuthenticationError": "exceptions",
     "RandomBrowserMiddleware": "random_browser",

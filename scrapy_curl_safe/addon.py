@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
+from scrapy.downloadermiddlewares.httpcompression import (
+    HttpCompressionMiddleware as ScrapysCompressionMiddleware,
+)
 from scrapy.settings import BaseSettings, get_settings_priority
 from scrapy.spidermiddlewares.referer import RefererMiddleware
 from scrapy.utils.conf import build_component_list
@@ -12,6 +16,7 @@ from scrapy.utils.misc import load_object
 from ._crawl.browser.referrer import DEFAULT_POLICY
 from ._crawl.browser_names import check_browsers
 from ._crawl.other_handlers import SCHEMES, other_handler, where_set
+from .compression import HttpCompressionMiddleware
 from .handler import CurlSafeDownloadHandler
 from .initiator import BrowserRefererMiddleware, InitiatorMiddleware
 from .middleware import HandshakeRetryMiddleware
@@ -41,7 +46,7 @@ class Addon:
             ValueError: a setting is wrong, or another add-on has set a download handler; Scrapy
                 then does not start the crawl.
         """
-        mode = _checked(settings).browser_headers
+        loaded = _checked(settings)
         handlers = settings.getdict("DOWNLOAD_HANDLERS")
         for scheme in SCHEMES:
             handlers.setdefault(scheme, CurlSafeDownloadHandler)
@@ -57,7 +62,9 @@ class Addon:
         )
         settings.setdefault_in_component_priority_dict("EXTENSIONS", HandshakeMonitor, 0)
         settings.setdefault_in_component_priority_dict("ITEM_PIPELINES", LastReport, _LAST)
-        if mode == "context":
+        if loaded.decode:
+            _take_decoded_bodies(settings)
+        if loaded.browser_headers == "context":
             _note_initiators(settings)
             if settings.getpriority("REFERRER_POLICY") == get_settings_priority("default"):
                 settings.set("REFERRER_POLICY", DEFAULT_POLICY, "addon")
@@ -95,6 +102,31 @@ def _note_initiators(settings: BaseSettings) -> None:
     (order,) = set(by_default.values())
     components |= {**dict.fromkeys(by_default), BrowserRefererMiddleware: order}
     settings.set(name, components, settings.getpriority(name) or 0)
+
+
+def _take_decoded_bodies(settings: BaseSettings) -> None:
+    """Put the middleware in the place of Scrapy's, unless the user has placed that one, or another
+    in its place, or turned it off."""
+    name = "DOWNLOADER_MIDDLEWARES"
+    components = settings.getdict(name)
+    if not settings.getbool("COMPRESSION_ENABLED") or any(
+        _is_compression(component) for component in components
+    ):
+        return
+    by_default = {
+        path: order
+        for path, order in settings.getdict(f"{name}_BASE").items()
+        if _is_compression(path)
+    }
+    if len(by_default) == 1:
+        (order,) = by_default.values()
+        components |= {**dict.fromkeys(by_default), HttpCompressionMiddleware: order}
+        settings.set(name, components, settings.getpriority(name) or 0)
+
+
+def _is_compression(component: Any) -> bool:
+    loaded = load_object(component)
+    return isinstance(loaded, type) and issubclass(loaded, ScrapysCompressionMiddleware)
 
 
 def _check_handler(settings: BaseSettings, scheme: str) -> None:

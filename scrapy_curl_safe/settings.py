@@ -60,6 +60,7 @@ class Settings:
         failure_rate_close: close the spider above this share, with the reason
             `curl_safe_handshake_failures`; 0 for never
         prometheus_port: the port of 127.0.0.1 on which the monitor serves metrics to Prometheus
+        decode: whether the workers decode compressed bodies, which otherwise the crawler does
         python: the interpreter that runs the workers; `None` for `sys.executable`. Frozen programs
             must set it
         compat: whether to understand the meta keys of four other handlers as well
@@ -82,6 +83,7 @@ class Settings:
     failure_rate_warning: float
     failure_rate_close: float
     prometheus_port: int | None
+    decode: bool
     python: str | None
     compat: bool
     concurrent_requests: int
@@ -127,6 +129,7 @@ class Settings:
             failure_rate_warning=read.number("CURL_SAFE_FAILURE_RATE_WARNING", 0.05, 0, 1),
             failure_rate_close=read.number("CURL_SAFE_FAILURE_RATE_CLOSE", 0, 0, 1),
             prometheus_port=read.checked("CURL_SAFE_PROMETHEUS_PORT", None, _port),
+            decode=read.flag("CURL_SAFE_DECODE", True),
             python=read.checked("CURL_SAFE_PYTHON", None, _path),
             compat=read.flag("CURL_SAFE_COMPAT", False),
             concurrent_requests=read.whole("CONCURRENT_REQUESTS", 16),

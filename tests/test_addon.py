@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from curl_cffi import Curl
+from scrapy.downloadermiddlewares import httpcompression as scrapys
 from scrapy.settings import Settings
 from scrapy.utils.misc import load_object
 
@@ -18,6 +19,7 @@ from scrapy_curl_safe import (
     CurlSafeDownloadHandler,
     HandshakeMonitor,
     HandshakeRetryMiddleware,
+    HttpCompressionMiddleware,
 )
 from scrapy_curl_safe._version import __version__
 from scrapy_curl_safe._worker.curl_api import ALIASES
@@ -176,8 +178,40 @@ def test_nothing_is_said_of_this_handler_or_of_none(
 )
 @pytest.mark.parametrize("order", [42, None])
 def test_an_order_or_none_of_the_middleware_stays(name: object, order: int | None) -> None:
-    settings = updated(DOWNLOADER_MIDDLEWARES={name: order})
+    settings = updated(DOWNLOADER_MIDDLEWARES={name: order}, CURL_SAFE_DECODE=False)
     assert settings.getdict("DOWNLOADER_MIDDLEWARES") == {name: order}
+
+
+SCRAPYS_COMPRESSION = "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware"
+
+
+def test_compression_has_its_place_of_scrapys() -> None:
+    middlewares = updated().getdict("DOWNLOADER_MIDDLEWARES")
+    assert middlewares[HttpCompressionMiddleware] == 590
+    assert middlewares[SCRAPYS_COMPRESSION] is None
+
+
+class OtherCompression(scrapys.HttpCompressionMiddleware):
+    """A user's own."""
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"CURL_SAFE_DECODE": False},
+        {"COMPRESSION_ENABLED": False},
+        {"DOWNLOADER_MIDDLEWARES": {SCRAPYS_COMPRESSION: None}},
+        {"DOWNLOADER_MIDDLEWARES": {SCRAPYS_COMPRESSION: 42}},
+        {"DOWNLOADER_MIDDLEWARES": {OtherCompression: 590}},
+        {"DOWNLOADER_MIDDLEWARES": {HttpCompressionMiddleware: 42}},
+        {"DOWNLOADER_MIDDLEWARES": {HttpCompressionMiddleware: None}},
+        {"DOWNLOADER_MIDDLEWARES_BASE": {}},
+    ],
+)
+def test_what_the_user_set_about_compression_stays(values: dict[str, Any]) -> None:
+    middlewares = updated(**values).getdict("DOWNLOADER_MIDDLEWARES")
+    middlewares.pop(HandshakeRetryMiddleware)
+    assert middlewares == values.get("DOWNLOADER_MIDDLEWARES", {})
 
 
 def test_none_for_the_monitor_stays() -> None:

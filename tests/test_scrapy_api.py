@@ -15,6 +15,7 @@ from pydispatch import dispatcher
 from scrapy import Spider, signals
 from scrapy.core.engine import ExecutionEngine
 from scrapy.crawler import Crawler
+from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
 from scrapy.http import Headers, HtmlResponse, JsonResponse, Response, TextResponse, XmlResponse
 from scrapy.utils.test import get_crawler
 
@@ -166,7 +167,8 @@ def test_a_compressed_body_has_no_type_yet(without: Without) -> None:
 
 
 def test_without_its_encodings_less_is_asked_for(without: Without) -> None:
-    api = without(scrapy__downloadermiddlewares__httpcompression=stub())
+    documented = stub(HttpCompressionMiddleware=HttpCompressionMiddleware)
+    api = without(scrapy__downloadermiddlewares__httpcompression=documented)
     assert api.OFFERED_ENCODINGS == b"gzip, deflate"
 
 

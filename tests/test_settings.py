@@ -36,6 +36,7 @@ DEFAULTS = {
     "CURL_SAFE_FAILURE_RATE_WARNING": 0.05,
     "CURL_SAFE_FAILURE_RATE_CLOSE": 0,
     "CURL_SAFE_PROMETHEUS_PORT": None,
+    "CURL_SAFE_DECODE": True,
     "CURL_SAFE_PYTHON": None,
     "CURL_SAFE_COMPAT": False,
 }
@@ -113,6 +114,7 @@ BAD = [
     ("CURL_SAFE_FAILURE_RATE_CLOSE", "5%", "a number from 0 to 1"),
     ("CURL_SAFE_PROMETHEUS_PORT", 70000, "a port from 1 to 65535, or None"),
     ("CURL_SAFE_PYTHON", 3, "the path of a Python interpreter, or None"),
+    ("CURL_SAFE_DECODE", "gzip", "True or False"),
     ("CURL_SAFE_COMPAT", "scrapy-curl", "True or False"),
     ("DOWNLOADER_CLIENT_TLS_CIPHERS", 7, "a list of ciphers as OpenSSL takes it, or None"),
     ("DOWNLOAD_BIND_ADDRESS", "eth0", "an IP address, or a tuple"),

@@ -325,9 +325,9 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> list[SharedSlice]:
     slices: list[SharedSlice] = []
     copy = WorkerConnection._copy
 
-    def note(connection: WorkerConnection, shared: SharedSlice) -> bytes:
+    def note(connection: WorkerConnection, shared: SharedSlice, completed: Completed) -> bytes:
         slices.append(shared)
-        return copy(connection, shared)
+        return copy(connection, shared, completed)
 
     monkeypatch.setattr(WorkerConnection, "_copy", note)
     return slices
@@ -340,7 +340,9 @@ async def test_large_bodies_come_through_the_shared_memory_while_slots_are_free(
     size = 200_000
     slices: list[SharedSlice] = []
 
-    def copy_without_release(connection: WorkerConnection, shared: SharedSlice) -> bytes:
+    def copy_without_release(
+        connection: WorkerConnection, shared: SharedSlice, completed: Completed
+    ) -> bytes:
         slices.append(shared)
         assert connection._memory is not None
         return connection._memory.read(shared)

@@ -13,16 +13,19 @@ import scrapy.core.engine
 import scrapy.core.scraper
 import scrapy.crawler
 import scrapy.downloadermiddlewares.httpcompression
-import scrapy.pipelines.files  # noqa: F401
+import scrapy.pipelines.files
 
 _GONE = {
     "pydispatch": None,
     "scrapy.responsetypes": None,
     "scrapy.downloadermiddlewares.httpcompression": ModuleType("httpcompression"),
+    "scrapy.utils._compression": None,
 }
 
 
 def main() -> None:
+    documented = scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware
+    vars(_GONE["scrapy.downloadermiddlewares.httpcompression"])[documented.__name__] = documented
     kept = {name: sys.modules[name] for name in _GONE}
     sys.modules.update(_GONE)  # type: ignore[arg-type]
     api = import_module("scrapy_curl_safe._crawl.scrapy_api")

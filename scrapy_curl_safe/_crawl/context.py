@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from scrapy import Request, signals
 from scrapy.crawler import Crawler
 from scrapy.settings import BaseSettings
+from scrapy.utils.misc import load_object
 
 from .._ipc.messages import Hello
 from .._platform.landlock import AUTHORITY_VARIABLES
@@ -22,12 +23,18 @@ from ..settings import Settings
 from .browser_names import check_browsers
 from .browser_targets import BrowserTargets
 from .compat import FOREIGN_KEYS
+from .decoded_bodies import decoded_bodies_of
 from .event_loop import running_event_loop
 from .head_builder import HeadBuilder
 from .installed_browsers import load_installed_browsers
 from .other_handlers import SCHEMES, is_handler, other_handler
 from .profile import EncodedProfile, encoded_profile
-from .scrapy_api import DownloadSignals, close_crawl
+from .scrapy_api import (
+    SUPPORTED_ENCODINGS,
+    DecodedBodyMiddleware,
+    DownloadSignals,
+    close_crawl,
+)
 from .scrapys_words import dataloss_message, key_log_message
 from .start_log import StartLog, picks_browsers
 from .stats import CrawlStats
@@ -62,6 +69,7 @@ class CrawlContext:
         profile: of a request that asks for nothing of its own.
         targets: the browsers whose headers are computed.
         heads: builds the heads of their requests.
+        decoded_bodies: that the middleware has not taken yet.
 
     Raises:
         ValueError: a setting is wrong.
@@ -97,6 +105,7 @@ class CrawlContext:
         self.installed_browsers = load_installed_browsers()
         self.profile = self._profile({})
         self.heads = HeadBuilder(crawler)
+        self.decoded_bodies = decoded_bodies_of(crawler)
         launcher = WorkerLauncher.capture(settings.python)
         _check_key_log(launcher.environment.get("SSLKEYLOGFILE"))
         if settings.download_verify_certificates:
@@ -177,6 +186,7 @@ class CrawlContext:
             # transfer that runs at the moment one ends, so after a lull it would close most.)
             max_connections=max(_LEAST_CONNECTIONS, settings.concurrent_requests),
             max_memory_mb=settings.worker_max_memory_mb,
+            encodings=_encodings(self.crawler) if settings.decode else [],
         )
 
     def _profiles(self) -> list[tuple[str, bytes]]:
@@ -199,6 +209,23 @@ class CrawlContext:
 def _schemes(settings: BaseSettings, handler: type) -> list[str]:
     handlers = settings.getdict("DOWNLOAD_HANDLERS")
     return [scheme for scheme in SCHEMES if is_handler(handlers.get(scheme), handler)]
+
+
+def _encodings(crawler: Crawler) -> list[bytes]:
+    """Return what Scrapy can decode, if it takes decoded bodies from the workers."""
+    settings, spider = crawler.settings, crawler.spider
+    if (
+        not settings.getbool("COMPRESSION_ENABLED")
+        or not any(
+            order is not None and issubclass(load_object(component), DecodedBodyMiddleware)
+            for component, order in settings.getwithbase("DOWNLOADER_MIDDLEWARES").items()
+        )
+        # Of these only Scrapy's middleware knows. They are deprecated.
+        or hasattr(spider, "download_maxsize")
+        or hasattr(spider, "download_warnsize")
+    ):
+        return []
+    return sorted({*SUPPORTED_ENCODINGS, b"x-gzip"})
 
 
 def _check_key_log(path: str | None) -> None:

@@ -31,6 +31,7 @@ from .._ipc.messages import (
 from .._pool.origins import Origin, Route
 from .._pool.request import Result
 from ..exceptions import ConnectionDiedError, HandshakeError, Http2ProtocolError
+from .decoded_bodies import DecodedBody
 from .errors import download_error
 from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, REJECTIONS, RETRIES, UNSENT
 from .scrapy_api import make_headers, response_class
@@ -158,7 +159,21 @@ class ResponseAssembler:
             head = self._head
         assert head is not None
         flags = None if completed.flag is None else [completed.flag.value]
-        return self._response(head, body or b"".join(self._body), flags)
+        encoded = completed.encoded
+        if isinstance(encoded, bytes):
+            return self._decoded(self._response(head, encoded, flags), encoded, body)
+        response = self._response(head, body or b"".join(self._body), flags)
+        if completed.excess_bytes:
+            return self._decoded(response, body, None, completed.excess_bytes)
+        return response
+
+    def _decoded(
+        self, response: Response, encoded: bytes, decoded: bytes | None, excess_bytes: int = 0
+    ) -> Response:
+        encodings = response.headers.getlist(b"Content-Encoding")
+        known = DecodedBody(encoded, encodings, decoded, excess_bytes)
+        self._context.decoded_bodies[response] = known
+        return response
 
     def _stopped(self) -> tuple[TransferStats, Response]:
         """Return what had come when a receiver raised StopDownload."""

@@ -7,6 +7,8 @@ leads to the same pages:
     pydispatch.dispatcher.connections        signals count as having receivers: bodies are streamed
     scrapy.responsetypes.responsetypes       the Content-Type alone decides a response's class
     httpcompression.ACCEPTED_ENCODINGS       only gzip and deflate are asked for
+    HttpCompressionMiddleware._handle_encoding, _compression._DecompressionMaxSizeExceeded
+                                             of bodies that exceed a limit, Scrapy decodes a part
     http.Headers being a dict                headers are read and made with its own methods
     CookiesMiddleware.jars                   no cookie of Scrapy's jar is kept from a request
     ExecutionEngine.running, .start_time     the other one shows whether the engine has started
@@ -24,6 +26,7 @@ from typing import Any
 from scrapy import Request, signals
 from scrapy.crawler import Crawler
 from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
+from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
 from scrapy.exceptions import NotConfigured, NotSupported
 from scrapy.http import Headers, HtmlResponse, JsonResponse, Response, TextResponse, XmlResponse
 from scrapy.settings import Settings
@@ -31,6 +34,8 @@ from scrapy.utils.asyncio import call_later
 from scrapy.utils.conf import build_component_list
 from scrapy.utils.defer import deferred_from_coro
 from scrapy.utils.misc import build_from_crawler, load_object
+
+from .decoded_bodies import DecodedBody
 
 try:
     from pydispatch import dispatcher
@@ -44,14 +49,20 @@ try:
     from scrapy.downloadermiddlewares.httpcompression import ACCEPTED_ENCODINGS
 except ImportError:
     ACCEPTED_ENCODINGS = [b"gzip", b"deflate"]
+try:
+    from scrapy.utils._compression import _DecompressionMaxSizeExceeded
+except ImportError:
+    _DecompressionMaxSizeExceeded = None  # type: ignore[assignment,misc]
 
 __all__ = [
     "DEFAULT_HEADERS",
     "OFFERED_ENCODINGS",
     "SUPPORTED_ENCODINGS",
+    "DecodedBodyMiddleware",
     "DownloadSignals",
     "close_crawl",
     "cookies_for",
+    "copy_headers",
     "default_handler_path",
     "has_header",
     "header_items",
@@ -177,6 +188,18 @@ def make_headers(pairs: list[tuple[bytes, bytes]]) -> Headers:
     return _make_headers_quickly(pairs) if _HEADERS_ARE_DICTS else _make_headers_slowly(pairs)
 
 
+def copy_headers(headers: Headers, without: bytes) -> Headers:
+    """Return a copy of `headers` without one of them, of which the name is given in title case."""
+    return make_headers(
+        [
+            (name, value)
+            for name, values in header_items(headers)
+            if name != without
+            for value in values
+        ]
+    )
+
+
 def header_items(headers: Headers) -> Iterable[tuple[bytes, list[bytes]]]:
     """Return the items of `headers`, without normalizing each name again."""
     return dict.items(headers) if _HEADERS_ARE_DICTS else headers.items()
@@ -218,6 +241,37 @@ def response_class(headers: Headers, url: str, body: bytes) -> type[Response]:
         return Response
     guessed: type[Response] = responsetypes.from_args(headers=headers, url=url, body=body)
     return guessed
+
+
+# Compression
+
+
+class DecodedBodyMiddleware(HttpCompressionMiddleware):
+    """Scrapy's middleware, which may be told what comes of a body."""
+
+    _known: DecodedBody | None = None
+
+    def process_known(self, request: Request, response: Response, known: DecodedBody) -> Any:
+        """Do what `process_response` does, for a body that a worker has decoded."""
+        self._known = known
+        try:
+            return super().process_response(request, response)
+        finally:
+            self._known = None
+
+    def _handle_encoding(self, body: bytes, *args: Any, **kwargs: Any) -> Any:
+        known, (encodings, limit) = self._known, args if len(args) == 2 else (None, 0)
+        if known is not None and body is known.encoded and encodings == known.encodings:
+            decoded = known.decoded
+            if (
+                decoded is None
+                and known.excess_bytes > limit
+                and _DecompressionMaxSizeExceeded is not None
+            ):
+                raise _DecompressionMaxSizeExceeded(known.excess_bytes, limit)
+            if decoded is not None and not 0 < limit < len(decoded):
+                return decoded, []
+        return super()._handle_encoding(body, *args, **kwargs)
 
 
 # Settings

@@ -122,6 +122,8 @@ class Hello(msgspec.Struct, array_like=True, tag=0, kw_only=True):
     max_connections: int = 64
     #: Resident memory above which the worker returns spare memory to the system; 0 for no bound.
     max_memory_mb: int = 0
+    #: Content encodings of bodies that the worker decodes.
+    encodings: list[bytes] = []
 
 
 class Fetch(msgspec.Struct, array_like=True, tag=1, kw_only=True):
@@ -265,6 +267,12 @@ class Completed(msgspec.Struct, array_like=True, tag=4, kw_only=True):
     flag: BodyFlag | None = None
     #: Where the body is in shared memory. The range is the crawler's until SliceReleased.
     shared: SharedSlice | None = None
+    #: If the body is decoded, as the Hello asks: what the origin sent, or where that is in shared
+    #: memory.
+    encoded: bytes | SharedSlice | None = None
+    #: If the body would exceed the request's maxsize once decoded, and so is not: how much had been
+    #: decoded when that was seen.
+    excess_bytes: int = 0
 
 
 class Failed(msgspec.Struct, array_like=True, tag=5, kw_only=True):

@@ -71,6 +71,9 @@ class _Exchange:
         stream = self.fetch.stream
         if isinstance(message, Completed):
             fits = self.head_came == stream == (message.head is None)
+            if message.encoded is not None:
+                is_shared = isinstance(message.encoded, SharedSlice)
+                fits = fits and not stream and is_shared == (message.shared is not None)
         elif isinstance(message, ResponseHead):
             fits = stream and not self.head_came and message.stats is not None
             self.head_came = True
@@ -211,7 +214,7 @@ class WorkerConnection:
         exchange = self._exchange_of(outcome)
         # This comes first: until the body is copied, a lost worker means a lost request.
         if isinstance(outcome, Completed) and outcome.shared is not None:
-            body = self._copy(outcome.shared)
+            body = self._copy(outcome.shared, outcome)
         del self._exchanges[outcome.id]
         exchange.receiver.on_outcome(outcome, body)
 
@@ -222,9 +225,11 @@ class WorkerConnection:
         exchange.check(message)
         return exchange
 
-    def _copy(self, shared: SharedSlice) -> bytes:
+    def _copy(self, shared: SharedSlice, completed: Completed) -> bytes:
         if self._memory is None:
             raise ProtocolError("a body in shared memory that does not exist")
         body = self._memory.read(shared)
+        if isinstance(completed.encoded, SharedSlice):
+            completed.encoded = self._memory.read(completed.encoded)
         self._channel.send(SliceReleased())
         return body

@@ -235,15 +235,13 @@ class Download:
             kind = FailureKind.DATALOSS
             self._end(Failed(id=fetch.id, stats=stats, kind=kind, code=code, detail=detail))
         else:
-            shared = self._easy.share_response(offset, len(body))
-            completed = Completed(
-                id=fetch.id,
-                stats=stats,
-                head=None if fetch.stream else self._head,
-                flag=_FLAGS[ending],
-                shared=shared,
-            )
-            self._end(completed, b"" if shared is not None else bytes(body))
+            head = None if fetch.stream else self._head
+            completed = Completed(id=fetch.id, stats=stats, head=head, flag=_FLAGS[ending])
+            self._complete(completed, body, offset)
+
+    def _complete(self, completed: Completed, body: memoryview, offset: int) -> None:
+        completed.shared = self._easy.share_response(offset, len(body))
+        self._end(completed, b"" if completed.shared is not None else bytes(body))
 
     def _fail(self, error: CurlError, stats: TransferStats) -> None:
         if stats.handshake_at is not None:

@@ -281,6 +281,17 @@ class EasyHandle(Curl):
             self._stream = None
         return shared
 
+    def share_with_response(self, data: bytes) -> tuple[SharedSlice, int] | None:
+        """Leave the response to the crawler, and data behind it, if it lies in shared memory.
+
+        Returns:
+            Where the data is, and where the response begins.
+        """
+        shared = streams.share_behind(self._stream, data)
+        if shared is not None:
+            self._stream = None
+        return shared
+
     def _begin_response(self, line: bytes) -> None:
         # From here on libcurl writes without Python.
         self._connection_id = self.get_number(_CONN_ID)

@@ -41,6 +41,7 @@ from .._version import __version__
 from . import EX_SOFTWARE
 from .browser import create_easy_handle
 from .curl_api import missing_names
+from .decoded_download import DecodedDownload
 from .download import Download
 from .easy_substitutes import lookups_problem
 from .head_echo import new_head_echo
@@ -141,6 +142,7 @@ class _Server:
 
     def _on_hello(self, hello: Hello) -> None:
         self._hello_timer.set(None)
+        self._encodings = frozenset(hello.encodings)
         lookups = Lookups(self._loop) if are_lookups_redirected() else None
         self._sessions = SessionCache(
             self._loop, hello.max_sessions, hello.max_connections, lookups
@@ -199,6 +201,10 @@ class _Server:
             download = new_head_echo(self._loop, session, fetch, send, on_end)
         elif fetch.stream:
             download = StreamedDownload(session, fetch, body, send, on_end, self._must_pause)
+        elif self._encodings:
+            download = DecodedDownload(
+                session, fetch, body, send, on_end, self._loop, self._encodings
+            )
         else:
             download = Download(session, fetch, body, send, on_end)
         self._downloads[fetch.id] = download

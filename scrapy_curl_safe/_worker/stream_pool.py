@@ -92,6 +92,23 @@ class StreamPool:
         self._shared.append(stream)
         return SharedSlice(stream.offset + offset, size)
 
+    def share_behind(
+        self, stream: MemoryStream | SharedSlot | None, data: bytes
+    ) -> tuple[SharedSlice, int] | None:
+        """Write data behind what was written, and leave all to the crawler.
+
+        Returns:
+            As `share` for the data, and where in shared memory the rest begins.
+        """
+        if len(data) < _MIN_SHARED_BYTES or not isinstance(stream, SharedSlot):
+            return None
+        start = len(stream.getbuffer())
+        if stream.has_overflowed or start + len(data) >= SLOT_SIZE_BYTES:
+            return None
+        stream.write(data)
+        shared = self.share(stream, start, len(data))
+        return None if shared is None else (shared, stream.offset)
+
     def release_shared(self) -> None:
         """Take back the slot that was shared first: the crawler has copied its body.
 
