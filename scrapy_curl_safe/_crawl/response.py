@@ -210,7 +210,8 @@ class ResponseAssembler:
             self._context.stats.handshakes(transfer, failed)
 
     def _response(self, head: ResponseHead, body: bytes, flags: list[str] | None) -> Response:
-        headers = self._headers if self._headers is not None else make_headers(head.headers)
+        # Receivers of headers_received may have kept theirs.
+        headers = Headers(self._headers) if self._headers else make_headers(head.headers)
         url = self._request.url
         if "#" in url:
             url = urldefrag(url).url
@@ -218,16 +219,18 @@ class ResponseAssembler:
             host = urlparse_cached(self._request).hostname or ""
             for line in tls_messages(host, head.tls, head.certificate):
                 logger.debug(line)
-        return response_class(headers, url, body)(
+        response = response_class(headers, url, body)(
             url=url,
             status=head.status,
-            headers=headers,
             body=body,
             flags=flags,
             certificate=head.certificate,
             ip_address=_address(head.ip) if head.ip else None,
             protocol=head.protocol,
         )
+        # As an argument they would be copied, one by one.
+        response.headers = headers
+        return response
 
 
 def info_of(transfer: TransferStats, slot: int, attempt: int) -> dict[str, Any]:
