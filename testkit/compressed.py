@@ -151,6 +151,13 @@ def _zstd(data: bytes, **options: int) -> bytes:
     return bytes(zstd.compress(data, options=parameters))
 
 
+def gzip_bomb(megabytes: int) -> bytes:
+    """Return a gzip stream of zeros that has no end, a thousandth of their size."""
+    encoder = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    block = encoder.compress(bytes(1_000_000)) + encoder.flush(zlib.Z_FULL_FLUSH)
+    return b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + block * megabytes
+
+
 def app_of(served: list[Body]) -> Callable[[SeenRequest], Reply]:
     """Return an origin's app that answers with these."""
     by_path = {body.path: body for body in served}

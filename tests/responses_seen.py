@@ -75,7 +75,9 @@ class Below:
         self._note_fact(facts)
 
     def _note_fact(self, facts: list[Any]) -> None:
-        self._stats.set_value("seen", [*self._stats.get_value("seen", []), facts])
+        seen = self._stats.get_value("seen") or []
+        seen.append(facts)
+        self._stats.set_value("seen", seen)
 
 
 class Above(Below):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from testkit.compressed import ENCODERS
 from testkit.crawling import ROOT, assert_all_pages, urls
 from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins.raw import RawOrigin
@@ -91,6 +92,24 @@ def test_shell(scrapy: RunScrapy, origin: TlsOrigin) -> None:
     assert "curl_safe" not in run.stdout
     assert [seen.path for seen in origin.requests] == ["/"]
     assert "sec-ch-ua" in str(origin.requests[0].headers)
+
+
+@pytest.mark.parametrize("encoding", ENCODERS)
+@pytest.mark.parametrize("decode", ["True", "False"])
+def test_fetch_and_shell_of_a_compressed_page(
+    scrapy: RunScrapy, encoding: str, decode: str
+) -> None:
+    headers = [(b"Content-Type", b"text/html"), (b"Content-Encoding", encoding.encode())]
+    body = ENCODERS[encoding](b"<title>tea</title>")
+    with TlsOrigin(lambda seen: Reply(headers=headers, body=body)) as origin:
+        setting = f"CURL_SAFE_DECODE={decode}"
+        fetched = scrapy("fetch", f"{origin.url}/", "-s", setting)
+        assert fetched.stdout.strip() == "<title>tea</title>"
+        asked = "(response.css('title::text').get(), fetch(response.url), response.text)"
+        shell = scrapy("shell", f"{origin.url}/", "-c", asked, "-s", setting)
+    assert shell.stdout.strip().splitlines()[-1] == "('tea', None, '<title>tea</title>')"
+    assert through_the_pool(fetched, 1)
+    assert len(origin.requests) == 3
 
 
 def test_parse_and_contracts(scrapy: RunScrapy, origin: TlsOrigin, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from .download import Download, Send
 from .loop import Loop
 from .session import Session
 
-# The encoded body travels in the header of a frame, which has less room than its body.
+# The encoded body may have to travel in the header of a frame, which has less room than its body.
 _MOST_ENCODED_BYTES = 8 * 1024 * 1024
 
 
@@ -45,27 +45,25 @@ class DecodedDownload(Download):
         super().cancel()
 
     def _complete(self, completed: Completed, body: memoryview, offset: int) -> None:
-        encodings = self._encodings(len(body))
+        encodings = self._encodings() if body else []
         if not encodings:
             super()._complete(completed, body, offset)
             return
         encoded = bytes(body)
 
         def on_end(result: bytes | TooLargeError | None) -> None:
-            if isinstance(result, bytes):
+            if isinstance(result, bytes) and len(encoded) <= _MOST_ENCODED_BYTES:
                 self._send_both(completed, encoded, offset, result)
                 return
-            if result is not None:
+            if isinstance(result, TooLargeError):
                 completed.excess_bytes = result.size
             super(DecodedDownload, self)._complete(completed, body, offset)
 
         limit = self._fetch.maxsize_bytes
         self._decoding = Decoding(self._loop, encoded, encodings, limit, on_end)
 
-    def _encodings(self, size: int) -> list[bytes]:
+    def _encodings(self) -> list[bytes]:
         assert self._head is not None
-        if not 0 < size <= _MOST_ENCODED_BYTES or self._fetch.method == "HEAD":
-            return []
         values = [v for name, v in self._head.headers if name.lower() == b"content-encoding"]
         return encodings_of(values, self._wanted) if values else []
 
