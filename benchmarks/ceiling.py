@@ -12,14 +12,19 @@ from scrapy import Request
 from scrapy.crawler import Crawler
 from scrapy.http import Headers, HtmlResponse, Response
 
+from benchmarks.pages import encoded_page, encoding_of
+
 
 class CeilingHandler:
     lazy = False
 
     def __init__(self, crawler: Crawler) -> None:
         settings = crawler.settings
-        size = settings.getint("CEILING_SIZE")
-        self._body: bytes = b"<html>".ljust(size, b"x")[:size]
+        page = settings["CEILING_PAGE"]
+        self._body = encoded_page(page) if page else b"{}"
+        encoding = encoding_of(page)
+        # Scrapy's own handlers leave it to the middleware to see that it is HTML.
+        self._class = Response if encoding else HtmlResponse
         self._wait = settings.getfloat("CEILING_WAIT")
         self._headers = {
             "Server": "nginx",
@@ -29,6 +34,7 @@ class CeilingHandler:
             "Last-Modified": "Mon, 01 Jan 2026 00:00:00 GMT",
             "Etag": '"65a-c350"',
             "Accept-Ranges": "bytes",
+            **({"Content-Encoding": encoding} if encoding else {}),
         }
 
     @classmethod
@@ -38,7 +44,7 @@ class CeilingHandler:
     async def download_request(self, request: Request) -> Response:
         if self._wait:
             await asyncio.sleep(self._wait)
-        return HtmlResponse(
+        return self._class(
             request.url, headers=Headers(self._headers), body=self._body, protocol="h2"
         )
 

@@ -13,10 +13,9 @@ from types import TracebackType
 import psutil
 import trustme
 
+from benchmarks.pages import all_pages
 from testkit.processes import children
 from testkit.waiting import wait_until
-
-PAGES = {"1kB": 1_000, "50kB": 50_000, "1MB": 1_000_000}
 
 CONFIG = """
 daemon off; pid {directory}/pid; error_log stderr error;
@@ -31,8 +30,10 @@ http {{
     ssl_session_cache shared:tls:10m; ssl_session_tickets on;
     root {directory}/pages;
     server {{
-        listen 127.0.0.1:{warm} ssl http2 backlog=16384; keepalive_requests 1000000;
+        # All of 127.0.0.0/8, so that there can be many origins.
+        listen {warm} ssl http2 backlog=16384; keepalive_requests 1000000;
         http2_max_concurrent_streams 128;
+        location ~ ^/(?<encoding>gzip|br|zstd)/ {{ add_header Content-Encoding $encoding; }}
         # A POST gets the page, too.
         error_page 405 =200 $uri;
     }}
@@ -88,8 +89,10 @@ class Nginx:
         (directory / "chain.pem").write_bytes(chain)
         (directory / "key.pem").write_bytes(certificate.private_key_pem.bytes())
         (directory / "pages").mkdir()
-        for name, size in PAGES.items():
-            (directory / "pages" / name).write_bytes(b"<html>" + b"x" * (size - 6))
+        for name, page in all_pages().items():
+            path = directory / "pages" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(page)
         self._ports = dict(zip(("warm", "fresh", "held", "held1"), _free_ports(4), strict=True))
         config = CONFIG.format(directory=directory, holder=self._holder, **self._ports)
         if os.geteuid() == 0:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.nginx import PAGES, Nginx
+from benchmarks.nginx import Nginx
+from benchmarks.pages import decoded_size
 from testkit.processes import cpu_seconds
 
 CORES = (2, 4, 8, 16, 32, 64)
@@ -45,6 +46,7 @@ LOADS = (
     Load("1 kB, a handshake each", "fresh", "1kB", 64, 3000),
     Load("50 kB, warm connections", "warm", "50kB", 64, 4000),
     Load("1 MB, warm connections", "warm", "1MB", 32, 1000),
+    Load("94 kB, gzipped, warm connections", "warm", "gzip/real", 64, 3000),
 )
 
 
@@ -121,7 +123,7 @@ def plan_of(load: Load, origin: Nginx, requests: int) -> dict[str, Any]:
     """Return the plan of a crawl for `benchmarks.steady`."""
     return {
         "url": f"{origin.url(load.server)}/{load.page}", "requests": requests,
-        "concurrency": load.concurrency, "size": PAGES[load.page],
+        "concurrency": load.concurrency, "size": decoded_size(load.page),
         "settings": {"ADDONS": {"scrapy_curl_safe.Addon": 500}}, "meta": {},
         "started": time.time(), "times_each": False,
     }  # fmt: skip

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contenders import CONTENDERS, OURS, Contender
-from benchmarks.nginx import PAGES, Nginx
+from benchmarks.nginx import Nginx
+from benchmarks.pages import decoded_size
 from testkit.processes import descendants, proportional_mb
 
 REPOSITORY = Path(__file__).parent.parent
@@ -44,6 +45,9 @@ class Load:
         requests: number of requests in a crawl.
         figure: what is compared: "rate", "latency", "first" or "most".
         crawls: crawls of each handler in a round; a start says little, so it has several.
+        origins: how many there are, by address, which requests take in turn.
+        users: of a proxy, whom requests take in turn; 0 for no proxy.
+        handlers: which are compared; all by default.
         goals: lowest ratio (for rates) or highest ratio (for other figures) to the ceiling, to the
             best other, and of CPU seconds to the best other; None for no goal.
     """
@@ -55,22 +59,34 @@ class Load:
     requests: int
     figure: str = "rate"
     crawls: int = 1
+    origins: int = 1
+    users: int = 0
+    handlers: tuple[str, ...] = ()
     goals: tuple[float | None, float | None, float | None] = (None, None, None)
 
 
 LOADS = {
     "warm": Load("50 kB pages, warm connections, 64 at once", "warm", "50kB", 64, 4000,
-                 goals=(0.95, 2.1, 0.85)),
+                 goals=(1.0, 2.5, 0.85)),
     "fresh": Load("1 kB, a new TLS handshake for each, 64 at once", "fresh", "1kB", 64, 3000,
-                  goals=(0.75, 2.4, 0.85)),
-    "large": Load("1 MB pages, 32 at once", "warm", "1MB", 32, 1000, goals=(0.85, 2.0, 1.0)),
+                  goals=(0.90, 3.2, 0.85)),
+    "large": Load("1 MB pages, 32 at once", "warm", "1MB", 32, 1000, goals=(0.90, 2.3, 1.0)),
+    **{
+        encoding: Load(f"94 kB of documentation as {encoding}, warm connections, 64 at once",
+                       "warm", f"{encoding}/real", 64, 3000, goals=(1.35, 2.5, 1.0))
+        for encoding in ("gzip", "br", "zstd")
+    },
+    "users": Load("1 kB through a proxy, 500 users in turn, 64 at once", "warm", "1kB", 64, 3000,
+                  users=500, handlers=(OURS, "scrapy"), goals=(None, 1.5, None)),
+    "origins": Load("1 kB from 1,000 origins in turn, 64 at once", "warm", "1kB", 64, 4000,
+                    origins=1000, goals=(None, 2.5, None)),
     "single": Load("50 kB, one at a time, median latency", "warm", "50kB", 1, 400, "latency",
                    goals=(None, 1.15, None)),
     "first": Load("first response after start", "warm", "50kB", 1, 1, "first", 4,
                   goals=(None, 1.10, None)),
 }  # fmt: skip
 HELD = {"held": "HTTP/2", "held1": "HTTP/1.1"}
-MEMORY_GOAL = 0.45
+MEMORY_GOAL = 1.1
 
 
 def main() -> None:
@@ -81,10 +97,10 @@ def main() -> None:
     # As pip does with installed packages, so that no compilation is measured.
     compileall.compile_dir(REPOSITORY / "scrapy_curl_safe", quiet=1)
     lines: list[str] = []
-    with _holder(options.hold) as (port, counts), Nginx(port) as origin:
+    with _holder(options.hold) as (port, counts), Nginx(port) as origin, _proxy() as proxy:
         for name in options.loads:
             if name in LOADS:
-                lines += _compare(LOADS[name], origin, contenders, options)
+                lines += _compare(LOADS[name], origin, proxy, contenders, options)
             else:
                 for held in HELD:
                     lines += _hold(held, int(name), origin, contenders, counts, options.hold)
@@ -133,10 +149,15 @@ def _cpu() -> str:
 
 
 def _compare(
-    load: Load, origin: Nginx, contenders: list[Contender], options: argparse.Namespace
+    load: Load,
+    origin: Nginx,
+    proxy: str,
+    contenders: list[Contender],
+    options: argparse.Namespace,
 ) -> list[str]:
-    with_ceiling = load.figure == "rate"
-    everyone = [*([CEILING] if with_ceiling else []), *contenders]
+    with_ceiling = load.figure == "rate" and not load.handlers
+    chosen = [c for c in contenders if not load.handlers or c.distribution in load.handlers]
+    everyone = [*([CEILING] if with_ceiling else []), *chosen]
     results: dict[str, list[dict[str, Any]]] = {c.distribution: [] for c in everyone}
     requests = max(load.requests // (4 if options.quick else 1), 1)
     for number in range(options.rounds * load.crawls):
@@ -144,7 +165,7 @@ def _compare(
         # Each round starts with a different one, so that other load on the machine hits them all.
         for contender in everyone[turn:] + everyone[:turn]:
             url = f"{origin.url(load.server)}/{load.page}"
-            result = _crawl(contender, url, requests, load)
+            result = _crawl(contender, url, requests, load, proxy)
             _say(f"{load.name}, crawl {number + 1}: {contender.distribution}: {result}")
             results[contender.distribution].append(result)
     return _table(load, results)
@@ -202,7 +223,7 @@ def _hold(
             continue
         counts()
         load = Load("", server, "", requests, requests)
-        result = _crawl(contender, f"{origin.url(server)}/", requests, load, size=2)
+        result = _crawl(contender, f"{origin.url(server)}/", requests, load)
         result["most"] = counts()["most"]
         _say(f"{requests} held: {contender.distribution}: {result}")
         rows[contender.distribution] = result
@@ -221,10 +242,9 @@ def _hold(
 
 
 def _crawl(
-    contender: Contender, url: str, requests: int, load: Load, size: int | None = None
+    contender: Contender, url: str, requests: int, load: Load, proxy: str = ""
 ) -> dict[str, Any]:
-    size = size or PAGES[load.page]
-    settings = {**contender.all_settings(), "CEILING_SIZE": size}
+    settings = {**contender.all_settings(), "CEILING_PAGE": load.page}
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.steady"],
         stdin=subprocess.PIPE,
@@ -235,9 +255,11 @@ def _crawl(
         assert process.stdin is not None
         assert process.stdout is not None
         plan = {
-            "url": url, "requests": requests, "concurrency": load.concurrency, "size": size,
+            "url": url, "requests": requests, "concurrency": load.concurrency,
+            "size": decoded_size(load.page) if load.page else 2,
             "settings": settings, "meta": contender.meta, "started": time.time(),
-            "times_each": load.concurrency == 1,
+            "times_each": load.concurrency == 1, "origins": load.origins,
+            "users": load.users, "proxy": proxy,
         }  # fmt: skip
         process.stdin.write(json.dumps(plan) + "\n")
         process.stdin.close()
@@ -267,6 +289,22 @@ def _memory_mb(pid: int) -> tuple[float, float]:
     """Return the proportional set sizes of a process and of its descendants."""
     below = sum(proportional_mb(child.pid) for child in descendants(pid))
     return proportional_mb(pid), below
+
+
+@contextlib.contextmanager
+def _proxy() -> Iterator[str]:
+    """Run `benchmarks.proxy`; yield its address."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.proxy"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield f"127.0.0.1:{json.loads(process.stdout.readline())['port']}"
+        process.stdin.close()
+        process.wait(30)
 
 
 @contextlib.contextmanager

@@ -36,16 +36,31 @@ class SteadySpider(scrapy.Spider):
         self.latencies: list[float] = []
         self.errors: dict[str, int] = {}
         post_bytes = self.plan.get("post_bytes", 0)
-        for _ in range(self.plan["requests"]):
+        for number in range(self.plan["requests"]):
             yield scrapy.Request(
-                self.plan["url"],
+                self._url(number),
                 method="POST" if post_bytes else "GET",
                 body=b"x" * post_bytes,
-                # A handler or a middleware may change it.
-                meta=copy.deepcopy(self.plan["meta"]),
+                meta=self._meta(number),
                 errback=self.failed,
                 dont_filter=True,
             )
+
+    def _url(self, number: int) -> str:
+        """Return the URL at the origin whose turn it is. Each has an address."""
+        url: str = self.plan["url"]
+        origins: int = self.plan.get("origins", 1)
+        if origins > 1:
+            high, low = divmod(number % origins, 250)
+            url = url.replace("127.0.0.1", f"127.0.{high}.{low + 1}")
+        return url
+
+    def _meta(self, number: int) -> dict[str, Any]:
+        # A handler or a middleware may change it.
+        meta: dict[str, Any] = copy.deepcopy(self.plan["meta"])
+        if users := self.plan.get("users"):
+            meta["proxy"] = f"http://user{number % users}:secret@{self.plan['proxy']}"
+        return meta
 
     def parse(self, response: Response) -> None:
         now = time.monotonic()
