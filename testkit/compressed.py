@@ -36,7 +36,7 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 SMALL = (
-    b"<html><head><title>caf\xc3\xa9</title></head><body>" + b"<p>tea</p>" * 20 + b"</body></html>"
+    b"<html><head><title>th\xc3\xa9</title></head><body>" + b"<p>tea</p>" * 20 + b"</body></html>"
 )
 LARGE = b"<html>" + b"".join(b"<p>%d and %d</p>" % (i, i * i) for i in range(14_000)) + b"</html>"
 

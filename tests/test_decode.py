@@ -253,6 +253,27 @@ def test_a_bomb_stops_at_the_limit_while_other_transfers_go_on(bombs: TlsOrigin)
 
 
 @pytest.mark.processes
+@pytest.mark.parametrize("encoding", ENCODERS)
+@pytest.mark.parametrize("size", [0, 1_000, 120_000, 200_000, 3_000_000, 9_000_000])
+def test_bodies_of_each_size_come_decoded_and_as_they_came(encoding: str, size: int) -> None:
+    """In frames, in shared memory, and beyond a slot of it; decoded at once and in pieces."""
+    page = (LARGE * 40)[:size]
+    encoded = ENCODERS[encoding](page)
+    headers = [(b"Content-Encoding", encoding.encode())]
+
+    async def run() -> None:
+        with WorkerClient(HELLO) as worker:
+            for _ in range(3):
+                outcome, body = await worker.fetch(make_fetch(f"{origin.url}/"))
+                assert isinstance(outcome, Completed)
+                assert body == page
+                assert outcome.encoded == encoded
+
+    with TlsOrigin(lambda seen: Reply(headers=headers, body=encoded)) as origin:
+        asyncio.run(run())
+
+
+@pytest.mark.processes
 def test_a_download_is_cancelled_while_its_body_is_decoded(bombs: TlsOrigin) -> None:
     async def run() -> None:
         with WorkerClient(HELLO) as worker:
