@@ -264,12 +264,12 @@ def test_bodies_of_each_size_come_decoded_and_as_they_came(encoding: str, size: 
     async def run() -> None:
         with WorkerClient(HELLO) as worker:
             for _ in range(3):
-                outcome, body = await worker.fetch(make_fetch(f"{origin.url}/"))
+                outcome, body = await worker.fetch(make_fetch(f"{server.url}/"))
                 assert isinstance(outcome, Completed)
                 assert body == page
                 assert outcome.encoded == encoded
 
-    with TlsOrigin(lambda seen: Reply(headers=headers, body=encoded)) as origin:
+    with TlsOrigin(lambda seen: Reply(headers=headers, body=encoded)) as server:
         asyncio.run(run())
 
 
