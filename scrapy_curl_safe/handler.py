@@ -83,15 +83,22 @@ class CurlSafeDownloadHandler:
         profile = profile_of(request, options, self._context)
         if profile.header_mode == "context" and not self._context.targets.is_known(profile):
             await self._context.targets.learn(profile)
-        assembler = ResponseAssembler(request, self._context)
-        pool_request = build_request(request, options, profile, self._context, assembler)
-        self._context.stats.request()
+        file = self._context.files.open(request, options) if "file" in options else None
+        assembler = ResponseAssembler(request, self._context, file)
         try:
-            result = await self._context.pool.fetch(pool_request)
-        except PoolError as error:
-            raise self._without_outcome(request, error) from error
-        origin = pool_request.origin
-        response = assembler.finish(result, origin)
+            pool_request = build_request(request, options, profile, self._context, assembler, file)
+            self._context.stats.request()
+            try:
+                result = await self._context.pool.fetch(pool_request)
+            except PoolError as error:
+                if file is not None:
+                    self._context.files.keep(file, request, error, assembler.head)
+                raise self._without_outcome(request, error) from error
+            origin = pool_request.origin
+            response = assembler.finish(result, origin)
+        finally:
+            if file is not None:
+                self._context.files.release(file)
         if pool_request.fetch.browser_head is not None:
             self._context.heads.response_received(request, options, response, pool_request.key)
         self._context.origins.response_received(origin)

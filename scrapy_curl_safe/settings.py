@@ -63,6 +63,7 @@ class Settings:
         decode: whether the workers decode compressed bodies, which otherwise the crawler does
         python: the interpreter that runs the workers; `None` for `sys.executable`. Frozen programs
             must set it
+        files_dir: where bodies go whose `meta["curl_safe"]["file"]` is `True` or a relative path
         compat: whether to understand the meta keys of four other handlers as well
     """
 
@@ -85,6 +86,7 @@ class Settings:
     prometheus_port: int | None
     decode: bool
     python: str | None
+    files_dir: str | None
     compat: bool
     concurrent_requests: int
     download_timeout: float
@@ -131,6 +133,7 @@ class Settings:
             prometheus_port=read.checked("CURL_SAFE_PROMETHEUS_PORT", None, _port),
             decode=read.flag("CURL_SAFE_DECODE", True),
             python=read.checked("CURL_SAFE_PYTHON", None, _path),
+            files_dir=read.checked("CURL_SAFE_FILES_DIR", None, _directory),
             compat=read.flag("CURL_SAFE_COMPAT", False),
             concurrent_requests=read.whole("CONCURRENT_REQUESTS", 16),
             download_timeout=read.number("DOWNLOAD_TIMEOUT", 180),
@@ -305,6 +308,14 @@ def _path(value: Any) -> str | None:
     if isinstance(value, (str, os.PathLike)):
         return os.fspath(value)
     raise ValueError("the path of a Python interpreter, or None")
+
+
+def _directory(value: Any) -> str | None:
+    if value in (None, "", "None"):
+        return None
+    if isinstance(value, (str, os.PathLike)):
+        return os.path.abspath(value)
+    raise ValueError("the path of a directory, or None")
 
 
 def _port(value: Any) -> int | None:

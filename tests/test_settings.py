@@ -38,6 +38,7 @@ DEFAULTS = {
     "CURL_SAFE_PROMETHEUS_PORT": None,
     "CURL_SAFE_DECODE": True,
     "CURL_SAFE_PYTHON": None,
+    "CURL_SAFE_FILES_DIR": None,
     "CURL_SAFE_COMPAT": False,
 }
 
@@ -66,6 +67,9 @@ GOOD = [
     ("CURL_SAFE_PYTHON", "/usr/bin/python3", "/usr/bin/python3"),
     ("CURL_SAFE_PYTHON", Path("/usr/bin/python3"), "/usr/bin/python3"),
     ("CURL_SAFE_PYTHON", "", None),
+    ("CURL_SAFE_FILES_DIR", "/srv/../srv/files", "/srv/files"),
+    ("CURL_SAFE_FILES_DIR", Path("/srv/files"), "/srv/files"),
+    ("CURL_SAFE_FILES_DIR", "", None),
     ("CURL_SAFE_COMPAT", "True", True),
     ("DOWNLOAD_BIND_ADDRESS", "127.0.0.2", ("127.0.0.2", 0)),
     ("DOWNLOAD_BIND_ADDRESS", ("::1", 0), ("::1", 0)),
@@ -115,6 +119,7 @@ BAD = [
     ("CURL_SAFE_PROMETHEUS_PORT", 70000, "a port from 1 to 65535, or None"),
     ("CURL_SAFE_PYTHON", 3, "the path of a Python interpreter, or None"),
     ("CURL_SAFE_DECODE", "gzip", "True or False"),
+    ("CURL_SAFE_FILES_DIR", True, "the path of a directory, or None"),
     ("CURL_SAFE_COMPAT", "scrapy-curl", "True or False"),
     ("DOWNLOADER_CLIENT_TLS_CIPHERS", 7, "a list of ciphers as OpenSSL takes it, or None"),
     ("DOWNLOAD_BIND_ADDRESS", "eth0", "an IP address, or a tuple"),

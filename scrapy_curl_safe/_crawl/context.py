@@ -25,6 +25,7 @@ from .browser_targets import BrowserTargets
 from .compat import FOREIGN_KEYS
 from .decoded_bodies import decoded_bodies_of
 from .event_loop import running_event_loop
+from .file_target import FileTargets
 from .head_builder import HeadBuilder
 from .installed_browsers import load_installed_browsers
 from .other_handlers import SCHEMES, is_handler, other_handler
@@ -70,6 +71,7 @@ class CrawlContext:
         targets: the browsers whose headers are computed.
         heads: builds the heads of their requests.
         decoded_bodies: that the middleware has not taken yet.
+        files: that bodies go to.
 
     Raises:
         ValueError: a setting is wrong.
@@ -86,6 +88,7 @@ class CrawlContext:
         for name, meant in unknown_settings(crawler.settings):
             end = f": {meant}" if meant else ""
             logger.warning("There is no setting %s, so it has no effect%s", name, end)
+        self.files = FileTargets(crawler, settings)
         self.signals = DownloadSignals(crawler)
         loop = running_event_loop()
         # Without https there may be nothing to do at all.
@@ -148,6 +151,7 @@ class CrawlContext:
         if not self._users:
             del _contexts[self.crawler]
             await self.pool.close()
+            self.files.close()
 
     def warn_of_dataloss(self, request: Request) -> None:
         """Log once how to get responses whose body ended early."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -30,6 +31,8 @@ HTTP1_ORIGIN = "curl_safe_http1_origin"
 GAVE_UP = "curl_safe_gave_up"
 #: Whether RandomBrowserMiddleware picked the browser in `meta["curl_safe"]`.
 PICKED = "curl_safe_picked"
+#: Whether `curl_safe_info` is to have the MD5 of a file, too.
+MD5 = "curl_safe_md5"
 
 
 def reset_if_given_up(meta: dict[str, Any]) -> None:
@@ -93,6 +96,16 @@ def _initiator(value: Any) -> str | None:
     raise ValueError("the URL of a page, or None for an address that was typed")
 
 
+def _file(value: Any) -> str | bool:
+    if value is True:
+        return True
+    if isinstance(value, (str, os.PathLike)):
+        path = os.fspath(value)
+        if isinstance(path, str) and os.path.basename(path) and "\0" not in path:
+            return path
+    raise ValueError("the path of a file, or True for one in CURL_SAFE_FILES_DIR")
+
+
 #: The keys of `meta["curl_safe"]`, each with what returns its checked value or raises ValueError.
 CHECKS: dict[str, Callable[[Any], Any]] = {
     "impersonate": parse_impersonate,
@@ -107,6 +120,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "as": _kind,
     "from": _initiator,
     "clicked": _boolean,
+    "file": _file,
 }
 
 
@@ -127,6 +141,8 @@ def request_options(meta: Mapping[str, Any]) -> dict[str, Any] | Literal[False]:
         from: URL of the page that asks for it; where it is not there, the page whose callback
             yielded the request
         clicked: `False` if no user caused it, but a script or a meta refresh
+        file: where the body goes, in place of memory; a relative path is one in
+            `CURL_SAFE_FILES_DIR`
 
     Raises:
         ValueError: an unknown key or a bad value, naming it and what it takes.

@@ -11,6 +11,7 @@ from .._ipc.messages import Fetch, encode_profile
 from .._pool.origins import Route
 from .._pool.request import PoolRequest
 from .compat import FOREIGN_KEYS, all_options
+from .file_target import FileTarget
 from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, request_options
 from .profile import EncodedProfile, encoded_profile, origin_of
 from .request_headers import request_headers
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 QUARANTINE_AFTER_CRASHES = 2
 
 # Keys of meta["curl_safe"] that are no part of a profile.
-_OF_HEAD = {"as", "from", "clicked"}
+_OF_REQUEST = {"as", "from", "clicked", "file"}
 
 
 def options_of(request: Request, context: CrawlContext) -> dict[str, Any] | Literal[False]:
@@ -50,7 +51,7 @@ def profile_of(request: Request, options: dict[str, Any], context: CrawlContext)
     """
     meta = request.meta
     if (
-        (not options or options.keys() <= _OF_HEAD)
+        (not options or options.keys() <= _OF_REQUEST)
         and not meta.get("proxy")
         and meta.get("bindaddress") is None
         and HTTP1_ORIGIN not in meta
@@ -67,6 +68,7 @@ def build_request(
     profile: EncodedProfile,
     context: CrawlContext,
     assembler: ResponseAssembler,
+    file: FileTarget | None,
 ) -> PoolRequest:
     """Build what the pool sends for a request. Takes the private keys of the last try out of its
     meta.
@@ -75,6 +77,7 @@ def build_request(
         options: as `options_of` returned them.
         profile: as `profile_of` returned it.
         assembler: hears of the download.
+        file: that the body goes to; None for none.
 
     Raises:
         ValueError: a bad value of one of Scrapy's own meta keys.
@@ -88,6 +91,8 @@ def build_request(
     origin = origin_of(request)
     key = (origin, profile.encoded)
     headers = request_headers(request, options, like_browser=profile.is_like_browser)
+    if file is not None:
+        headers = headers + file.range_headers()
     fail_on_dataloss = meta.get("download_fail_on_dataloss", settings.download_fail_on_dataloss)
     timeout = options.get("timeout", meta.get("download_timeout", settings.download_timeout))
     fetch = Fetch(
@@ -103,6 +108,9 @@ def build_request(
         report_tls=settings.downloader_client_tls_verbose_logging,
         fresh_connection=meta.pop(FRESH, False),
     )
+    if file is not None:
+        fetch.file = file.order
+        fetch.stream = True
     if target is not None:
         version = profile.profile.http_version
         context.heads.build(fetch, request, options, headers, target, key, http_version=version)
@@ -115,6 +123,7 @@ def build_request(
         needs_tls=request.url.startswith("https:"),
         avoid=meta.pop(AVOID, None),
         in_quarantine=meta.get(CRASHES, 0) >= QUARANTINE_AFTER_CRASHES,
+        descriptor=None if file is None else file.descriptor,
     )
 
 

@@ -6,17 +6,21 @@ import ipaddress
 import logging
 import time
 from functools import lru_cache
+from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urldefrag
 
+from msgspec.structs import replace
 from scrapy import Request, signals
-from scrapy.exceptions import DownloadCancelledError, StopDownload
+from scrapy.exceptions import DownloadCancelledError, DownloadFailedError, StopDownload
 from scrapy.http import Headers, Response
 from scrapy.utils.httpobj import urlparse_cached
 from twisted.python.failure import Failure
 
+from .._ipc.body_files import WrittenFile
 from .._ipc.failures import FailureKind
+from .._ipc.framing import MAX_BODY_BYTES
 from .._ipc.messages import (
     Cancelled,
     Chunk,
@@ -33,9 +37,10 @@ from .._pool.request import Result
 from ..exceptions import ConnectionDiedError, HandshakeError, Http2ProtocolError
 from .decoded_bodies import DecodedBody
 from .errors import download_error
+from .file_target import FileTarget, cannot_write
 from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, REJECTIONS, RETRIES, UNSENT
 from .scrapy_api import make_headers, response_class
-from .scrapys_words import size_message, tls_messages
+from .scrapys_words import size_message, tls_messages, too_large_for_memory_message
 
 if TYPE_CHECKING:
     from .context import CrawlContext
@@ -57,13 +62,21 @@ class ResponseAssembler:
     Args:
         request: what is downloaded.
         context: of the crawl.
+        file: that the body goes to; None for none.
+
+    Attributes:
+        head: of the response, once it has come ahead of the outcome.
     """
 
-    def __init__(self, request: Request, context: CrawlContext) -> None:
+    def __init__(
+        self, request: Request, context: CrawlContext, file: FileTarget | None = None
+    ) -> None:
         self._request = request
+        self._file = file
+        self._file_info: dict[str, Any] | None = None
         self._context = context
         self._sent_at = 0.0
-        self._head: ResponseHead | None = None
+        self.head: ResponseHead | None = None
         self._headers: Headers | None = None
         self._body: list[bytes] = []
         self._stop: StopDownload | None = None
@@ -80,7 +93,7 @@ class ResponseAssembler:
             False once a receiver of a signal has raised StopDownload.
         """
         if isinstance(message, ResponseHead):
-            self._head = message
+            self.head = message
             self._headers = make_headers(message.headers)
             self._request.meta["download_latency"] = time.monotonic() - self._sent_at
             self._signal(
@@ -143,7 +156,7 @@ class ResponseAssembler:
             attempt += retries
             if retries:
                 self._context.stats.request_recovered()
-        request.meta["curl_safe_info"] = info_of(transfer, result.slot, attempt)
+        request.meta["curl_safe_info"] = info_of(transfer, result.slot, attempt, self._file_info)
         if outcome is None and self._stop is not None and self._stop.fail:
             raise self._stop
         return response
@@ -156,9 +169,21 @@ class ResponseAssembler:
             latency = time.monotonic() - self._sent_at - of_body
             self._request.meta["download_latency"] = max(0.0, latency)
         else:
-            head = self._head
+            head = self.head
         assert head is not None
         flags = None if completed.flag is None else [completed.flag.value]
+        if completed.file is not None:
+            head = self._finish_file(completed.file, head)
+            flags = [*(flags or ()), "file"]
+        elif (
+            self._file is not None
+            and self._file.order.offset
+            and head.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+        ):
+            raise DownloadFailedError(
+                f"{self._request}: the origin has nothing from byte {self._file.order.offset:,} "
+                "on; a retry begins anew"
+            )
         encoded = completed.encoded
         if isinstance(encoded, bytes):
             return self._decoded(self._response(head, encoded, flags), encoded, body)
@@ -175,17 +200,40 @@ class ResponseAssembler:
         self._context.decoded_bodies[response] = known
         return response
 
+    def _finish_file(self, written: WrittenFile, head: ResponseHead) -> ResponseHead:
+        """Give the file its name; return the head of the response as if no part of it had come
+        before."""
+        assert self._file is not None
+        assert self._headers is not None
+        was_resumed = self._file.order.offset > 0 and head.status == HTTPStatus.PARTIAL_CONTENT
+        self._file_info = self._file.finish(written)
+        # Scrapy's cache would keep an empty body.
+        if self._context.crawler.settings.getbool("HTTPCACHE_ENABLED"):
+            self._request.meta["dont_cache"] = True
+        if written.encoding is not None:
+            del self._headers["Content-Encoding"]
+            if written.encoding:
+                self._headers["Content-Encoding"] = written.encoding
+        if was_resumed:
+            head = replace(head, status=HTTPStatus.OK)
+            del self._headers["Content-Range"]
+            self._headers["Content-Length"] = str(written.size)
+        return head
+
     def _stopped(self) -> tuple[TransferStats, Response]:
         """Return what had come when a receiver raised StopDownload."""
-        assert self._head is not None
-        assert self._head.stats is not None
+        assert self.head is not None
+        assert self.head.stats is not None
         assert self._stop is not None
-        response = self._response(self._head, b"".join(self._body), ["download_stopped"])
+        response = self._response(self.head, b"".join(self._body), ["download_stopped"])
         self._stop.response = response
-        return self._head.stats, response
+        return self.head.stats, response
 
     def _too_large(self, outcome: TooLarge) -> DownloadCancelledError:
-        message = size_message(outcome, "max", self._request)
+        if outcome.limit == MAX_BODY_BYTES:
+            message = too_large_for_memory_message(outcome, self._request)
+        else:
+            message = size_message(outcome, "max", self._request)
         logger.warning(message)
         return DownloadCancelledError(message)
 
@@ -194,6 +242,11 @@ class ResponseAssembler:
         error = download_error(failed, *route)
         self._count(failed.stats, failed.kind if failed.kind.is_handshake else None)
         self._context.stats.connection_failed(failed.stats, failed.kind)
+        if self._file is not None:
+            if failed.kind is FailureKind.FILE:
+                return cannot_write(self._file.path, failed.detail)
+            if failed.kind is not FailureKind.INVALID_RESPONSE:
+                self._context.files.keep(self._file, request, error, self.head)
         if isinstance(error, (HandshakeError, ConnectionDiedError)):
             request.meta[AVOID] = slot
         if isinstance(error, ConnectionDiedError):
@@ -233,7 +286,9 @@ class ResponseAssembler:
         return response
 
 
-def info_of(transfer: TransferStats, slot: int, attempt: int) -> dict[str, Any]:
+def info_of(
+    transfer: TransferStats, slot: int, attempt: int, file: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Make `response.meta["curl_safe_info"]`.
 
     Keys:
@@ -244,9 +299,10 @@ def info_of(transfer: TransferStats, slot: int, attempt: int) -> dict[str, Any]:
         wire_bytes_sent: as libcurl counts them, without TLS
         wire_bytes_received: as libcurl counts them, without TLS
         attempt: 1 for the first try
+        file: if the body went to a file: a dict with its `path`, its `size` and its `sha256`
     """
     first_byte = transfer.first_byte_at
-    return {
+    info: dict[str, Any] = {
         "worker": slot,
         "connection_reused": transfer.connects == 0,
         "handshake_time": transfer.handshake_time,
@@ -255,3 +311,6 @@ def info_of(transfer: TransferStats, slot: int, attempt: int) -> dict[str, Any]:
         "wire_bytes_received": transfer.bytes_received,
         "attempt": attempt,
     }
+    if file is not None:
+        info["file"] = file
+    return info

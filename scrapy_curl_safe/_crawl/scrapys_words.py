@@ -25,6 +25,14 @@ def size_message(
     )
 
 
+def too_large_for_memory_message(passed: TooLarge, request: Request) -> str:
+    """Say that a body is larger than any that a worker holds in memory."""
+    return (
+        f"{size_message(passed, 'max', request)} No body in memory is larger; a file can be: "
+        'meta["curl_safe"] = {"file": True}'
+    )
+
+
 def dataloss_message(url: str) -> str:
     """Say how to get responses whose body ended early. Logged once."""
     return (

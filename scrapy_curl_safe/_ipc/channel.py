@@ -7,6 +7,8 @@ worker's own loop has them.
 
 from __future__ import annotations
 
+import array
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -28,6 +30,9 @@ _SOCKET_BUFFER_BYTES = 1024 * 1024
 _BUFFERS_PER_WRITE = 16  # far below the kernel's limit (IOV_MAX, 1024)
 # About 2 MB of a streamed body, in the pieces that libcurl gives.
 _HIGH_WATER_FRAMES = 256
+_DESCRIPTOR_SIZE_BYTES = array.array("i").itemsize
+# Linux passes a descriptor that no program inherits; others have no such flag.
+_NOT_INHERITED = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class FdWatcher(Protocol):
@@ -60,6 +65,8 @@ class Channel(Generic[_T]):
             error that broke it; never called after `close`.
         on_drained: called when everything queued has been written.
         flow_control: holds frames back while it is paused; None to take all at once.
+        on_descriptor: called with each descriptor that the other side passes, in order, before the
+            message that it came with; None to take none.
 
     Attributes:
         written: the position up to which frames were written; known once the channel is closed.
@@ -76,6 +83,7 @@ class Channel(Generic[_T]):
         on_connection_lost: Callable[[ProtocolError | OSError | None], None],
         on_drained: Callable[[], None] = lambda: None,
         flow_control: FlowControl | None = None,
+        on_descriptor: Callable[[int], None] | None = None,
     ) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
@@ -89,23 +97,35 @@ class Channel(Generic[_T]):
         self._flow_control = flow_control
         self._arrived: deque[tuple[_T, bytes]] = deque()
         self._unsent: deque[memoryview] = deque()
+        # Each with the position of the frame that it goes with.
+        self._descriptors: deque[tuple[int, int]] = deque()
+        self._on_descriptor = on_descriptor
+        self._receive = sock.recv if on_descriptor is None else self._receive_with_descriptors
         self._queued = 0
         self._open = True
         watcher.add_reader(self._fd, self._read)
 
-    def send(self, message: ToWorker | FromWorker, body: bytes = b"") -> int:
+    def send(
+        self, message: ToWorker | FromWorker, body: bytes = b"", descriptor: int | None = None
+    ) -> int:
         """Queue a frame, which goes out together with all others of this turn of the loop, since
         each write costs a system call, and may cost the core that the peer wakes up on.
 
         Does nothing on a closed or lost channel: `on_connection_lost` has told the owner.
 
+        Args:
+            descriptor: passed along with the frame; stays the caller's.
+
         Returns:
             The position of the frame's end, which `written` passes.
 
         Raises:
+            OSError: no descriptor is left to pass another one.
             ProtocolError: the frame is too large; nothing was queued.
         """
         head = encode_frame(message, len(body))
+        if descriptor is not None and self._open:
+            self._descriptors.append((self._queued, os.dup(descriptor)))
         self._queued += 1
         if not self._open:
             return self._queued
@@ -130,6 +150,8 @@ class Channel(Generic[_T]):
             self._watcher.remove_reader(self._fd)
             self._watcher.remove_writer(self._fd)
             self._unsent.clear()
+            while self._descriptors:
+                os.close(self._descriptors.popleft()[1])
             self._arrived.clear()
             self._sock.close()
 
@@ -147,7 +169,10 @@ class Channel(Generic[_T]):
     def _write(self) -> None:
         try:
             while self._unsent:
-                sent = self._sock.sendmsg(list(islice(self._unsent, _BUFFERS_PER_WRITE)))
+                if self._descriptors:
+                    sent = self._send_up_to_descriptor()
+                else:
+                    sent = self._sock.sendmsg(list(islice(self._unsent, _BUFFERS_PER_WRITE)))
                 while sent and sent >= len(self._unsent[0]):
                     sent -= len(self._unsent.popleft())
                 if sent:
@@ -162,6 +187,26 @@ class Channel(Generic[_T]):
         self._watcher.remove_writer(self._fd)
         self._on_drained()
 
+    def _send_up_to_descriptor(self) -> int:
+        """Send what goes before the next descriptor; if nothing does, the descriptor."""
+        position, descriptor = self._descriptors[0]
+        before = position - (self._queued - len(self._unsent))
+        if before:
+            return self._sock.sendmsg(list(islice(self._unsent, min(before, _BUFFERS_PER_WRITE))))
+        sent = socket.send_fds(self._sock, [self._unsent[0]], [descriptor])
+        self._descriptors.popleft()
+        os.close(descriptor)
+        return sent
+
+    def _receive_with_descriptors(self, size: int) -> bytes:
+        data, ancillary, _, _ = self._sock.recvmsg(
+            size, socket.CMSG_SPACE(_DESCRIPTOR_SIZE_BYTES), _NOT_INHERITED
+        )
+        for _, _, passed in ancillary:
+            assert self._on_descriptor is not None
+            self._on_descriptor(array.array("i", passed)[0])
+        return data
+
     def _read_rest(self, error: OSError) -> None:
         self._flow_control = None
         self._hand_over()
@@ -173,7 +218,7 @@ class Channel(Generic[_T]):
             if self._arrived:  # flow control holds them back
                 return
             try:
-                data = self._sock.recv(_READ_SIZE_BYTES)
+                data = self._receive(_READ_SIZE_BYTES)
             except BlockingIOError:
                 return
             except OSError as error:

@@ -76,6 +76,8 @@ class FailureKind(str, enum.Enum):
     DOWNLOAD_TIMEOUT = "download_timeout"
     DATALOSS = "dataloss"
     HEADERS_TOO_LARGE = "headers_too_large"
+    #: The file that the body goes to cannot be written.
+    FILE = "file"
     #: The worker has no memory left for the response.
     NO_MEMORY = "no_memory"
     #: The origin's HTTP/2 answer contains something that HTTP/2 forbids.

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from .._version import __version__
+from .body_files import FileOrder, WrittenFile
 from .failures import FailureKind
 
 CHANGED_ON_DISK = "scrapy_curl_safe was changed on disk while the crawl ran"
@@ -159,6 +160,9 @@ class Fetch(msgspec.Struct, array_like=True, tag=1, kw_only=True):
     fresh_connection: bool = False
     #: Whether the response's body is the head that libcurl would send, and nothing is sent.
     echo: bool = False
+    #: The body of a response with a status of 2xx goes to the file whose descriptor comes with the
+    #: frame; `stream` is set, too.
+    file: FileOrder | None = None
 
 
 class Cancel(msgspec.Struct, array_like=True, tag=2):
@@ -256,7 +260,8 @@ class SharedSlice(msgspec.Struct, array_like=True):
 class Completed(msgspec.Struct, array_like=True, tag=4, kw_only=True):
     """The response is complete.
 
-    The frame's body is the response's body, unless that was streamed or is in shared memory.
+    The frame's body is the response's body, unless that was streamed, or is in shared memory or in
+    a file.
     """
 
     id: int
@@ -273,6 +278,8 @@ class Completed(msgspec.Struct, array_like=True, tag=4, kw_only=True):
     #: If the body would exceed the request's maxsize once decoded, and so is not: how much had been
     #: decoded when that was seen.
     excess_bytes: int = 0
+    #: The body, if it is in a file.
+    file: WrittenFile | None = None
 
 
 class Failed(msgspec.Struct, array_like=True, tag=5, kw_only=True):

@@ -170,8 +170,8 @@ class Pool:
             request.fetch.fresh_connection = True
         worker.served += 1
         try:
-            worker.connection.fetch(request.fetch, request.body, request)
-        except ProtocolError as error:
+            worker.connection.fetch(request.fetch, request.body, request, request.descriptor)
+        except (OSError, ProtocolError) as error:
             self._fail(request, UnsendableRequestError(str(error)))
             self._release_permit(request)
             return

@@ -61,6 +61,7 @@ class PoolRequest:
         needs_tls: whether a new connection to the origin begins with a TLS handshake.
         avoid: slot of the worker that failed the request before.
         in_quarantine: whether the request must not share a worker.
+        descriptor: of the file that the response's body goes to; None for none.
 
     Attributes:
         state: where the request is.
@@ -72,6 +73,7 @@ class PoolRequest:
     __slots__ = (
         "avoid",
         "body",
+        "descriptor",
         "expects_idle",
         "fetch",
         "future",
@@ -101,6 +103,7 @@ class PoolRequest:
         needs_tls: bool,
         avoid: int | None = None,
         in_quarantine: bool = False,
+        descriptor: int | None = None,
     ) -> None:
         self.fetch = fetch
         self.body = body
@@ -110,6 +113,7 @@ class PoolRequest:
         self.needs_tls = needs_tls
         self.avoid = avoid
         self.in_quarantine = in_quarantine
+        self.descriptor = descriptor
         self.state = RequestState.NEW
         self.permit: Permit | None = None
         self.expects_idle = False

@@ -70,7 +70,9 @@ class _Exchange:
         """
         stream = self.fetch.stream
         if isinstance(message, Completed):
-            fits = self.head_came == stream == (message.head is None)
+            fits = self.head_came == stream == (message.head is None) and (
+                message.file is None or self.fetch.file is not None
+            )
             if message.encoded is not None:
                 is_shared = isinstance(message.encoded, SharedSlice)
                 fits = fits and not stream and is_shared == (message.shared is not None)
@@ -141,15 +143,21 @@ class WorkerConnection:
     def in_flight(self) -> int:
         return len(self._exchanges)
 
-    def fetch(self, fetch: Fetch, body: bytes, receiver: Receiver) -> None:
+    def fetch(
+        self, fetch: Fetch, body: bytes, receiver: Receiver, descriptor: int | None = None
+    ) -> None:
         """Send a fetch, which gets an id that is unique to this connection.
 
+        Args:
+            descriptor: of the file that the response's body goes to.
+
         Raises:
+            OSError: no descriptor is left to pass the file's.
             ProtocolError: the request does not fit into a frame.
         """
         self._last_id += 1
         fetch.id = self._last_id
-        position = self._channel.send(fetch, body)
+        position = self._channel.send(fetch, body, descriptor)
         self._exchanges[fetch.id] = _Exchange(fetch, receiver, position)
 
     def cancel(self, fetch: Fetch) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from curl_cffi import CurlError, CurlInfo
 
 from .._ipc.failures import CurlCode, FailureKind
-from .._ipc.framing import MAX_BODY_BYTES
 from .._ipc.http_syntax import HttpSyntaxError
 from .._ipc.messages import (
     BodyFlag,
@@ -29,7 +28,7 @@ from .._ipc.messages import (
 )
 from .body_ending import Ending, Framing, ending_of, framing_of
 from .failure import describe_failure, error_text
-from .request_options import set_request_options
+from .request_options import most_in_memory, set_request_options
 from .request_target import UnsupportedSchemeError
 from .response_head import InvalidHeadError, ParsedHead, parse_head
 from .session import Session
@@ -179,7 +178,7 @@ class Download:
 
     @property
     def _maxsize(self) -> int:
-        return self._fetch.maxsize_bytes or MAX_BODY_BYTES
+        return most_in_memory(self._fetch)
 
     def _warn(self, size: int, *, expected: bool) -> None:
         fetch = self._fetch

@@ -74,7 +74,12 @@ def set_request_options(easy: EasyHandle, fetch: Fetch, body: bytes, session: Se
     easy.set_number(_VERBOSE, int(fetch.report_tls))
     # A streamed download watches its size itself. The length in a response to HEAD is never sent.
     is_limited = not fetch.stream and fetch.method != "HEAD"
-    easy.set_number(_MAXFILESIZE, (fetch.maxsize_bytes or MAX_BODY_BYTES) if is_limited else 0)
+    easy.set_number(_MAXFILESIZE, most_in_memory(fetch) if is_limited else 0)
+
+
+def most_in_memory(fetch: Fetch) -> int:
+    """Return how many bytes a body may have that is not streamed: no more than fit into a frame."""
+    return min(fetch.maxsize_bytes or MAX_BODY_BYTES, MAX_BODY_BYTES)
 
 
 def _to_milliseconds(seconds: float) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import socket
+from collections import deque
 
 from curl_cffi import Curl
 from msgspec.structs import replace
@@ -39,11 +40,13 @@ from .._platform.refusals import Facility, note_refusal, noted_refusals
 from .._platform.resolver import resolver_state
 from .._version import __version__
 from . import EX_SOFTWARE
+from .body_file import BodyFile
 from .browser import create_easy_handle
 from .curl_api import missing_names
 from .decoded_download import DecodedDownload
 from .download import Download
 from .easy_substitutes import lookups_problem
+from .file_download import FileDownload
 from .head_echo import new_head_echo
 from .header_lists import HeaderLists
 from .lookups import Lookups
@@ -103,6 +106,8 @@ class _Server:
         self._resolver_state = resolver_state()
         self._downloads: dict[int, Download] = {}
         self._paused: list[StreamedDownload] = []
+        # Of files, each of which is the next Fetch's that wants one.
+        self._descriptors: deque[int] = deque()
         self._channel: Channel[ToWorker] = Channel(
             loop,
             sock,
@@ -110,6 +115,7 @@ class _Server:
             self._on_message,
             self._on_connection_lost,
             self._on_drained,
+            on_descriptor=self._descriptors.append,
         )
         self._hello_timer = LoopTimer(loop, lambda: self._on_hello_timeout(sock))
         self._hello_timer.set(_HELLO_TIMEOUT_SECONDS)
@@ -187,6 +193,7 @@ class _Server:
 
     def _on_fetch(self, fetch: Fetch, body: bytes) -> None:
         send, on_end = self._channel.send, self._on_end
+        file = None if fetch.file is None else BodyFile(self._descriptors.popleft(), fetch.file)
         try:
             session = self._sessions.get(fetch.profile)
         except (HttpSyntaxError, ProfileError, ProtocolError) as error:
@@ -199,6 +206,10 @@ class _Server:
         download: Download
         if fetch.echo:
             download = new_head_echo(self._loop, session, fetch, send, on_end)
+        elif file is not None:
+            download = FileDownload(
+                session, fetch, body, send, on_end, self._must_pause, file, self._loop.call_soon
+            )
         elif fetch.stream:
             download = StreamedDownload(session, fetch, body, send, on_end, self._must_pause)
         elif self._encodings:

@@ -11,9 +11,11 @@ from .download import Download, Send
 from .session import Session
 from .transfer_stats import read_stats
 
-_ABORT = 0xFFFFFFFF  # CURL_WRITEFUNC_ERROR: fails the transfer
+ABORT = 0xFFFFFFFF  # CURL_WRITEFUNC_ERROR: fails the transfer
 _PAUSE = 0x10000001  # CURL_WRITEFUNC_PAUSE: libcurl keeps the data and passes it again later
 _CONTINUE = 0  # CURLPAUSE_CONT
+# No body is longer.
+_NO_BOUND = 2**63 - 1
 _CAN_PAUSE = hasattr(Curl, "pause")  # since curl_cffi 0.16
 
 
@@ -52,6 +54,10 @@ class StreamedDownload(Download):
             self._session.multi.remove(self._easy)
             self._on_finished(error)
 
+    @property
+    def _maxsize(self) -> int:
+        return self._fetch.maxsize_bytes or _NO_BOUND
+
     def _set_receiver(self) -> None:
         self._easy.write_to_callbacks(self._on_header_line, self._on_body)
 
@@ -69,13 +75,13 @@ class StreamedDownload(Download):
             return len(line)
         parsed = self._parse(self._head_lines)
         if self._invalid_head is not None:
-            return _ABORT
+            return ABORT
         if parsed is not None:  # else it was an interim response
             self._set_head(parsed)
             assert self._head is not None
             self._head.stats = read_stats(self._easy, received=0, resumed=self._resumed)
             if not self._fits(self._content_length, expected=True):
-                return _ABORT
+                return ABORT
             self._send(self._head, b"")
         return len(line)
 
@@ -84,7 +90,7 @@ class StreamedDownload(Download):
             return _PAUSE
         self._received += len(data)
         if not self._fits(self._received, expected=False):
-            return _ABORT
+            return ABORT
         self._send(Chunk(self._fetch.id), data)
         return len(data)
 

@@ -1,0 +1,29 @@
+"""What the messages say of a body that goes to a file."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class FileOrder(msgspec.Struct, array_like=True, kw_only=True):
+    """How the worker writes the body of a response to a file."""
+
+    #: Bytes of the body that an earlier download has left in it, from where the request asks the
+    #: origin to go on.
+    offset: int = 0
+    #: Whether the file gets the body without its Content-Encoding.
+    decode: bool = True
+    #: Whether the worker computes the MD5 of the file, too.
+    md5: bool = False
+
+
+class WrittenFile(msgspec.Struct, array_like=True, kw_only=True):
+    """What a worker has written to a file."""
+
+    #: Of the whole file, as are the digests.
+    size: int
+    sha256: bytes
+    #: None unless it was asked for.
+    md5: bytes | None = None
+    #: The Content-Encoding of what is in the file; None if the worker left that of the response.
+    encoding: bytes | None = None
