@@ -25,16 +25,19 @@ if TYPE_CHECKING:
     from .handler import CurlSafeDownloadHandler
     from .middleware import HandshakeRetryMiddleware
     from .monitor import HandshakeMonitor
+    from .pipelines import FilesPipeline, ImagesPipeline
     from .random_browser import RandomBrowserMiddleware
 
 __all__ = [
     "Addon",
     "ConnectionDiedError",
     "CurlSafeDownloadHandler",
+    "FilesPipeline",
     "HandshakeError",
     "HandshakeMonitor",
     "HandshakeRetryMiddleware",
     "HttpCompressionMiddleware",
+    "ImagesPipeline",
     "OriginUnavailableError",
     "ProxyAuthenticationError",
     "RandomBrowserMiddleware",
@@ -46,10 +49,12 @@ _MODULES = {
     "Addon": "addon",
     "ConnectionDiedError": "exceptions",
     "CurlSafeDownloadHandler": "handler",
+    "FilesPipeline": "pipelines",
     "HandshakeError": "exceptions",
     "HandshakeMonitor": "monitor",
     "HandshakeRetryMiddleware": "middleware",
     "HttpCompressionMiddleware": "compression",
+    "ImagesPipeline": "pipelines",
     "OriginUnavailableError": "exceptions",
     "ProxyAuthenticationError": "exceptions",
     "RandomBrowserMiddleware": "random_browser",

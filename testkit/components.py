@@ -1,8 +1,12 @@
-"""Extensions, a pipeline and handlers that crawls load by their import path."""
+"""Extensions, pipelines and handlers that crawls load by their import path."""
 
 from __future__ import annotations
 
+import io
 import resource
+import shutil
+from pathlib import Path
+from typing import IO, ClassVar, NoReturn
 
 import curl_cffi
 import curl_cffi.requests
@@ -12,9 +16,10 @@ from scrapy import signals
 from scrapy.crawler import Crawler
 from scrapy.exceptions import DownloadFailedError
 from scrapy.http import Response, TextResponse
+from scrapy.pipelines.files import FTPFilesStore, GCSFilesStore, S3FilesStore
 from scrapy.utils.misc import build_from_crawler
 
-from scrapy_curl_safe import CurlSafeDownloadHandler
+from scrapy_curl_safe import CurlSafeDownloadHandler, FilesPipeline
 from scrapy_curl_safe._crawl.context import context_of
 from testkit.waiting import until
 
@@ -151,3 +156,28 @@ class WrappingInProcessHandler(InProcessHandler):
             return await super().download_request(request)
         except curl_cffi.CurlError as error:
             raise DownloadFailedError("wrapped") from error
+
+
+class FolderClient:
+    """A client of S3 whose keys are paths of files."""
+
+    def put_object(self, *, Key: str, Body: IO[bytes], **fields: object) -> None:  # noqa: N803
+        assert not isinstance(Body, io.BytesIO)
+        Path(Key).parent.mkdir(parents=True, exist_ok=True)
+        with Path(Key).open("wb") as file:
+            shutil.copyfileobj(Body, file)
+
+    def head_object(self, **fields: object) -> NoReturn:
+        raise KeyError("there is none")
+
+
+class FolderStore(S3FilesStore):
+    """Scrapy's store for S3, for `s3://bucket/` and the path of a directory."""
+
+    def __init__(self, uri: str) -> None:
+        self.s3_client = FolderClient()
+        self.bucket, self.prefix = uri.removeprefix("s3://").split("/", 1)
+
+
+class S3Pipeline(FilesPipeline):
+    STORE_SCHEMES: ClassVar = {"s3": FolderStore, "gs": GCSFilesStore, "ftp": FTPFilesStore}
