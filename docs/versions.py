@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 _NAME = re.compile(
     r"matrix-(?P<python>[\d.]+)\(scrapy='(?P<scrapy>\w+)', curl_cffi='(?P<curl>\w+)'\)"
 )
+_NEWEST = "The newest were "
+_PACKAGES = ".nox/matrix-*-scrapy-newest-curl_cffi-newest/lib/python*/site-packages"
 _COLUMNS = [(scrapy, curl) for scrapy in ("oldest", "newest") for curl in ("oldest", "newest")]
 
 
@@ -26,11 +29,18 @@ def main() -> None:
         results = " | ".join(cells.get((python, *column), "not run") for column in _COLUMNS)
         lines.append(f"| {python} | {results} |")
     page = Path(__file__).with_name("versions.md")
-    before, _, _ = page.read_text().partition("| Python |")
-    page.write_text(before + "\n".join(lines) + "\n")
+    before, _, _ = page.read_text().partition(_NEWEST)
+    newest = " and ".join(f"{name} {_installed(name)}" for name in ("Scrapy", "curl_cffi"))
+    page.write_text("\n".join([f"{before}{_NEWEST}{newest}.", "", *lines, ""]))
     print("\n".join(lines))
     if set(cells.values()) != {"success"}:
         raise SystemExit("not all of them passed")
+
+
+def _installed(name: str) -> str:
+    """Return the version of a package where nox has installed the newest ones."""
+    paths = [str(path) for path in Path(__file__).parent.parent.glob(_PACKAGES)]
+    return " or ".join(sorted({found.version for found in distributions(name=name, path=paths)}))
 
 
 if __name__ == "__main__":
