@@ -27,6 +27,7 @@ from testkit.processes import worker_pids
 pytestmark = pytest.mark.processes
 PAGE = ROOT / "docs/cookbook.md"
 BLOCKS = list(blocks_of(PAGE))
+AUTHORITIES = [b for b in blocks_of(ROOT / "docs/security.md") if "SSL_CERT_FILE" in b.text]
 ORDERS = [{"order": "boots"}, {"order": "hat"}]
 # One black pixel.
 PNG = base64.b64decode(
@@ -35,7 +36,7 @@ PNG = base64.b64decode(
 ADDON = 'ADDONS = {"scrapy_curl_safe.Addon": 500}\n'
 SETTINGS = """
 SPIDER_MODULES = ["shop.spiders"]
-FEEDS = {"%(name)s.jsonl": {"format": "jsonlines"}}
+FEEDS = {"%(name)s.jsonl": {"format": "jsonlines", "overwrite": True}}
 SHOP_USER, SHOP_PASSWORD = "jo", "s3cret"
 """
 
@@ -139,11 +140,20 @@ class Project:
         return done.stderr
 
     def crawl(self, command: str) -> str:
-        """Run a `scrapy` command that is on the page, with what stands before it."""
-        assert any(f"$ {command}" in block.text.splitlines() for block in BLOCKS)
+        """Run a `scrapy` command that a page has, with what stands before it."""
+        blocks = [*BLOCKS, *AUTHORITIES]
+        assert any(f"$ {command}" in block.text.splitlines() for block in blocks)
         variables, _, arguments = command.partition("scrapy ")
         env = dict(variable.split("=") for variable in variables.split())
         return self.run("-m", "scrapy", *arguments.split(), **env)
+
+    def join_authorities(self) -> None:
+        """Run the command of the page about security that writes public ones and ours to a file."""
+        (block,) = AUTHORITIES
+        command = block.text.splitlines()[0].removeprefix("$ ")
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        env = {**os.environ, "PATH": path}
+        subprocess.run(["bash", "-c", command], cwd=self._directory, env=env, check=True)
 
     def run_script(self, mark: str) -> str:
         (script,) = (block.text for block in BLOCKS if f"import {mark}\n" in block.text)
@@ -190,6 +200,9 @@ def test_a_project_that_moves_keeps_its_items(project: Project) -> None:
     project.write("shop/settings.py", SETTINGS + "DOWNLOAD_VERIFY_CERTIFICATES = True\n")
     project.crawl("SSL_CERT_FILE=private-ca.pem scrapy crawl orders -O orders.json")
     assert project.items("orders.json") == ORDERS
+    project.join_authorities()
+    project.crawl("SSL_CERT_FILE=authorities.pem scrapy crawl orders")
+    assert project.items("orders.jsonl") == ORDERS
 
 
 def test_the_script_with_the_asyncio_runner(project: Project) -> None:

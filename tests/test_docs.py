@@ -106,6 +106,8 @@ BY_TEST = {
             "scrapy crawl orders -O before.json",
             "scrapy crawl orders -O after.json",
             "SSL_CERT_FILE=private-ca.pem scrapy crawl orders -O orders.json",
+            'cat private-ca.pem "$(python -m certifi)" > authorities.pem',
+            "SSL_CERT_FILE=authorities.pem scrapy crawl orders",
         ),
         "test_cookbook.py::test_a_project_that_moves_keeps_its_items",
     ),
