@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import inspect
 import itertools
 import re
 import subprocess
@@ -17,7 +18,6 @@ from scrapy.settings import BaseSettings
 
 from scrapy_curl_safe._crawl.meta import CHECKS
 from scrapy_curl_safe._crawl.response import info_of
-from scrapy_curl_safe._ipc.messages import TransferStats
 from scrapy_curl_safe.commands.probe.verdict import Verdict
 from scrapy_curl_safe.settings import Settings
 from testkit.crawling import ROOT
@@ -82,9 +82,9 @@ def test_each_setting_and_key_has_an_anchor() -> None:
     anchors = re.findall(r"^### `(\w+)`$", page, re.MULTILINE)
     code = (ROOT / "scrapy_curl_safe/settings.py").read_text()
     settings = set(re.findall(r'\bread\.\w+\("(CURL_SAFE_\w+)"', code))
-    info = set(info_of(TransferStats(), 0, 1))
-    assert {*anchors} == settings | set(CHECKS) | info
-    assert len(anchors) == len(settings) + len(CHECKS) + len(info)
+    info = re.findall(r"^ {4}(\w+): ", inspect.getdoc(info_of) or "", re.MULTILINE)
+    assert len(info) > 6
+    assert sorted(anchors) == sorted([*settings, *CHECKS, *info])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
