@@ -12,6 +12,9 @@ from .c_streams import HAS_SHARED_SLOTS, MemoryStream, SharedSlot
 
 # Smaller bodies fit into the socket's buffer anyway.
 _MIN_SHARED_BYTES = 128 * 1024
+# A decoded body has to be copied to the crawler's slot or socket in any case. From here on, the
+# crawler would have to put it together from several reads of the socket.
+_MIN_SHARED_BEHIND_BYTES = 64 * 1024
 # The memory that idle streams may keep, so that the next large bodies need none from the system.
 _MAX_IDLE_BYTES = 32 * 1024 * 1024
 _MAX_IDLE_MEMORY_STREAMS = 64
@@ -98,16 +101,18 @@ class StreamPool:
         """Write data behind what was written, and leave all to the crawler.
 
         Returns:
-            As `share` for the data, and where in shared memory the rest begins.
+            Where the data lies in shared memory, and where all before it begins; the caller may not
+            use the stream any more. None if the stream does not lie there, is full, or the data is
+            too small to matter.
         """
-        if len(data) < _MIN_SHARED_BYTES or not isinstance(stream, SharedSlot):
+        if len(data) < _MIN_SHARED_BEHIND_BYTES or not isinstance(stream, SharedSlot):
             return None
         start = len(stream.getbuffer())
         if stream.has_overflowed or start + len(data) >= SLOT_SIZE_BYTES:
             return None
         stream.write(data)
-        shared = self.share(stream, start, len(data))
-        return None if shared is None else (shared, stream.offset)
+        self._shared.append(stream)
+        return SharedSlice(stream.offset + start, len(data)), stream.offset
 
     def release_shared(self) -> None:
         """Take back the slot that was shared first: the crawler has copied its body.
