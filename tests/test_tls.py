@@ -195,7 +195,7 @@ def test_scrapys_default_ciphers_leave_the_browsers(
 
 def test_ja3_goes_before_the_ciphers_of_the_setting(crawl: Callable[..., Crawled]) -> None:
     # With the extensions that curl_cffi 0.15 cannot leave out.
-    ja3 = "771,4865-49195-47,0-5-65281-11-10-35-13-23-43-45-51,29-23-24,0"
+    ja3 = "771,4865-49195-47,0-65281-11-10-35-13-23-43-45-51,29-23-24,0"
     with TlsOrigin() as origin:
         crawl(
             {"url": origin.url, "meta": {"curl_safe": {"ja3": ja3}}},
