@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.contenders import CONTENDERS, Contender
+from benchmarks.contenders import CONTENDERS, OURS, Contender
 
 #: A downloader middleware that downloads in threads.
 STEALTH = Contender(
@@ -16,5 +16,11 @@ STEALTH = Contender(
 
 #: The first one is this package's.
 HANDLERS = {handler.distribution: handler for handler in (*CONTENDERS, STEALTH)}
+
+#: The import path of each one's download handler.
+PATHS = {
+    name: handler.handler or "scrapy.core.downloader.handlers.http11.HTTP11DownloadHandler"
+    for name, handler in HANDLERS.items()
+} | {OURS: "scrapy_curl_safe.CurlSafeDownloadHandler"}
 
 TITLES = {"scrapy": "Scrapy's HTTP11"}

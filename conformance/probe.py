@@ -46,6 +46,21 @@ class Run:
             subprocess.TimeoutExpired: the crawl hangs.
             AssertionError: the crawl ends without a result.
         """
+        return self.finish(self.start(*requests, way=way, env=env, scenario=scenario, **settings))
+
+    def finish(self, crawl: Crawl) -> Crawled:
+        """Wait for the end of a crawl, with the errors of `crawl`."""
+        return crawl.finish(_HUNG)
+
+    def start(
+        self,
+        *requests: Wanted,
+        way: Way = "asyncio",
+        env: dict[str, str] | None = None,
+        scenario: Scenario | None = None,
+        **settings: Any,
+    ) -> Crawl:
+        """Start a crawl of some requests."""
         path = self.handler.handler
         theirs: dict[str, Any] = {
             "ADDONS": {},
@@ -69,7 +84,7 @@ class Run:
             scenario=scenario,
         )
         self._crawls.append(crawl)
-        return crawl.finish(_HUNG)
+        return crawl
 
     def _with_meta(self, request: Wanted) -> dict[str, Any]:
         asked: dict[str, Any] = {"url": request} if isinstance(request, str) else dict(request)

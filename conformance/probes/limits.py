@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Literal
+
+from hyperframe.frame import RstStreamFrame
 
 from conformance.probe import Run, must, probe
 from testkit.crawling import assert_all_pages
-from testkit.origins.raw import HOLD, Piece, RawOrigin, Script
+from testkit.origins.raw import CUT, HOLD, RESET, Piece, RawOrigin, Script
+from testkit.origins.scripted_http2 import Piece as Http2Piece
+from testkit.origins.scripted_http2 import ScriptedHttp2, data, headers
 from testkit.scenario import Scenario
 
 LIMITS = "Limits"
@@ -94,8 +99,8 @@ def warnsize(run: Run) -> None:
     must("warn size" in crawled.log)
 
 
-def lost_data(run: Run, answer: bytes) -> None:
-    with RawOrigin(answer) as origin:
+def lost_data(run: Run, origin: RawOrigin | ScriptedHttp2) -> None:
+    with origin:
         crawled = run.crawl(
             {"url": f"{origin.url}/fails"},
             {"url": f"{origin.url}/flagged", "meta": {"download_fail_on_dataloss": False}},
@@ -106,14 +111,50 @@ def lost_data(run: Run, answer: bytes) -> None:
     must(response["body"] == "part" and response["flags"] == ["dataloss"], response)
 
 
+SHORT: Piece = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart"
+UNENDED: Piece = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n"
+
+
 @probe(LIMITS, "a body shorter than its length: a failure, or the flag `dataloss`")
 def dataloss_by_length(run: Run) -> None:
-    lost_data(run, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart")
+    lost_data(run, RawOrigin(lambda head: [SHORT]))
 
 
 @probe(LIMITS, "a chunked body without its end: a failure, or the flag `dataloss`")
 def dataloss_in_chunks(run: Run) -> None:
-    lost_data(run, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n")
+    lost_data(run, RawOrigin(lambda head: [UNENDED]))
+
+
+@probe(LIMITS, "the same where the connection is reset, or closed without TLS's close_notify")
+def dataloss_by_reset(run: Run) -> None:
+    for pieces in ([SHORT, RESET], [UNENDED, RESET], [SHORT, CUT], [UNENDED, CUT]):
+        lost_data(run, RawOrigin(partial(always, pieces)))
+
+
+def always(pieces: list[Piece], head: bytes) -> list[Piece]:
+    return pieces
+
+
+@probe(LIMITS, "the same where an HTTP/2 stream is reset")
+def dataloss_of_stream(run: Run) -> None:
+    def script(stream: int, request: int) -> list[Http2Piece]:
+        return [headers(stream), data(stream, b"part"), RstStreamFrame(stream, error_code=2)]
+
+    lost_data(run, ScriptedHttp2(script))
+
+
+@probe(LIMITS, "a lost body is a `ResponseDataLossError`")
+def dataloss_error(run: Run) -> None:
+    with RawOrigin(lambda head: [SHORT]) as origin:
+        crawled = run.crawl(origin.url, RETRY_ENABLED=False)
+    must([e["type"] for e in crawled.errors] == ["ResponseDataLossError"], crawled.errors)
+
+
+@probe(LIMITS, "a body that ends with the connection, without TLS's close_notify: the page")
+def no_close_notify(run: Run) -> None:
+    with RawOrigin(lambda head: [b"HTTP/1.1 200 OK\r\n\r\npage", CUT]) as origin:
+        crawled = run.crawl(origin.url, RETRY_ENABLED=False)
+    must([r["body"] for r in crawled.responses] == ["page"], crawled.errors)
 
 
 @probe(SIGNALS, "`headers_received` and `bytes_received` are sent")

@@ -14,6 +14,8 @@ from testkit.origins.certs import certs
 from testkit.origins.hello import is_grease, parse_client_hello
 from testkit.origins.http3 import Http3Origin
 from testkit.origins.proxies import Proxy
+from testkit.origins.scripted_http2 import Piece, ScriptedHttp2, data
+from testkit.origins.scripted_http2 import headers as headers_of
 from testkit.origins.tls import TlsOrigin
 
 TLS, HTTP2, BROWSER = "TLS", "HTTP/2", "A browser's identity"
@@ -78,6 +80,37 @@ def verbose(run: Run) -> None:
     must("protocol TLSv1.3, cipher TLS_" in crawled.log)
 
 
+@probe(TLS, "it logs the certificate's issuer and subject, too")
+def verbose_certificate(run: Run) -> None:
+    with TlsOrigin() as origin:
+        crawled = run.crawl(origin.url, DOWNLOADER_CLIENT_TLS_VERBOSE_LOGGING=True)
+    must('SSL connection certificate: issuer "' in crawled.log)
+
+
+@probe(TLS, "`DOWNLOADER_CLIENT_TLS_CIPHERS`")
+def ciphers(run: Run) -> None:
+    with TlsOrigin() as origin:
+        run.crawl(origin.url, DOWNLOADER_CLIENT_TLS_CIPHERS="AES256-SHA:AES128-SHA")
+        offered = parse_client_hello(origin.hellos[0]).ciphers
+    # Of TLS 1.2 and before, without GREASE and the signal of RFC 5746.
+    chosen = {c for c in offered if c >> 8 != 0x13 and not is_grease(c)} - {0xFF}
+    must(chosen == {0x2F, 0x35}, chosen)
+
+
+@probe(TLS, "a handshake that is not answered: a timeout error, also behind a proxy")
+def handshake_timeout(run: Run) -> None:
+    with faults.silent_after_hello() as silent, Proxy() as proxy:
+        crawled = run.crawl(
+            silent.url,
+            {"url": silent.url, "meta": {"proxy": via(proxy, "http")}},
+            DOWNLOAD_TIMEOUT=1,
+            RETRY_ENABLED=False,
+        )
+    must(len(crawled.errors) == 2, crawled.responses)
+    for error in crawled.errors:
+        must("Timeout" in error["type"] or "timed out" in error["text"], error)
+
+
 @probe(TLS, "`SSLKEYLOGFILE`")
 def key_log(run: Run) -> None:
     keys = run.directory / "keys.log"
@@ -110,6 +143,17 @@ def closing(run: Run) -> None:
         crawled = run.crawl(*urls(origin, 200))
         must([s.http_version for s in origin.requests[:1]] == ["2"], "no HTTP/2")
     assert_all_pages(crawled, 200)
+
+
+@probe(HTTP2, "a page whose answer has headers of HTTP/1.1 (`Connection`, `Keep-Alive`)")
+def connection_specific(run: Run) -> None:
+    def script(stream: int, request: int) -> list[Piece]:
+        fields = ((b"connection", b"keep-alive"), (b"keep-alive", b"timeout=5"))
+        return [headers_of(stream, *fields), data(stream, b"page", end=True)]
+
+    with ScriptedHttp2(script) as origin:
+        crawled = run.crawl(origin.url)
+    must([r["status"] for r in crawled.responses] == [200], crawled.errors)
 
 
 @probe("HTTP/3", "spoken where it is asked for")
@@ -160,7 +204,7 @@ GREETINGS = {"http": (b"CONNECT ", b"GET http://"), "socks4": (b"\4",), "socks5"
 def through(run: Run, scheme: str) -> None:
     for tls in (True, False):
         with TlsOrigin(tls=tls) as origin, Proxy(tls=scheme == "https") as real:
-            crawled = run.crawl({"url": origin.url, "meta": {"proxy": via(real, scheme)}})
+            crawled = run.crawl({"url": f"{origin.url}/", "meta": {"proxy": via(real, scheme)}})
             must([r["status"] for r in crawled.responses] == [200], crawled.errors)
             kind = scheme.removesuffix("h") if scheme.startswith("socks") else "http"
             must(real.received.startswith(GREETINGS[kind]), "the proxy was not used")
@@ -238,6 +282,16 @@ def proxy_headers(run: Run) -> None:
         run.crawl({"url": origin.url, "meta": meta})
         must(b"x-for-proxy: 1" in proxy.received.lower(), "not sent")
     must(origin.requests[0].header("X-For-Proxy") is None, origin.requests)
+
+
+@probe(PROXIES, "a header of `proxy_headers` with an empty value is sent; CR and LF smuggle none")
+def odd_proxy_headers(run: Run) -> None:
+    with TlsOrigin() as origin, Proxy() as proxy:
+        for proxy_headers in ({"X-Empty": ""}, {"X-A": "1\r\nX-B: 2"}):
+            meta = {"proxy": via(proxy, "http"), "proxy_headers": proxy_headers}
+            run.crawl({"url": origin.url, "meta": meta}, RETRY_ENABLED=False)
+    must(b"\r\nx-empty:" in proxy.received.lower(), "not sent")
+    must(b"\r\nx-b:" not in proxy.received.lower(), "smuggled")
 
 
 @probe(PROXIES, "proxies in the environment are ignored with `HTTPPROXY_ENABLED = False`")

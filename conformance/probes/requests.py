@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from conformance.probe import Run, must, probe
 from testkit.crawling import assert_all_pages, urls
+from testkit.origins.leaving import LeavingOrigin
+from testkit.origins.raw import RawOrigin
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 
 SECTION = "Requests"
@@ -110,6 +112,31 @@ def smuggling(run: Run) -> None:
         must(values_of(seen, "x-b") == [], seen)
 
 
+@probe(SECTION, "a method with CR and LF smuggles no header")
+def smuggling_by_method(run: Run) -> None:
+    with RawOrigin(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as origin:
+        run.crawl(
+            {"url": origin.url, "method": "GET / HTTP/1.1\r\nX-B: 2\r\nX-C:"},
+            {"url": origin.url, "priority": -1},
+            RETRY_ENABLED=False,
+        )
+    must(origin.heads, "nothing came")
+    for head in origin.heads:
+        must(b"\r\nX-B" not in head, head)
+
+
+@probe(SECTION, "a POST without an answer is not sent again where Scrapy does not retry it")
+def sent_once(run: Run) -> None:
+    with LeavingOrigin() as origin:
+        run.crawl(
+            {"url": origin.url, "priority": 1},
+            {"url": f"{origin.url}/close", "method": "POST", "body": "x"},
+            CONCURRENT_REQUESTS=1,
+            RETRY_TIMES=0,
+        )
+        must(origin.count("POST", "/close") == 1, origin.requests)
+
+
 @probe(SECTION, "a `Host` of one's own")
 def host(run: Run) -> None:
     with TlsOrigin() as origin:
@@ -169,3 +196,10 @@ def verbatim(run: Run) -> None:
     with TlsOrigin() as origin:
         run.crawl({"url": f"{origin.url}/q?a[]=1|2^3", "meta": {"verbatim_url": True}})
     must([seen.path for seen in origin.requests] == ["/q?a[]=1|2^3"], origin.requests)
+
+
+@probe(SECTION, "percent-encoded octets of a path keep their case")
+def octets(run: Run) -> None:
+    with TlsOrigin() as origin:
+        run.crawl(f"{origin.url}/%d9%86%D9%86")
+    must([seen.path for seen in origin.requests] == ["/%d9%86%D9%86"], origin.requests)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import brotli
 from conformance.probe import Run, must, probe
 from testkit.crawling import assert_all_pages, urls
 from testkit.origins.certs import served_certificate
-from testkit.origins.raw import RawOrigin
+from testkit.origins.raw import RESET, Piece, RawOrigin
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 
 SECTION = "Responses"
@@ -58,6 +59,55 @@ def no_colon(run: Run) -> None:
         crawled = run.crawl(origin.url, RETRY_ENABLED=False)
     if not crawled.responses:
         must("colon" in crawled.errors[0]["text"].lower(), crawled.errors)
+
+
+@probe(SECTION, "a header line that begins with `HTTP/` takes no other with it")
+def like_a_status(run: Run) -> None:
+    lines = b"X-A: 1\r\nHTTP/1.1: x\r\nX-B: 2\r\nContent-Length: 2\r\n"
+    with RawOrigin(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\nok") as origin:
+        crawled = run.crawl(origin.url, RETRY_ENABLED=False)
+    (response,) = crawled.responses
+    must(values_of(response, "X-A") == ["1"] and values_of(response, "X-B") == ["2"], response)
+
+
+@probe(SECTION, "the blank of `Location : /x` is no part of the name")
+def blank_before_colon(run: Run) -> None:
+    with RawOrigin(b"HTTP/1.1 200 OK\r\nLocation : /x\r\nContent-Length: 2\r\n\r\nok") as origin:
+        crawled = run.crawl(origin.url)
+    must(values_of(crawled.responses[0], "Location") == ["/x"], crawled.responses)
+
+
+@probe(SECTION, "an answer that is no HTTP is retried as Scrapy's settings say")
+def no_http(run: Run) -> None:
+    with RawOrigin(b"<html>no head</html>\r\n\r\n") as origin:
+        crawled = run.crawl(origin.url, RETRY_TIMES=2)
+        must(len(origin.heads) == 3, f"{len(origin.heads)} times sent")
+    must(crawled.errors, crawled.responses)
+
+
+@probe(SECTION, "an answer (413) that comes before the body of a large POST was read")
+def early(run: Run) -> None:
+    def script(head: bytes) -> Iterator[Piece]:
+        yield b"HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge"
+        yield RESET
+
+    with RawOrigin(script) as origin:
+        crawled = run.crawl(
+            *({"url": url, "method": "POST", "body": "x" * 3_000_000} for url in urls(origin, 20)),
+            CONCURRENT_REQUESTS=1,
+            RETRY_ENABLED=False,
+            HTTPERROR_ALLOW_ALL=True,
+        )
+    # libcurl may lose one.
+    must(len(crawled.responses) >= 19, crawled.errors)
+    must({r["body"] for r in crawled.responses} == {"large"}, crawled.responses)
+
+
+@probe(SECTION, "`response.url` without the fragment")
+def fragment(run: Run) -> None:
+    with TlsOrigin() as origin:
+        crawled = run.crawl(f"{origin.url}/a#b")
+    must([r["url"] for r in crawled.responses] == [f"{origin.url}/a"], crawled.responses)
 
 
 @probe(SECTION, "interim answers (103) are passed over")
