@@ -95,6 +95,7 @@ def level(concurrency: int, *milliseconds: float) -> Step:
 @pytest.mark.parametrize(
     ("medians", "says"),
     [
+        ((2, 6, 9, 11), " They took no longer with more at once."),
         ((5, 6, 9, 9), " They took no longer with more at once."),
         ((5, 6, 15, 40), " With 25 at once they began to take longer: 15 ms (median), and 5 ms "),
         ((5, 40, 6, 40), " With 50 at once they began to take longer: 40 ms (median), and 5 ms "),

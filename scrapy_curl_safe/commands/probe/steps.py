@@ -17,8 +17,8 @@ LOCAL_KINDS = frozenset({"local", "crashed"})
 # Chances are computed at each of about six levels, and each may mislead.
 _MOST_CHANCE = 0.001
 _MOST_CHANCE_OF_VARIANT = 0.005
-# By how much a median differs that is not only noise.
-_RISE = 2
+# By how much a median differs that is not only noise, nor this machine's own work.
+_RISE, _LEAST_RISE_SECONDS = 2, 0.01
 
 
 class ProbeVariant(str, enum.Enum):
@@ -153,12 +153,12 @@ def turning_point(levels: list[Step]) -> int | None:
 
 
 def latency_rise(levels: list[Step]) -> Step | None:
-    """Return the lowest level from which on half of the handshakes take at least twice as long as
-    at the first level; None if there is none."""
+    """Return the lowest level from which on half of the handshakes take much longer than at the
+    first level; None if there is none."""
     first, rise = levels[0].time_at(0.5) or 0.0, None
     for level in reversed(levels[1:]):
         time = level.time_at(0.5)
-        if time is None or time < _RISE * first:
+        if time is None or time < max(_RISE * first, first + _LEAST_RISE_SECONDS):
             break
         rise = level
     return rise
