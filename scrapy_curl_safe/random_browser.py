@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from typing import Any
 
@@ -11,7 +12,10 @@ from scrapy.crawler import Crawler
 
 from ._crawl.compat import foreign_options
 from ._crawl.meta import PICKED
+from ._crawl.scrapy_api import DEFAULT_HEADERS
 from .settings import Settings
+
+logger = logging.getLogger(__name__)
 
 # Keys with which a request says itself what it looks like.
 _IDENTITY = (
@@ -44,6 +48,7 @@ class RandomBrowserMiddleware:
         self._crawler = crawler
         self._browsers = settings.browsers
         self._compat = settings.compat
+        self._has_noted = False
         # A hash in place of a table: a crawl may have any number of sessions.
         self._seed = os.urandom(16)
 
@@ -79,7 +84,21 @@ class RandomBrowserMiddleware:
         request.meta["curl_safe"] = {**options, "impersonate": browser}
         request.meta[PICKED] = True
         for name in [name for name in request.headers if _names_browser(name)]:
+            if not self._has_noted:
+                self._note_own(request, name)
             del request.headers[name]
+
+    def _note_own(self, request: Request, name: bytes) -> None:
+        """Log once that a header is not sent that somebody has set."""
+        if request.headers.getlist(name) == [DEFAULT_HEADERS.get(name.lower())]:
+            return
+        self._has_noted = True
+        logger.info(
+            "The %s of %s is not sent, and that of no other request: each session has its "
+            "browser's own",
+            name.decode("latin-1"),
+            request,
+        )
 
 
 def _names_browser(header: bytes) -> bool:

@@ -10,6 +10,7 @@ from scrapy import Request
 from scrapy.utils.test import get_crawler
 
 from scrapy_curl_safe import RandomBrowserMiddleware
+from scrapy_curl_safe._crawl.scrapy_api import DEFAULT_HEADERS
 from testkit.fixtures import RunCrawl
 from testkit.origins.hello import ja3, parse_client_hello
 from testkit.origins.proxies import Proxy
@@ -90,6 +91,20 @@ def test_a_request_that_says_what_it_looks_like_is_left_alone(options: object) -
     middleware().process_request(request)
     assert request.meta == {"curl_safe": options}
     assert request.headers["User-Agent"] == b"x"
+
+
+def test_a_header_that_is_not_sent_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    by = middleware()
+    caplog.set_level("INFO", "scrapy_curl_safe.random_browser")
+    caplog.clear()
+    for agent in (DEFAULT_HEADERS[b"user-agent"], b"mine/1.0", b"mine/2.0"):
+        request = Request("https://a.test/", headers={"User-Agent": agent})
+        by.process_request(request)
+        assert "User-Agent" not in request.headers
+    assert caplog.messages == [
+        "The User-Agent of <GET https://a.test/> is not sent, and that of no other request: each "
+        "session has its browser's own"
+    ]
 
 
 def test_what_else_a_request_asks_for_stays() -> None:
