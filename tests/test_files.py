@@ -227,6 +227,52 @@ def test_a_broken_one_fails(crawl: RunCrawl, directory: Path, body: bytes) -> No
     assert os.listdir(directory) == []
 
 
+BOMB_BYTES = 100_000_000
+BOMB = brotli.compress(bytes(BOMB_BYTES))
+
+
+def bomb(request: SeenRequest) -> Reply:
+    return Reply(headers=[(b"Content-Encoding", b"br")], body=BOMB)
+
+
+@pytest.mark.parametrize("alpn", ["http/1.1", "h2"])
+def test_a_little_becomes_a_lot(crawl: RunCrawl, directory: Path, alpn: str) -> None:
+    with TlsOrigin(bomb, alpn=(alpn,)) as origin:
+        crawled = crawl(to_file(origin.url), CURL_SAFE_FILES_DIR=str(directory))
+    file = only(crawled)["meta"]["curl_safe_info"]["file"]
+    assert file["size"] == BOMB_BYTES
+    assert file["sha256"] == hashlib.sha256(bytes(BOMB_BYTES)).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"DOWNLOAD_MAXSIZE": 50_000_000}, "larger than download max size (50000000)"),
+        ({"limit": ("fsize", "50000000")}, "File too large"),
+    ],
+)
+def test_a_lot_ends_where_it_must(
+    crawl: RunCrawl, directory: Path, arguments: dict[str, Any], text: str
+) -> None:
+    with TlsOrigin(bomb) as origin:
+        crawled = crawl(to_file(origin.url), CURL_SAFE_FILES_DIR=str(directory), **arguments)
+    (error,) = crawled.errors
+    assert error["type"] == "DownloadCancelledError"
+    assert text in error["text"]
+    assert os.listdir(directory) == []
+
+
+def test_a_lot_that_breaks_is_an_error(crawl: RunCrawl, directory: Path) -> None:
+    body = gzip.compress(bytes(BOMB_BYTES))
+    broken = body[:-4000] + b"x" * 4000
+    headers = [(b"Content-Encoding", b"gzip")]
+    with TlsOrigin(lambda request: Reply(headers=headers, body=broken)) as origin:
+        crawled = crawl(to_file(origin.url), CURL_SAFE_FILES_DIR=str(directory), RETRY_TIMES=0)
+    (error,) = crawled.errors
+    assert error["type"] == "ResponseDataLossError"
+    assert os.listdir(directory) == []
+
+
 def test_a_broken_one_can_be_kept(crawl: RunCrawl, directory: Path) -> None:
     headers = [(b"Content-Encoding", b"gzip")]
     body = ENCODED["gzip"][:-20]

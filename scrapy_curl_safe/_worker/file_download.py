@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from curl_cffi import CurlError
 
-from .._ipc.failures import FailureKind
+from .._ipc.failures import CurlCode, FailureKind
 from .._ipc.messages import BodyFlag, Completed, Failed, Fetch, Outcome, TransferStats
 from .body_ending import Framing
 from .body_file import BodyFile
@@ -21,9 +21,11 @@ from .download import Send
 from .file_decoding import DecodingError, FileDecoder
 from .response_head import ParsedHead
 from .session import Session
-from .streamed_download import ABORT, StreamedDownload
+from .streamed_download import ABORT, CAN_PAUSE, PAUSE, StreamedDownload
 
 _PARTIAL_CONTENT = 206
+# What a piece of a body may decode to before the loop looks at other downloads again.
+_MOST_BYTES_AT_ONCE = 4 * 1024 * 1024
 _CONTENT_RANGE = re.compile(rb"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 
@@ -59,6 +61,9 @@ class FileDownload(StreamedDownload):
         self._started_at = time.monotonic()
         self._takes_body = False
         self._decoder: FileDecoder | None = None
+        # What is left of a piece that has decoded to a lot, and how the transfer has ended since.
+        self._rest: Iterator[bytes] | None = None
+        self._end_of_transfer: list[CurlError | None] = []
         self._problem: _Problem | None = None
 
     def start(self) -> None:
@@ -100,19 +105,62 @@ class FileDownload(StreamedDownload):
     def _on_body(self, data: bytes) -> int:
         if not self._takes_body:
             return super()._on_body(data)
+        if self._rest is not None:
+            return PAUSE
         self._received += len(data)
         if self._problem is not None or not self._fits(self._received, expected=False):
             return ABORT
+        if self._decoder is None:
+            is_written = self._write(iter((data,)))
+        else:
+            is_written = self._write(self._decoder.decode(data))
+        return len(data) if is_written else ABORT
+
+    def _write(self, pieces: Iterator[bytes]) -> bool:
+        """Write what a piece of the body has decoded to, but not too much at once: the rest follows
+        in the next turns of the loop, until which libcurl waits.
+
+        Returns:
+            False if it cannot be written.
+        """
+        most = self._file.size + _MOST_BYTES_AT_ONCE
         try:
-            for piece in (data,) if self._decoder is None else self._decoder.decode(data):
+            for piece in pieces:
                 self._file.write(piece)
                 if not self._fits(self._file.size, expected=False):
-                    return ABORT
+                    return False
+                if self._file.size > most and CAN_PAUSE:
+                    self._rest = pieces
+                    self._call_soon(self._write_rest)
+                    return True
         except OSError as error:
             self._problem = _Problem(FailureKind.FILE, _reason(error))
         except DecodingError as error:
             self._problem = _Problem(FailureKind.DATALOSS, f"its Content-Encoding: {error}")
-        return len(data) if self._problem is None else ABORT
+        return self._problem is None
+
+    def _write_rest(self) -> None:
+        if self._is_over or self._rest is None:
+            return
+        pieces, self._rest = self._rest, None
+        is_written = self._write(pieces)
+        if self._rest is not None:
+            return
+        if not is_written:
+            self._session.multi.remove(self._easy)
+            super()._on_finished(CurlError("the body cannot be written", CurlCode.WRITE_ERROR))
+        elif self._end_of_transfer:
+            super()._on_finished(self._end_of_transfer.pop())
+        else:
+            self.resume()
+
+    def _on_finished(self, error: CurlError | None) -> None:
+        if error is not None and error.code == CurlCode.OPERATION_TIMEDOUT:
+            self._rest = None
+        if self._rest is None:
+            super()._on_finished(error)
+        else:
+            self._end_of_transfer.append(error)
 
     def _fail(self, error: CurlError, stats: TransferStats) -> None:
         if self._problem is None:

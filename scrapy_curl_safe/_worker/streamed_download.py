@@ -12,11 +12,11 @@ from .session import Session
 from .transfer_stats import read_stats
 
 ABORT = 0xFFFFFFFF  # CURL_WRITEFUNC_ERROR: fails the transfer
-_PAUSE = 0x10000001  # CURL_WRITEFUNC_PAUSE: libcurl keeps the data and passes it again later
+PAUSE = 0x10000001  # CURL_WRITEFUNC_PAUSE: libcurl keeps the data and passes it again later
 _CONTINUE = 0  # CURLPAUSE_CONT
 # No body is longer.
 _NO_BOUND = 2**63 - 1
-_CAN_PAUSE = hasattr(Curl, "pause")  # since curl_cffi 0.16
+CAN_PAUSE = hasattr(Curl, "pause")  # since curl_cffi 0.16
 
 
 class StreamedDownload(Download):
@@ -86,8 +86,8 @@ class StreamedDownload(Download):
         return len(line)
 
     def _on_body(self, data: bytes) -> int:
-        if _CAN_PAUSE and self._must_pause(self):
-            return _PAUSE
+        if CAN_PAUSE and self._must_pause(self):
+            return PAUSE
         self._received += len(data)
         if not self._fits(self._received, expected=False):
             return ABORT
