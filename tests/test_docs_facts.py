@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scrapy
 from curl_cffi import CurlECode
 from curl_cffi.__version__ import __version__ as curl_cffi_version
 from scrapy.settings import BaseSettings
@@ -233,3 +234,15 @@ def test_a_default_in_brackets_is_that_of_the_code() -> None:
             assert float(value) == default * (100 if percent else 1), f"{page}: {name}"
             found += 1
     assert found >= 3
+
+
+def test_a_new_project_of_scrapy_has_what_the_pages_say() -> None:
+    template = Path(scrapy.__file__).parent / "templates/project/module/settings.py.tmpl"
+    lines = template.read_text().splitlines()
+    for page, setting in (
+        ("index", "ADDONS = {}"),
+        ("tuning", "CONCURRENT_REQUESTS_PER_DOMAIN = 1"),
+        ("tuning", "DOWNLOAD_DELAY = 1"),
+    ):
+        assert f"`{setting}`" in (ROOT / f"docs/{page}.md").read_text()
+        assert setting in lines
