@@ -69,8 +69,8 @@ class Http2ProtocolError(DownloadFailedError):
 
 
 class ProxyAuthenticationError(DownloadFailedError):
-    """The proxy refused the user or the password, or asked for some (407 Proxy Authentication
-    Required). It is not retried."""
+    """An HTTP proxy refused the user or the password, or asked for some (407 Proxy Authentication
+    Required). The request is not retried."""
 
 
 class UnsupportedProxyError(ValueError):

@@ -25,6 +25,7 @@ USER, PASSWORD = "us er", "p@ss:w/ö%rd?#"
 BASIC = base64.b64encode(f"{USER}:{PASSWORD}".encode())
 SECRETS = (BASIC, PASSWORD.encode(), quote(PASSWORD, safe="").encode())
 USER_IN_URL = f"{quote(USER)}:{quote(PASSWORD, safe='')}"
+NO_PASSWORD = b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"
 ENCODING: dict[str, Any] = {"HTTPPROXY_AUTH_ENCODING": "utf-8"}
 
 
@@ -138,27 +139,37 @@ class AnsweringProxy(StreamServer):
         writer.close()
 
 
+def test_a_wrong_password_has_an_error_of_its_own_and_is_not_retried(crawl: RunCrawl) -> None:
+    with TlsOrigin() as origin, AnsweringProxy(NO_PASSWORD) as proxy:
+        crawled = crawl(request(origin.url, f"http://user:wrong-password@{proxy.location}"))
+        assert (origin.accepted, proxy.connections) == (0, 1)
+    (error,) = crawled.errors
+    assert error["type"] == "ProxyAuthenticationError"
+    assert error["text"].startswith(f"{origin.url} by http://{proxy.location}: the proxy ")
+    assert "wrong-password" not in crawled.log
+    assert crawled.stat("handshake/failure_count") == 0
+    assert "retry/count" not in crawled.stats
+
+
 @pytest.mark.parametrize(
     ("scheme", "answers"),
     [
-        ("http", [b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"]),
         ("socks5", [b"\x05\x02", b"\x01\x01"]),  # RFC 1929: another status than 0
         ("socks5h", [b"\x05\xff"]),  # RFC 1928: no acceptable methods
     ],
 )
-def test_a_wrong_password_has_an_error_of_its_own_and_is_not_retried(
+def test_a_wrong_password_of_a_socks_proxy_is_a_refused_connection_as_in_scrapy(
     crawl: RunCrawl, scheme: str, answers: list[bytes]
 ) -> None:
     with TlsOrigin() as origin, AnsweringProxy(*answers) as proxy:
         url = f"{scheme}://user:wrong-password@{proxy.location}"
-        crawled = crawl(request(origin.url, url))
-        assert (origin.accepted, proxy.connections) == (0, 1)
+        crawled = crawl(request(origin.url, url), RETRY_TIMES=1)
+        assert (origin.accepted, proxy.connections) == (0, 2)
     (error,) = crawled.errors
-    assert error["type"] == "ProxyAuthenticationError"
-    assert error["text"].startswith(f"{origin.url} by {scheme}://{proxy.location}: the proxy ")
+    assert error["type"] == "DownloadConnectionRefusedError"
+    assert error["text"].startswith(f"{origin.url} by {scheme}://{proxy.location}: ")
     assert "wrong-password" not in crawled.log
     assert crawled.stat("handshake/failure_count") == 0
-    assert "retry/count" not in crawled.stats
 
 
 def test_a_proxy_with_a_scheme_that_is_none_has_an_error_of_its_own(crawl: RunCrawl) -> None:

@@ -69,7 +69,7 @@ class FailureKind(str, enum.Enum):
     PROXY = "proxy"
     #: The proxy answered CONNECT with an error.
     PROXY_TUNNEL = "proxy_tunnel"
-    #: The proxy did not accept the credentials, or asks for some.
+    #: An HTTP proxy did not accept the credentials, or asks for some.
     PROXY_AUTH = "proxy_auth"
     #: No TLS connection to the proxy was established.
     PROXY_TLS = "proxy_tls"
@@ -195,8 +195,8 @@ _RULES = (
     # Some versions report a CONNECT that failed as a failed read, others as a failed connection.
     _rule(
         FailureKind.PROXY_AUTH,
-        {CurlCode.RECV_ERROR, CurlCode.COULDNT_CONNECT, CurlCode.PROXY},
-        "CONNECT tunnel failed, response 407|rejected by the SOCKS5|no authentication method",
+        {CurlCode.RECV_ERROR, CurlCode.COULDNT_CONNECT},
+        "CONNECT tunnel failed, response 407",
     ),
     _rule(
         FailureKind.PROXY_TUNNEL,
