@@ -30,7 +30,7 @@ help:
 	@echo "make odd-responses  docs/odd_responses.md: this handler and Scrapy's own compared"
 	@echo "make bench   how fast every handler is (BENCH_ARGS=--quick; needs nginx)"
 	@echo "make next    the fast tests and some crawls, with pre-releases and with a fork of curl_cffi"
-	@echo "make matrix  each Python, Scrapy and curl_cffi with each other (half an hour)"
+	@echo "make matrix  each Python, Scrapy and curl_cffi with each other (an hour)"
 	@echo "make docs    build the documentation in docs/_build; warnings are errors"
 	@echo "make reference  write docs/reference.md and the picture of the modules from the code"
 	@echo "make pictures  docs/*.svg: what doctor and probe show"
@@ -136,9 +136,16 @@ next:
 	$(NEXT_VENV)/bin/python -m pip install --quiet --pre curl-cffi-fingerprints
 	$(NEXT_TESTS)
 
+# Where Debian's testing suite is installed for the Pythons that this system may lack, as root.
+NEWER_PYTHONS ?= /var/tmp/forky
+
 matrix: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --group matrix
-	$(VENV)/bin/nox --report $(VENV)/matrix.json; $(VENV)/bin/python docs/versions.py $(VENV)/matrix.json
+	rm -f $(VENV)/matrix*.json
+	$(VENV)/bin/nox --report $(VENV)/matrix.json; \
+	command -v python3.15 > /dev/null || \
+		testkit/newer_pythons.sh $(NEWER_PYTHONS) $(VENV)/matrix-newer.json; \
+	$(VENV)/bin/python docs/versions.py $(VENV)/matrix*.json
 
 pictures: $(INSTALLED)
 	PYTHONPATH=. $(VENV)/bin/python docs/pictures.py

@@ -1,4 +1,4 @@
-"""Write docs/versions.md from what nox found: python docs/versions.py REPORT"""
+"""Write docs/versions.md from what nox found: python docs/versions.py REPORT..."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ _COLUMNS = [(scrapy, curl) for scrapy in ("oldest", "newest") for curl in ("olde
 
 
 def main() -> None:
-    report = json.loads(Path(sys.argv[1]).read_text())
     cells: dict[tuple[str, str, str], str] = {}
-    for session in report["sessions"]:
-        found = _NAME.fullmatch(session["signatures"][0])
-        if found:
-            cells[found["python"], found["scrapy"], found["curl"]] = session["result"]
+    for report in sys.argv[1:]:
+        for session in json.loads(Path(report).read_text())["sessions"]:
+            found = _NAME.fullmatch(session["signatures"][0])
+            # Nox skips the Pythons that a system does not have.
+            if found and session["result"] != "skipped":
+                cells[found["python"], found["scrapy"], found["curl"]] = session["result"]
     head = " | ".join(f"Scrapy {scrapy}, curl_cffi {curl}" for scrapy, curl in _COLUMNS)
     lines = [f"| Python | {head} |", "| --- |" + " --- |" * len(_COLUMNS)]
     for python in sorted({key[0] for key in cells}, key=lambda v: [int(n) for n in v.split(".")]):
