@@ -22,7 +22,7 @@ from .failures import FailureKind
 
 CHANGED_ON_DISK = "scrapy_curl_safe was changed on disk while the crawl ran"
 
-HeaderPairs = list[tuple[bytes, "bytes | None"]]
+HeaderPairs = list[tuple[bytes, bytes | None]]
 
 
 class ProtocolError(Exception):
