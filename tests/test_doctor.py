@@ -183,7 +183,7 @@ problem open files: 1 for 1 request at once
 warning download handler: http: scrapy_curl_safe.CurlSafeDownloadHandler, https:
         {HANDLER}
         requests of a scheme with another handler bypass the workers
-        fix: ADDONS = {{"scrapy_curl_safe.Addon": 500}}
+        fix: take https out of DOWNLOAD_HANDLERS
 {FINE} checks found nothing wrong; -v shows what they found
 Not seen: a spider's custom_settings (scrapy curlsafe doctor SPIDER)
 1 problem, 1 warning

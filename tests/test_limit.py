@@ -141,8 +141,8 @@ def test_the_log_says_which_origin_and_what_to_do(crawl: RunCrawl) -> None:
     assert crawled.numbers == list(range(120))
     name = limited.url
     assert f"Most fail with {name}, {dropped} by syscall (limit now " in crawled.log
-    line = next(line for line in crawled.log.splitlines() if "; limits: " in line)
-    assert f"limits: {name} " in line
+    line = next(line for line in crawled.log.splitlines() if ". Limits: " in line)
+    assert f"Limits: {name} " in line
     table = crawled.log.partition("Handshakes by origin, the worst first:\n")[2].splitlines()
     assert table[0].split() == ["origin", "done", "failed", "share", "limit", "kinds"]
     row = table[1].split()

@@ -133,8 +133,10 @@ class KnowsOneBrowser(TlsOrigin):
 
     async def read_hello(self, sock: Any) -> Any:
         hello = await super().read_hello(sock)
-        if len(parse_client_hello(hello).ciphers) == self._ciphers:
-            return hello
+        # The probe asks by plain HTTP, too, where a ClientHello gets no answer.
+        with contextlib.suppress(ValueError):
+            if len(parse_client_hello(hello).ciphers) == self._ciphers:
+                return hello
         if self._alert:
             await self._loop.sock_sendall(sock, b"\x15\x03\x03\x00\x02\x02\x28")
         raise ConnectionError
