@@ -9,6 +9,7 @@ import argparse
 import json
 import statistics
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ LOADS = {
     "post": Load("POST of 1 kB, answered by 1 kB, warm connections", "warm", "1kB", 64, 4000),
 }
 _POST_BYTES = 1_000
-_ROOT = Path(__file__).parent.parent
+_ROOT = Path(__file__).resolve().parent.parent
 
 Result = dict[str, Any]
 
@@ -47,17 +48,22 @@ def main() -> None:
     print("Ratios of AFTER to BEFORE: the median over the rounds, and the middle half of them.\n")
     print("| load | pages/s | ratio | CPU a page | crawler's CPU | retries |")
     print("| --- | --: | --: | --: | --: | --: |")
-    with Nginx() as origin:
+    # A directory without this checkout's package, which would win over that of BEFORE.
+    with Nginx() as origin, tempfile.TemporaryDirectory() as directory:
+        for package in ("benchmarks", "testkit"):
+            Path(directory, package).symlink_to(_ROOT / package)
         for name in options.loads:
             rounds = []
             for number in range(options.rounds):
                 order = (0, 1) if number % 2 == 0 else (1, 0)
-                crawled = {side: _crawl(name, origin, *sides[side]) for side in order}
+                crawled = {side: _crawl(name, origin, directory, *sides[side]) for side in order}
                 rounds.append((crawled[0], crawled[1]))
             print(_row(LOADS[name], rounds), flush=True)
 
 
-def _crawl(name: str, origin: Nginx, checkout: Path, settings: dict[str, Any]) -> Result:
+def _crawl(
+    name: str, origin: Nginx, directory: str, checkout: Path, settings: dict[str, Any]
+) -> Result:
     load = LOADS[name]
     plan = plan_of(load, origin, load.requests)
     plan["settings"] |= settings
@@ -65,7 +71,7 @@ def _crawl(name: str, origin: Nginx, checkout: Path, settings: dict[str, Any]) -
     crawl = subprocess.run(
         [checkout.resolve() / ".venv" / "bin" / "python", "-m", "benchmarks.steady"],
         input=json.dumps(plan) + "\n",
-        cwd=_ROOT,
+        cwd=directory,
         stdout=subprocess.PIPE,
         text=True,
         check=True,
