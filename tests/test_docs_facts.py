@@ -25,12 +25,16 @@ from testkit.crawling import ROOT
 from testkit.pages import PAGES, blocks_of
 
 
+def printed(code: str) -> str:
+    """Run Python code beside the generators of the documentation; return its output."""
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, cwd=ROOT / "docs", capture_output=True, text=True, check=True)
+    return run.stdout
+
+
 @pytest.mark.processes
 def test_the_reference_is_that_of_the_code() -> None:
-    run_generator = [sys.executable, "-c", "import reference; print(reference.reference(), end='')"]
-    written = subprocess.run(
-        run_generator, cwd=ROOT / "docs", capture_output=True, text=True, check=True
-    ).stdout
+    written = printed("import reference; print(reference.reference(), end='')")
     assert (ROOT / "docs/reference.md").read_text() == written, "make reference"
 
 
@@ -39,10 +43,7 @@ def test_the_reference_is_that_of_the_code() -> None:
     curl_cffi_version < "0.17", reason="the page has the codes of the newest libcurl"
 )
 def test_the_page_about_libcurls_codes_is_that_of_the_code() -> None:
-    run_generator = [sys.executable, "-c", "import curl_codes; print(curl_codes.page(), end='')"]
-    written = subprocess.run(
-        run_generator, cwd=ROOT / "docs", capture_output=True, text=True, check=True
-    ).stdout
+    written = printed("import curl_codes; print(curl_codes.page(), end='')")
     assert (ROOT / "docs/curl_codes.md").read_text() == written, "make reference"
 
 
@@ -50,19 +51,14 @@ def test_the_page_about_libcurls_codes_is_that_of_the_code() -> None:
 def test_every_code_of_libcurl_is_on_the_page_about_them() -> None:
     """Whatever the version of curl_cffi."""
     ask = "import curl_codes as c; print(*{m.code for m in c.MEANINGS} | {*c.OTHERWISE} | c.NEVER)"
-    known = subprocess.run(
-        [sys.executable, "-c", ask], cwd=ROOT / "docs", capture_output=True, text=True, check=True
-    ).stdout.split()
+    known = printed(ask).split()
     codes = {code.name for code in CurlECode if not code.name.startswith("OBSOLETE")}
     assert codes <= set(known)
 
 
 @pytest.mark.processes
 def test_the_picture_of_the_modules_is_that_of_the_code() -> None:
-    draw = [sys.executable, "-c", "import architecture; print(architecture.drawing(), end='')"]
-    drawn = subprocess.run(
-        draw, cwd=ROOT / "docs", capture_output=True, text=True, check=True
-    ).stdout
+    drawn = printed("import architecture; print(architecture.drawing(), end='')")
     assert (ROOT / "docs/architecture.dot").read_text() == drawn, "make reference"
     svg = (ROOT / "docs/architecture.svg").read_text()
     edges = [line.strip(' ;"').replace('"', "") for line in drawn.splitlines() if " -> " in line]
