@@ -66,7 +66,7 @@ class Outcome:
         )
 
     def result(self) -> str:
-        """Whether every page came exactly once, or what is missing or came twice."""
+        """Say that every page came exactly once, or what is missing or came twice."""
         if not self._missing and not self._duplicates:
             return "every page exactly once"
         lost = [path for path in Pages() if path not in self._paths]

@@ -1,4 +1,4 @@
-"""What may help where handshakes with an origin fail. Pure."""
+"""Advises what to do about handshakes that fail with an origin. Pure."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from scrapy.http import Response
 
 
 class DecodedBody(NamedTuple):
-    """What a worker has made of a body.
+    """A body that a worker has decoded.
 
     Attributes:
         encoded: the body as it came.

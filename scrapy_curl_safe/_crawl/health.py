@@ -10,7 +10,7 @@ from .words import many
 
 
 class Progress(NamedTuple):
-    """What a crawl has done so far, or since the last line."""
+    """Counts of a crawl, since its start or since the last line."""
 
     responses: int
     handshakes: int

@@ -1,4 +1,4 @@
-"""What somebody may have meant by a setting or a key of meta that is not known."""
+"""Guesses what an unknown setting or key of meta was meant to be."""
 
 from __future__ import annotations
 
