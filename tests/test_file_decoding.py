@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrapy_curl_safe._worker import file_decoding
+from scrapy_curl_safe._worker import content_encodings, file_decoding
 from scrapy_curl_safe._worker.file_decoding import DecodingError, FileDecoder
 
 TEXT = b"".join(b"line %d\n" % n for n in range(3000))
@@ -23,7 +23,7 @@ def raw_deflate(data: bytes) -> bytes:
 
 
 def zstd(data: bytes) -> bytes:
-    module = file_decoding._zstd
+    module = content_encodings.zstd
     if module is None:
         pytest.skip("there is no module for it")
     compressed: bytes = module.compress(data)
@@ -126,7 +126,7 @@ class Zstandard:
 
     class ZstdDecompressor:
         def decompressobj(self) -> object:
-            return file_decoding._zstd.ZstdDecompressor()
+            return content_encodings.zstd.ZstdDecompressor()
 
 
 def test_either_module_for_zstd_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,5 +148,5 @@ def test_an_older_brotli_has_no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
                 self.process = self._new.process
                 self.is_finished = self._new.is_finished
 
-    monkeypatch.setattr(file_decoding, "_brotli", Old)
+    monkeypatch.setattr(file_decoding, "brotli", Old)
     assert decoded(b"br", brotli.compress(TEXT), 7) == TEXT

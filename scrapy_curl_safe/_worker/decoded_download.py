@@ -8,6 +8,7 @@ from .._ipc.messages import Completed, Fetch, SharedSlice
 from .decoding import Decoding, TooLargeError, encodings_of
 from .download import Download, Send
 from .loop import Loop
+from .response_head import field_values
 from .session import Session
 
 # The encoded body may have to travel in the header of a frame, which has less room than its body.
@@ -64,7 +65,7 @@ class DecodedDownload(Download):
 
     def _encodings(self) -> list[bytes]:
         assert self._head is not None
-        values = [v for name, v in self._head.headers if name.lower() == b"content-encoding"]
+        values = field_values(self._head.headers, b"content-encoding")
         return encodings_of(values, self._wanted) if values else []
 
     def _send_both(self, completed: Completed, encoded: bytes, offset: int, decoded: bytes) -> None:

@@ -14,22 +14,8 @@ from gzip import GzipFile
 from io import BytesIO
 from typing import Any
 
+from .content_encodings import brotli, encoding_names, zstd
 from .loop import Loop
-
-try:
-    import brotli
-except ImportError:
-    try:
-        import brotlicffi as brotli
-    except ImportError:
-        brotli = None
-try:
-    from compression import zstd  # type: ignore[import-not-found,unused-ignore]
-except ImportError:
-    try:
-        from backports import zstd
-    except ImportError:
-        zstd = None
 
 # What Scrapy reads at a time; it looks at the limit after each piece.
 _PIECE_BYTES = 64 * 1024
@@ -173,7 +159,7 @@ def encodings_of(values: list[bytes], wanted: frozenset[bytes]) -> list[bytes]:
     Returns:
         Nothing if there is none, or one that is not wanted or not known here.
     """
-    names = [name.strip().lower() for value in values for name in value.split(b",")]
+    names = encoding_names(values)
     if not all(name in wanted and name in _DECODERS for name in names):
         return []
     return names[::-1]

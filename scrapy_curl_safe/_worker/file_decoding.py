@@ -6,27 +6,14 @@ that is broken or ends early, which here is an error.
 
 from __future__ import annotations
 
-import importlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any, Protocol
 
+from .content_encodings import brotli, encoding_names, load_library, zstd
 
-def _module(*names: str) -> Any:
-    """Load the first module of these that is installed: at once, since the sandbox forbids it
-    later."""
-    for name in names:
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            continue
-    return None
-
-
-_brotli = _module("brotli", "brotlicffi")
-_zstd = _module("compression.zstd", "backports.zstd")
-_zstandard: Any = _module("zstandard") if _zstd is None else None
+_zstandard: Any = load_library("zstandard") if zstd is None else None
 
 _PIECE_BYTES = 64 * 1024
 _GZIP, _RAW_DEFLATE = 31, -15  # zlib's wbits
@@ -118,7 +105,7 @@ class _Deflate:
 
 class _Brotli:
     def __init__(self) -> None:
-        self._stream = _brotli.Decompressor()
+        self._stream = brotli.Decompressor()
         # Since brotli 1.2.
         self._has_limit = hasattr(self._stream, "can_accept_more_data")
 
@@ -146,7 +133,7 @@ class _Zstd:
         self._begin_frame()
 
     def _begin_frame(self) -> None:
-        self._frame = _zstd.ZstdDecompressor()
+        self._frame = zstd.ZstdDecompressor()
         self._is_empty = True
 
     @property
@@ -186,17 +173,17 @@ _DECODERS: dict[bytes, Callable[[], _Decoder]] = {
     b"x-gzip": _Gzip,
     b"deflate": _Deflate,
 }
-if _brotli is not None:
+if brotli is not None:
     _DECODERS[b"br"] = _Brotli
-if _zstd is not None:
+if zstd is not None:
     _DECODERS[b"zstd"] = _Zstd
 elif _zstandard is not None:
     _DECODERS[b"zstd"] = _Zstandard
 
 _ERRORS: tuple[type[Exception], ...] = (
     zlib.error,
-    *([_brotli.error] if _brotli is not None else []),
-    *([_zstd.ZstdError] if _zstd is not None else []),
+    *([brotli.error] if brotli is not None else []),
+    *([zstd.ZstdError] if zstd is not None else []),
     *([_zstandard.ZstdError] if _zstandard is not None else []),
 )
 
@@ -213,7 +200,7 @@ class FileDecoder:
     """
 
     def __init__(self, values: Iterable[bytes]) -> None:
-        names = [name.strip().lower() for value in values for name in value.split(b",")]
+        names = encoding_names(values)
         self._decoders: list[_Decoder] = []
         while names and names[-1] in _DECODERS:
             self._decoders.append(_DECODERS[names.pop()]())

@@ -19,7 +19,7 @@ from .body_ending import Framing
 from .body_file import BodyFile
 from .download import Send
 from .file_decoding import DecodingError, FileDecoder
-from .response_head import ParsedHead
+from .response_head import ParsedHead, field_values
 from .session import Session
 from .streamed_download import ABORT, CAN_PAUSE, PAUSE, StreamedDownload
 
@@ -88,7 +88,7 @@ class FileDownload(StreamedDownload):
         if self._framing is Framing.NONE or not 200 <= parsed.status < 300:
             return
         self._takes_body = True
-        encodings = [v for name, v in parsed.headers if name.lower() == b"content-encoding"]
+        encodings = field_values(parsed.headers, b"content-encoding")
         offset = self._file.order.offset
         if parsed.status == _PARTIAL_CONTENT and offset:
             if encodings or not _goes_on_from(offset, parsed):
@@ -196,7 +196,7 @@ class FileDownload(StreamedDownload):
 def _goes_on_from(offset: int, parsed: ParsedHead) -> bool:
     """Tell whether a partial response has all of a representation from there on (RFC 9110, section
     14.4)."""
-    values = [value for name, value in parsed.headers if name.lower() == b"content-range"]
+    values = field_values(parsed.headers, b"content-range")
     match = _CONTENT_RANGE.fullmatch(values[0]) if len(values) == 1 else None
     if match is None or int(match[1]) != offset:
         return False

@@ -53,24 +53,28 @@ class ParsedHead(NamedTuple):
     @property
     def content_length(self) -> int | None:
         """The value of Content-Length, in bytes; None if there is no valid one."""
-        for name, value in self.headers:
-            # Lengths are quicker to compare than names.
-            if len(name) == len(b"content-length") and name.lower() == b"content-length":
-                # "2, 2" is as good as "2" (RFC 9110, section 8.6): libcurl has compared them.
-                digits = value.partition(b",")[0].rstrip()
-                if digits.isdigit():
-                    return int(digits) if len(digits) < 19 else _HUGE_BYTES
+        for value in field_values(self.headers, b"content-length"):
+            # "2, 2" is as good as "2" (RFC 9110, section 8.6): libcurl has compared them.
+            digits = value.partition(b",")[0].rstrip()
+            if digits.isdigit():
+                return int(digits) if len(digits) < 19 else _HUGE_BYTES
         return None
 
     @property
     def is_chunked(self) -> bool:
         """True if the body has the chunked transfer coding."""
-        return any(
-            len(name) == len(b"transfer-encoding")
-            and name.lower() == b"transfer-encoding"
-            and b"chunked" in value.lower()
-            for name, value in self.headers
-        )
+        values = field_values(self.headers, b"transfer-encoding")
+        return any(b"chunked" in value.lower() for value in values)
+
+
+def field_values(headers: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    """Return the values of a header.
+
+    Args:
+        name: in lower case.
+    """
+    # Lengths are quicker to compare than names.
+    return [value for found, value in headers if len(found) == len(name) and found.lower() == name]
 
 
 def parse_head(response: bytes | bytearray | memoryview) -> ParsedHead | None:
