@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from scrapy.downloadermiddlewares.httpcompression import (
     HttpCompressionMiddleware as ScrapysCompressionMiddleware,
@@ -15,6 +14,7 @@ from scrapy.utils.misc import load_object
 
 from ._crawl.browser.referrer import DEFAULT_POLICY
 from ._crawl.browser_names import check_browsers
+from ._crawl.components import is_derived
 from ._crawl.other_handlers import SCHEMES, other_handler, where_set
 from .compression import HttpCompressionMiddleware
 from .handler import CurlSafeDownloadHandler
@@ -110,23 +110,18 @@ def _take_decoded_bodies(settings: BaseSettings) -> None:
     name = "DOWNLOADER_MIDDLEWARES"
     components = settings.getdict(name)
     if not settings.getbool("COMPRESSION_ENABLED") or any(
-        _is_compression(component) for component in components
+        is_derived(component, ScrapysCompressionMiddleware) for component in components
     ):
         return
     by_default = {
         path: order
         for path, order in settings.getdict(f"{name}_BASE").items()
-        if _is_compression(path)
+        if is_derived(path, ScrapysCompressionMiddleware)
     }
     if len(by_default) == 1:
         (order,) = by_default.values()
         components |= {**dict.fromkeys(by_default), HttpCompressionMiddleware: order}
         settings.set(name, components, settings.getpriority(name) or 0)
-
-
-def _is_compression(component: Any) -> bool:
-    loaded = load_object(component)
-    return isinstance(loaded, type) and issubclass(loaded, ScrapysCompressionMiddleware)
 
 
 def _check_handler(settings: BaseSettings, scheme: str) -> None:

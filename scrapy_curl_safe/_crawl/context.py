@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 from scrapy import Request, signals
 from scrapy.crawler import Crawler
 from scrapy.settings import BaseSettings
-from scrapy.utils.misc import load_object
 
 from .._ipc.messages import Hello
 from .._platform.landlock import AUTHORITY_VARIABLES
@@ -23,12 +22,13 @@ from ..settings import Settings
 from .browser_names import check_browsers
 from .browser_targets import BrowserTargets
 from .compat import FOREIGN_KEYS
+from .components import is_derived
 from .decoded_bodies import decoded_bodies_of
 from .event_loop import running_event_loop
 from .file_target import FileTargets
 from .head_builder import HeadBuilder
 from .installed_browsers import load_installed_browsers
-from .other_handlers import SCHEMES, is_handler, other_handler
+from .other_handlers import SCHEMES, other_handler
 from .profile import EncodedProfile, encoded_profile
 from .scrapy_api import (
     SUPPORTED_ENCODINGS,
@@ -212,7 +212,7 @@ class CrawlContext:
 
 def _schemes(settings: BaseSettings, handler: type) -> list[str]:
     handlers = settings.getdict("DOWNLOAD_HANDLERS")
-    return [scheme for scheme in SCHEMES if is_handler(handlers.get(scheme), handler)]
+    return [scheme for scheme in SCHEMES if is_derived(handlers.get(scheme), handler)]
 
 
 def _encodings(crawler: Crawler) -> list[bytes]:
@@ -221,7 +221,7 @@ def _encodings(crawler: Crawler) -> list[bytes]:
     if (
         not settings.getbool("COMPRESSION_ENABLED")
         or not any(
-            order is not None and issubclass(load_object(component), DecodedBodyMiddleware)
+            order is not None and is_derived(component, DecodedBodyMiddleware)
             for component, order in settings.getwithbase("DOWNLOADER_MIDDLEWARES").items()
         )
         # Of these only Scrapy's middleware knows. They are deprecated.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from scrapy.settings import BaseSettings, get_settings_priority
 from scrapy.utils.misc import load_object
 from scrapy.utils.python import global_object_name
+
+from .components import is_derived
 
 SCHEMES = ("http", "https")
 
@@ -20,17 +20,6 @@ _SETTERS = {
 }
 
 
-def is_handler(component: Any, ours: type) -> bool:
-    """Tell whether a component is this package's handler or derived from it.
-
-    Args:
-        component: a class, its path, or None.
-        ours: this package's handler.
-    """
-    handler = None if component is None else load_object(component)
-    return isinstance(handler, type) and issubclass(handler, ours)
-
-
 def other_handler(settings: BaseSettings, scheme: str, ours: type) -> str | None:
     """Return the path of the handler that somebody has set for a scheme; None if it is this
     package's, none at all, or Scrapy's by default.
@@ -39,7 +28,7 @@ def other_handler(settings: BaseSettings, scheme: str, ours: type) -> str | None
         ours: this package's handler.
     """
     component = settings.getdict("DOWNLOAD_HANDLERS").get(scheme)
-    if component is None or is_handler(component, ours):
+    if component is None or is_derived(component, ours):
         return None
     return global_object_name(load_object(component))
 

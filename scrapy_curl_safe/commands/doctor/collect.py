@@ -16,7 +16,8 @@ from scrapy.utils.conf import build_component_list
 from scrapy.utils.misc import load_object
 from scrapy.utils.python import global_object_name
 
-from ..._crawl.other_handlers import BY_ADDON, SCHEMES, is_handler, where_set
+from ..._crawl.components import is_derived
+from ..._crawl.other_handlers import BY_ADDON, SCHEMES, where_set
 from ..._crawl.scrapy_api import load_addons
 from ..._crawl.unknown_names import unknown_settings
 from ..._platform.affinity import usable_cpus
@@ -112,7 +113,7 @@ def _handler_path(component: Any) -> str | None:
     """
     if component is None:
         return None
-    if is_handler(component, CurlSafeDownloadHandler):
+    if is_derived(component, CurlSafeDownloadHandler):
         return OUR_HANDLER
     return global_object_name(load_object(component))
 
