@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import hypothesis
 import pytest
 
 from testkit.crawling import ROOT, Crawl, Crawled, Wanted
@@ -17,6 +18,12 @@ from testkit.waiting import wait_until
 
 _STARTS_OF_PROCESSES = ("subprocess.Popen", "os.fork", "os.posix_spawn", "pty.spawn")
 _may_start_processes = True
+
+# How long an example takes says nothing on a machine that is shared.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

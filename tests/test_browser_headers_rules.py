@@ -148,7 +148,7 @@ def sent_by(
     )
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(situations(), st.sampled_from(sorted(TARGETS)), st.booleans())
 def test_nothing_that_is_computed_breaks_a_rule(
     situation: tuple[BrowserRequest, list[tuple[bytes, bytes]]], target: str, http1: bool
@@ -158,7 +158,7 @@ def test_nothing_that_is_computed_breaks_a_rule(
     assert contradictions(sent_by(target, request, own, protocol)) == []
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(situations(), st.sampled_from(sorted(TARGETS)))
 def test_all_fields_have_a_place_and_each_place_is_named_once(
     situation: tuple[BrowserRequest, list[tuple[bytes, bytes]]], target: str

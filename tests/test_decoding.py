@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scrapy.downloadermiddlewares.httpcompression import ACCEPTED_ENCODINGS
 from scrapy.utils._compression import (
@@ -126,7 +126,6 @@ def assert_right(data: bytes, encodings: list[bytes], limit: int) -> None:
     raw=st.booleans(),
     limit=st.sampled_from([0, 1, 100, 65_536, 70_000, 200_000]),
 )
-@settings(deadline=None)
 def test_any_stream_is_decoded_as_by_scrapy_or_left_to_it(
     data: bytes,
     names: list[str],

@@ -165,7 +165,7 @@ def test_each_message_of_either_direction_is_tried() -> None:
 def test_any_split_of_any_messages_gives_the_same_messages(direction: str) -> None:
     messages, make_decoder = DIRECTIONS[direction]
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(frames_of(messages), st.lists(st.integers(0, 10_000), max_size=30))
     def check(frames: Frames, cuts: list[int]) -> None:
         decoder = make_decoder()
@@ -179,7 +179,7 @@ def test_any_split_of_any_messages_gives_the_same_messages(direction: str) -> No
 def test_byte_by_byte(direction: str) -> None:
     messages, make_decoder = DIRECTIONS[direction]
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(frames_of(messages))
     def check(frames: Frames) -> None:
         decoder = make_decoder()
@@ -201,19 +201,19 @@ def feed_garbage(decoder: FrameDecoder[FromWorker], pieces: Iterable[bytes]) -> 
             return
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(st.binary(max_size=200), max_size=10))
 def test_garbage_gives_frames_or_a_protocol_error(pieces: list[bytes]) -> None:
     feed_garbage(from_worker_decoder(), pieces)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=300))
 def test_garbage_inside_a_well_framed_header_gives_a_protocol_error(header: bytes) -> None:
     feed_garbage(from_worker_decoder(), [PREFIX.pack(len(header), 0) + header])
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     frames_of(from_worker),
     st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), min_size=1, max_size=8),

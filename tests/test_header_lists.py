@@ -179,7 +179,7 @@ def origin() -> Iterator[RawOrigin]:
         yield origin
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(tokens, sent_values), max_size=6))
 def test_the_origin_gets_what_the_request_has(
     origin: RawOrigin, headers: list[tuple[bytes, bytes]]

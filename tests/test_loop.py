@@ -184,7 +184,7 @@ def test_timers_fire_in_the_order_of_their_times() -> None:
     assert fired == [0.0, 0.01, 0.02, 0.03]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.one_of(st.none(), st.integers(0, 12)), min_size=1, max_size=12))
 def test_a_timer_fires_once_when_it_was_last_set_to(delays: list[int | None]) -> None:
     loop, fired = Loop(), []

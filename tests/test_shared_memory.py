@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scrapy_curl_safe._ipc.messages import ProtocolError, SharedSlice
@@ -92,7 +92,6 @@ def test_what_is_shared_stays_until_it_is_released(memory: BothSides) -> None:
 
 
 @needs_slots
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 2 * SLOT_SIZE_BYTES), min_size=1, max_size=6))
 def test_a_response_is_whole_whatever_its_size(sizes: list[int]) -> None:
     streams, reader = both_sides()
