@@ -115,7 +115,12 @@ def capacity_after(head: ResponseHead | None) -> int:
         return 1
     if not head.protocol.startswith("HTTP/1"):
         return 2
-    options = [value.lower() for name, value in head.headers if name.lower() == b"connection"]
+    options = [
+        value.lower()
+        for name, value in head.headers
+        # Lengths are quicker to compare than names.
+        if len(name) == len(b"connection") and name.lower() == b"connection"
+    ]
     if head.protocol == "HTTP/1.0":
         return int(any(b"keep-alive" in value for value in options))
     return int(not any(b"close" in value for value in options))

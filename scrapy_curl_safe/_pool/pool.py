@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from itertools import chain
 
 from .._ipc.messages import Failed, Hello, Outcome, ProtocolError
 from .batching import ResponseBatcher
@@ -42,7 +41,7 @@ from .event_loop import EventLoop
 from .events import PoolEvents
 from .limiter import OriginLimiter
 from .log_level import is_written
-from .request import PoolRequest, RequestState, Result
+from .request import DONE, NEW, SENT, PoolRequest, RequestState, Result
 from .scheduler import Scheduler
 from .supervisor import Launcher, Supervisor
 from .waits import WaitWatch
@@ -134,13 +133,14 @@ class Pool:
             return await request.future
         finally:
             self.in_flight -= 1
-            self._forget(request)
+            if request.state is not DONE:
+                self._forget(request)
 
     def _dispatch(self, request: PoolRequest) -> None:
         """Send a request, or queue it if it has to wait."""
         if request.future.done():  # cancelled by its caller
             return
-        request.state = RequestState.NEW
+        request.state = NEW
         if self.exhausted is not None:
             self._fail(request, WorkersExhaustedError(self.exhausted))
             return
@@ -158,12 +158,13 @@ class Pool:
             self._fail(request, error)
 
     def _fail(self, request: PoolRequest, error: PoolError) -> None:
-        request.state = RequestState.DONE
+        self._waits.forget(request)
+        request.state = DONE
         request.fail(error)
 
     def _send(self, request: PoolRequest, worker: Worker) -> None:
         self._waits.sent(request)
-        request.state = RequestState.SENT
+        request.state = SENT
         request.worker = worker
         request.listener.on_sent()
         if worker.idle.must_connect(request.key):
@@ -209,13 +210,13 @@ class Pool:
             self._dispatch(request)
 
     def _forget(self, request: PoolRequest) -> None:
-        """Remove all traces of a request whose caller has its result or was cancelled."""
+        """Remove all traces of a request whose caller was cancelled or does not wait any more."""
         self._waits.forget(request)
         if request.state in (RequestState.WAITING_FOR_WORKER, RequestState.QUARANTINED):
             self._scheduler.cancel(request)
         elif request.state is RequestState.WAITING_FOR_ORIGIN:
             self._limiter.cancel(request)
-        elif request.state is RequestState.SENT:
+        elif request.state is SENT:
             request.state = RequestState.CANCELLING
             request.worker.connection.cancel(request.fetch)
 
@@ -235,8 +236,7 @@ class Pool:
             self._fail(request, error)
         for request in (*requests, *unsent):
             self._release_permit(request)
-        quarantined, waiting = self._scheduler.take_quarantined(), self._scheduler.take_waiting()
-        self._dispatch_all((*unsent, *quarantined, *waiting))
+        self._dispatch_all((*unsent, *self._scheduler.take_all()))
 
     def on_exhausted(self, reason: str) -> None:
         if self.exhausted is None:
@@ -245,6 +245,5 @@ class Pool:
 
     def _fail_waiting(self, reason: str) -> None:
         self.exhausted = reason
-        queues = (self._scheduler.take_waiting(), self._scheduler.take_quarantined())
-        for request in (*chain(*queues), *self._limiter.take_queued()):
+        for request in (*self._scheduler.take_all(), *self._limiter.take_queued()):
             self._fail(request, WorkersExhaustedError(reason))

@@ -25,6 +25,11 @@ class RequestState(enum.Enum):
     DONE = "done"
 
 
+#: States of a request that waits for nothing. Until Python 3.12 a member takes as long to look up
+#: in its class as to call a function.
+NEW, SENT, DONE = RequestState.NEW, RequestState.SENT, RequestState.DONE
+
+
 class Listener(Protocol):
     """Follows one download while it runs."""
 
@@ -114,7 +119,7 @@ class PoolRequest:
         self.avoid = avoid
         self.in_quarantine = in_quarantine
         self.descriptor = descriptor
-        self.state = RequestState.NEW
+        self.state = NEW
         self.permit: Permit | None = None
         self.expects_idle = False
 
@@ -143,7 +148,7 @@ class PoolRequest:
             self.resolve(Result(None, b"", self.worker.slot))
 
     def on_outcome(self, outcome: Outcome, body: bytes) -> None:
-        self.state = RequestState.DONE
+        self.state = DONE
         # This comes first: on Twisted's reactors the caller resumes inside `resolve`.
         self.on_done(self, outcome, len(body))
         self.resolve(Result(outcome, body, self.worker.slot))

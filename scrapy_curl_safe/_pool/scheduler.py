@@ -131,6 +131,10 @@ class Scheduler:
         quarantined, self._quarantined = self._quarantined, deque()
         return quarantined
 
+    def take_all(self) -> list[PoolRequest]:
+        """Remove all queued requests and return them, the quarantined ones first."""
+        return [*self.take_quarantined(), *self.take_waiting()]
+
     def cancel(self, request: PoolRequest) -> None:
         """Remove a request, if it is queued."""
         queue = self._quarantined if request.in_quarantine else self._waiting

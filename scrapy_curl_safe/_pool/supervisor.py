@@ -42,6 +42,9 @@ _TICK_SECONDS = 1.0
 _START_TIMEOUT_SECONDS = 60.0
 _MOST_QUARANTINE_WORKERS = 2
 
+# Looked up with each request (see `request.NEW`).
+_READY, _DRAINING = State.READY, State.DRAINING
+
 
 class Launcher(Protocol):
     def start(self) -> WorkerProcess:
@@ -115,7 +118,7 @@ class Supervisor:
     @property
     def ready(self) -> list[Worker]:
         """Workers that take any request."""
-        return [w for w in self._workers if w.state is State.READY and not w.in_quarantine]
+        return [w for w in self._workers if w.state is _READY and not w.in_quarantine]
 
     @property
     def quarantine(self) -> list[Worker]:
@@ -189,7 +192,7 @@ class Supervisor:
 
     def request_finished(self, worker: Worker) -> None:
         """Release a worker that has nothing left to do, or replace it if it has served enough."""
-        if worker.state is State.DRAINING or worker.in_quarantine:
+        if worker.state is _DRAINING or worker.in_quarantine:
             if not worker.in_flight:
                 self._release(worker)
         elif 0 < self._limits.max_requests <= worker.served:

@@ -50,6 +50,10 @@ class Ending(enum.Enum):
     FAILED = enum.auto()
 
 
+# Until Python 3.12 a member takes as long to look up in its class as to call a function.
+_NONE, _LENGTH, _CHUNKED, _CLOSE, _STREAM = Framing
+_COMPLETE, _PARTIAL, _DATALOSS, _FAILED = Ending
+
 _HTTP1_LOSSES = frozenset(
     {CurlCode.PARTIAL_FILE, CurlCode.GOT_NOTHING, CurlCode.SEND_ERROR, CurlCode.RECV_ERROR}
 )
@@ -60,23 +64,23 @@ _STREAM_LOSSES = _HTTP1_LOSSES | {
     CurlCode.QUIC_CONNECT_ERROR,
 }
 _LOSSES = {
-    Framing.NONE: _HTTP1_LOSSES | {CurlCode.HTTP2_STREAM},
-    Framing.LENGTH: _HTTP1_LOSSES,
-    Framing.CHUNKED: _HTTP1_LOSSES | {CurlCode.WEIRD_SERVER_REPLY},  # in the trailers
-    Framing.CLOSE: _HTTP1_LOSSES,
-    Framing.STREAM: _STREAM_LOSSES,
+    _NONE: _HTTP1_LOSSES | {CurlCode.HTTP2_STREAM},
+    _LENGTH: _HTTP1_LOSSES,
+    _CHUNKED: _HTTP1_LOSSES | {CurlCode.WEIRD_SERVER_REPLY},  # in the trailers
+    _CLOSE: _HTTP1_LOSSES,
+    _STREAM: _STREAM_LOSSES,
 }
 
 
 def framing_of(head: ParsedHead, method: str) -> Framing:
     """Find the mark of the end of a response's body."""
     if method == "HEAD" or head.status in (204, 304):
-        return Framing.NONE
+        return _NONE
     if head.protocol.startswith(("HTTP/2", "HTTP/3")):
-        return Framing.STREAM
+        return _STREAM
     if head.is_chunked:
-        return Framing.CHUNKED
-    return Framing.CLOSE if head.content_length is None else Framing.LENGTH
+        return _CHUNKED
+    return _CLOSE if head.content_length is None else _LENGTH
 
 
 def ending_of(code: int, framing: Framing, received: int, announced: int) -> Ending:
@@ -89,11 +93,11 @@ def ending_of(code: int, framing: Framing, received: int, announced: int) -> End
         announced: Content-Length, in bytes; 0 for none.
     """
     if code and code not in _LOSSES[framing]:
-        return Ending.FAILED
-    if framing is Framing.NONE:
-        return Ending.COMPLETE
-    if framing is Framing.CLOSE:
-        return Ending.PARTIAL
-    if code or (framing is not Framing.CHUNKED and received < announced):
-        return Ending.DATALOSS
-    return Ending.COMPLETE
+        return _FAILED
+    if framing is _NONE:
+        return _COMPLETE
+    if framing is _CLOSE:
+        return _PARTIAL
+    if code or (framing is not _CHUNKED and received < announced):
+        return _DATALOSS
+    return _COMPLETE

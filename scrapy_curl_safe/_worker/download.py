@@ -41,11 +41,11 @@ _SIZE_DOWNLOAD = int(CurlInfo.SIZE_DOWNLOAD_T)
 _CURLINFO_TEXT = 0  # what libcurl itself says
 _TLS_LINE = b"SSL connection using "
 
-_FLAGS = {
-    Ending.COMPLETE: None,
-    Ending.PARTIAL: BodyFlag.PARTIAL,
-    Ending.DATALOSS: BodyFlag.DATALOSS,
-}
+# Until Python 3.12 a member takes as long to look up in its class as to call a function.
+_NO_BODY = Framing.NONE
+_COMPLETE, _DATALOSS, _FAILED = Ending.COMPLETE, Ending.DATALOSS, Ending.FAILED
+
+_FLAGS = {Ending.PARTIAL: BodyFlag.PARTIAL, Ending.DATALOSS: BodyFlag.DATALOSS}
 
 Send = Callable[[FromWorker, bytes], object]
 
@@ -79,7 +79,7 @@ class Download:
         self._is_over = False
         self._head: ResponseHead | None = None
         self._invalid_head: str | None = None
-        self._framing = Framing.NONE
+        self._framing = _NO_BODY
         self._content_length = 0
         self._resumed = False
         self._tls: str | None = None
@@ -173,7 +173,7 @@ class Download:
             tls=self._tls,
         )
         self._framing = framing_of(parsed, self._fetch.method)
-        if self._framing is not Framing.NONE:
+        if self._framing is not _NO_BODY:
             self._content_length = parsed.content_length or 0
 
     @property
@@ -224,10 +224,10 @@ class Download:
         fetch = self._fetch
         code = 0 if error is None else int(error.code)
         ending = ending_of(code, self._framing, received, self._content_length)
-        if ending is Ending.FAILED:
+        if ending is _FAILED:
             assert error is not None
             self._fail(error, stats)
-        elif ending is Ending.DATALOSS and not fetch.keep_partial:
+        elif ending is _DATALOSS and not fetch.keep_partial:
             detail = f"{received} of {self._content_length} bytes came"
             if error is not None:
                 detail = error_text(error)
@@ -235,7 +235,8 @@ class Download:
             self._end(Failed(id=fetch.id, stats=stats, kind=kind, code=code, detail=detail))
         else:
             head = None if fetch.stream else self._head
-            completed = Completed(id=fetch.id, stats=stats, head=head, flag=_FLAGS[ending])
+            flag = None if ending is _COMPLETE else _FLAGS[ending]
+            completed = Completed(id=fetch.id, stats=stats, head=head, flag=flag)
             self._complete(completed, body, offset)
 
     def _complete(self, completed: Completed, body: memoryview, offset: int) -> None:
