@@ -115,6 +115,37 @@ def test_over_http1() -> None:
 
 
 @pytest.mark.processes
+@has_order
+@pytest.mark.parametrize("alpn", [("h2",), ()])
+def test_lines_keep_their_order_whatever_libcurl_adds(alpn: tuple[str, ...]) -> None:
+    """libcurl orders only the heads to which it adds lines."""
+    names = [b"user-agent", b"accept", b"accept-encoding"]
+    head = BrowserHead(
+        fields=[(name, b"1") for name in names],
+        order=[
+            *(b"host", b"content-length", b"user-agent", b"cookie", b"accept", b"referer"),
+            b"accept-encoding",
+        ],
+    )
+    requests: list[dict[str, Any]] = [
+        {},
+        {"cookie": b"a=1"},
+        {"referer": b"https://a.test/"},
+        {},
+        {"method": "POST"},
+        {"method": "POST", "cookie": b"a=1"},
+        {},
+    ]
+    with TlsOrigin(alpn=alpn) as origin:
+        send(*(fetch(origin.url, head, **request) for request in requests))
+        heads = [[name.lower() for name, _ in sent(seen)] for seen in origin.requests]
+    assert len(heads) == len(requests)
+    for names in heads:
+        ranks = [head.order.index(name) for name in names]
+        assert ranks == sorted(ranks)
+
+
+@pytest.mark.processes
 def test_no_upgrade_is_offered_over_plain_http() -> None:
     with TlsOrigin(tls=False) as origin:
         outcomes = send(*(fetch(origin.url, profile=profile(v)) for v in (None, "v2", "v1")))

@@ -25,16 +25,23 @@ _HEADER_ORDER: int | None = getattr(CurlOpt, "HTTPHEADER_ORDER", None)  # since 
 # offers an upgrade over plain http, which no browser does.
 _HTTP_2_OVER_TLS = 4
 _OFFERS_UPGRADE = (None, "v2")
+# libcurl writes these before the lines that it is given, unless they are among those.
+_OWN_OF_LIBCURL = frozenset({b"accept", b"accept-encoding", b"user-agent"})
 
 # The pages of one origin share a head; each other origin that links to them adds one.
 _MAX_HEADS = 64
 
 
 class _PreparedHead(NamedTuple):
-    """A head in libcurl's terms; None for what the profile itself sets."""
+    """A head in libcurl's terms; None for what the profile itself sets.
+
+    Attributes:
+        needs_order: whether the lines must be ordered even if libcurl adds none to them.
+    """
 
     header_list: Any
     order: bytes | None
+    needs_order: bool
     weight: int | None
     exclusive: bool
 
@@ -49,14 +56,17 @@ class BrowserHeads:
 
     def __init__(self, profile: Profile, header_lists: HeaderLists) -> None:
         self._header_lists = header_lists
+        self._is_direct = profile.proxy is None
         self._offers_upgrade = profile.http_version in _OFFERS_UPGRADE
         self._settled = frozenset(profile.extra_fp or ())
         self._heads: dict[tuple[bytes, bytes | None], _PreparedHead] = {}
+        self._latest: tuple[bytes, bytes | None, _PreparedHead] | None = None
 
-    def set(self, easy: EasyHandle, fetch: Fetch, host: bytes | None) -> None:
+    def set(self, easy: EasyHandle, fetch: Fetch, body: bytes, host: bytes | None) -> None:
         """Set the options that make libcurl send a request's head.
 
         Args:
+            body: of the request.
             host: value of Host, unless the request has one; None for libcurl's own.
 
         Raises:
@@ -66,15 +76,10 @@ class BrowserHeads:
             ProtocolError: the head cannot be decoded.
         """
         assert fetch.browser_head is not None
-        key = (fetch.browser_head, host)
-        head = self._heads.get(key)
-        if head is None:
-            if len(self._heads) == _MAX_HEADS:
-                self._heads.clear()
-            head = self._heads[key] = self._prepare(decode_browser_head(fetch.browser_head), host)
-        easy.set_header_list(head.header_list)
-        if head.order is not None and _HEADER_ORDER is not None:
-            easy.set_text(_HEADER_ORDER, head.order)
+        head = self._get(fetch.browser_head, host)
+        if easy.browser_head is not head:
+            self._set_head(easy, head)
+            easy.browser_head = head
         for name, option, value in (
             (b"Cookie", _COOKIE, fetch.cookie),
             (b"Referer", _REFERER, fetch.referer),
@@ -82,6 +87,33 @@ class BrowserHeads:
             if value is not None:
                 check_head_part(HeadPart.FIELD_VALUE, value, of=f"header {name!r}")
             easy.set_text(option, value)
+        if head.order is not None and _HEADER_ORDER is not None:
+            # To order the lines takes libcurl longer than to write them.
+            is_ordered = (
+                not head.needs_order
+                and fetch.method == "GET"
+                and not body
+                and fetch.cookie is None
+                and fetch.referer is None
+                and self._is_direct
+            )
+            easy.set_text(_HEADER_ORDER, None if is_ordered else head.order)
+
+    def _get(self, encoded: bytes, host: bytes | None) -> _PreparedHead:
+        # A head is quicker to compare than to hash, and most requests have the one before's.
+        if self._latest is not None and self._latest[:2] == (encoded, host):
+            return self._latest[2]
+        head = self._heads.get((encoded, host))
+        if head is None:
+            if len(self._heads) == _MAX_HEADS:
+                self._heads.clear()
+            head = self._prepare(decode_browser_head(encoded), host)
+            self._heads[encoded, host] = head
+        self._latest = encoded, host, head
+        return head
+
+    def _set_head(self, easy: EasyHandle, head: _PreparedHead) -> None:
+        easy.set_header_list(head.header_list)
         if head.weight is not None:
             easy.set_number(_STREAM_WEIGHT, head.weight)
             easy.set_number(_STREAM_EXCLUSIVE, head.exclusive)
@@ -96,6 +128,20 @@ class BrowserHeads:
         return _PreparedHead(
             self._header_lists.make(with_host(head.fields, host), head.riders),
             None if "header_order" in self._settled else b",".join(head.order),
+            host is not None or not _is_ordered(head),
             None if "http2_stream_weight" in self._settled else head.weight,
             head.exclusive,
         )
+
+
+def _is_ordered(head: BrowserHead) -> bool:
+    """Tell whether libcurl writes the lines of a head in order by itself."""
+    names = [name.lower() for name, _ in head.fields]
+    ranks = [head.order.index(name) for name in names if name in head.order]
+    return (
+        not head.riders
+        and len(ranks) == len(names)
+        and ranks == sorted(ranks)
+        and head.order[:1] == [b"host"]
+        and _OWN_OF_LIBCURL.issubset(names)
+    )

@@ -51,8 +51,7 @@ _ERROR_SIZE = 256  # CURL_ERROR_SIZE
 LARGE_UPLOAD_BYTES = 1_000_000
 _MAX_UNSENT_BYTES = 64 * 1024
 
-# Used by all handles, for one number or text at a time. (With more than 30 attributes, most of them
-# curl_cffi's, each handle would need a separate dict in CPython.)
+# Used by all handles, for one number or text at a time.
 _long_out = ffi.new("long *")
 _offset_out = ffi.new("int64_t *")
 _string_out = ffi.new("char **")
@@ -113,11 +112,35 @@ class EasyHandle(Curl):
     Attributes:
         pointer: libcurl's own handle, a `CURL *`.
         url: the URL that it downloads; libcurl may have been given it in another form.
+        browser_head: what `BrowserHeads` has set; None for nothing.
+        limits: what `set_request_options` has set of a request's limits; None for nothing.
         max_sends: how many times the request may be sent.
         was_send_refused: whether the transfer was aborted because the request would have been sent
             too many times.
         wanted_lookup: whether libcurl was not allowed to look up a name.
     """
+
+    # Together with curl_cffi's own attributes there would be more than 30, from where on CPython
+    # takes longer to look up any of them.
+    __slots__ = (
+        "_connection_id",
+        "_error_text",
+        "_header_list",
+        "_http3_header_list",
+        "_is_get",
+        "_is_sending",
+        "_self",
+        "_sends",
+        "_sent_bytes",
+        "_stream",
+        "_values",
+        "browser_head",
+        "limits",
+        "max_sends",
+        "pointer",
+        "url",
+        "was_send_refused",
+    )
 
     # Set on a handle only where lookups are redirected ...
     wanted_lookup = False
@@ -140,6 +163,8 @@ class EasyHandle(Curl):
         self.setopt(CurlOpt.ERRORBUFFER, self._error_text)
         self.url = ""
         self._values: dict[int, Any] = {}
+        self.browser_head: object = None
+        self.limits: object = None
         self._header_list: Any = None
         self._http3_header_list: Any = None
         self._is_get = False

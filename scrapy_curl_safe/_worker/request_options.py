@@ -64,17 +64,21 @@ def set_request_options(easy: EasyHandle, fetch: Fetch, body: bytes, session: Se
         if session.http3_header_lists is not None:
             easy.set_http3_header_list(session.http3_header_lists.get(headers))
     else:
-        session.browser_heads.set(easy, fetch, host)
-    timeout_ms = _to_milliseconds(fetch.timeout_seconds)
-    easy.set_number(_TIMEOUT_MS, timeout_ms)
-    easy.set_number(_CONNECTTIMEOUT_MS, timeout_ms)
+        session.browser_heads.set(easy, fetch, body, host)
     is_alone = fetch.fresh_connection or fetch.echo
-    easy.set_number(_FRESH_CONNECT, int(is_alone))
-    easy.set_number(_FORBID_REUSE, int(is_alone or session.profile.once))
-    easy.set_number(_VERBOSE, int(fetch.report_tls))
     # A streamed download watches its size itself. The length in a response to HEAD is never sent.
     is_limited = not fetch.stream and fetch.method != "HEAD"
-    easy.set_number(_MAXFILESIZE, most_in_memory(fetch) if is_limited else 0)
+    maxsize = most_in_memory(fetch) if is_limited else 0
+    limits = (fetch.timeout_seconds, maxsize, is_alone, fetch.report_tls)
+    if easy.limits != limits:
+        timeout_ms = _to_milliseconds(fetch.timeout_seconds)
+        easy.set_number(_TIMEOUT_MS, timeout_ms)
+        easy.set_number(_CONNECTTIMEOUT_MS, timeout_ms)
+        easy.set_number(_FRESH_CONNECT, int(is_alone))
+        easy.set_number(_FORBID_REUSE, int(is_alone or session.profile.once))
+        easy.set_number(_VERBOSE, int(fetch.report_tls))
+        easy.set_number(_MAXFILESIZE, maxsize)
+        easy.limits = limits
 
 
 def most_in_memory(fetch: Fetch) -> int:

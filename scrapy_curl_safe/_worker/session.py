@@ -150,6 +150,7 @@ class SessionCache:
         self._max_sessions = max_sessions
         self._max_connections = max_connections
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
+        self._latest: tuple[bytes, Session] | None = None
 
     def get(self, profile: bytes) -> Session:
         """Return the session of a profile; make it if there is none.
@@ -158,10 +159,15 @@ class SessionCache:
             HttpSyntaxError, OutOfResourcesError, ProfileError: see `Session`.
             ProtocolError: the bytes are not a profile.
         """
-        session = self._sessions.get(profile)
-        if session is not None:
-            self._sessions.move_to_end(profile)
-            return session
+        # A profile is quicker to compare than to hash, and most requests have the one before's.
+        if self._latest is not None and self._latest[0] == profile:
+            return self._latest[1]
+        session = self._sessions.get(profile) or self._add(profile)
+        self._sessions.move_to_end(profile)
+        self._latest = profile, session
+        return session
+
+    def _add(self, profile: bytes) -> Session:
         decoded = resolve_browser(decode_profile(profile))
         session = Session(self._loop, decoded, self._max_connections, self._lookups)
         self._sessions[profile] = session
