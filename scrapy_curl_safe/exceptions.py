@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from scrapy.exceptions import DownloadFailedError, DownloadTimeoutError
 
 from ._ipc.failures import FailureKind, is_unknown_authority
@@ -15,22 +17,30 @@ class HandshakeError(DownloadFailedError):
         curl_code: libcurl's error code; 0 if libcurl did not report the failure.
         detail: libcurl's message.
         origin: scheme, host and port of the URL.
+        proxy: URL of the proxy in front of the origin, without credentials; None for no proxy.
     """
 
-    def __init__(self, kind: str, curl_code: int, detail: str, origin: str) -> None:
+    def __init__(
+        self, kind: str, curl_code: int, detail: str, origin: str, proxy: str | None = None
+    ) -> None:
         what = "Connection to" if kind == "local" else "TLS handshake with"
+        where = f"{origin} behind {proxy}" if proxy else origin
+        if proxy and proxy.startswith("socks") and kind == FailureKind.TIMEOUT:
+            # libcurl does not tell how far it had come.
+            where += ", or the proxy's connection to it,"
         curl = f"curl: ({curl_code}) " if curl_code else ""
         hint = "; SSL_CERT_FILE names the file of a private authority"
         if kind != FailureKind.CERTIFICATE or not is_unknown_authority(detail):
             hint = ""
-        super().__init__(f"{what} {origin} failed ({kind}): {curl}{detail}{hint}")
+        super().__init__(f"{what} {where} failed ({kind}): {curl}{detail}{hint}")
         self.kind = kind
         self.curl_code = curl_code
         self.detail = detail
         self.origin = origin
+        self.proxy = proxy
 
-    def __reduce__(self) -> tuple[type[HandshakeError], tuple[str, int, str, str]]:
-        return type(self), (self.kind, self.curl_code, self.detail, self.origin)
+    def __reduce__(self) -> tuple[type[HandshakeError], tuple[Any, ...]]:
+        return type(self), (self.kind, self.curl_code, self.detail, self.origin, self.proxy)
 
 
 class HandshakeTimeoutError(HandshakeError, DownloadTimeoutError):
@@ -44,14 +54,21 @@ class OriginUnavailableError(HandshakeError):
         seconds: the time until a trial request may go out.
     """
 
-    def __init__(self, kind: str, curl_code: int, detail: str, origin: str, seconds: float) -> None:
-        super().__init__(kind, curl_code, detail, origin)
+    def __init__(
+        self,
+        kind: str,
+        curl_code: int,
+        detail: str,
+        origin: str,
+        seconds: float,
+        proxy: str | None = None,
+    ) -> None:
+        super().__init__(kind, curl_code, detail, origin, proxy)
         self.seconds = seconds
 
-    def __reduce__(  # type: ignore[override]
-        self,
-    ) -> tuple[type[OriginUnavailableError], tuple[str, int, str, str, float]]:
-        return type(self), (self.kind, self.curl_code, self.detail, self.origin, self.seconds)
+    def __reduce__(self) -> tuple[type[OriginUnavailableError], tuple[Any, ...]]:
+        of_handshake = (self.kind, self.curl_code, self.detail, self.origin)
+        return type(self), (*of_handshake, self.seconds, self.proxy)
 
 
 class ConnectionDiedError(DownloadFailedError):

@@ -20,7 +20,7 @@ from ._crawl.context import CrawlContext
 from ._crawl.errors import pool_error
 from ._crawl.foreign_responses import note_foreign_response
 from ._crawl.meta import AVOID, CRASHES, reset_if_given_up
-from ._crawl.profile import origin_of, route_of
+from ._crawl.profile import route_of
 from ._crawl.request import QUARANTINE_AFTER_CRASHES, build_request, options_of, profile_of
 from ._crawl.response import ResponseAssembler
 from ._crawl.scrapy_api import close_crawl, default_handler_path
@@ -93,7 +93,9 @@ class CurlSafeDownloadHandler:
             except PoolError as error:
                 if file is not None:
                     self._context.files.keep(file, request, error, assembler.head)
-                raise self._without_outcome(request, error) from error
+                raised = pool_error(error, pool_request.origin.route)
+                self._note_without_outcome(request, error, raised)
+                raise raised from error
             origin = pool_request.origin
             response = assembler.finish(result, origin)
         finally:
@@ -129,13 +131,11 @@ class CurlSafeDownloadHandler:
         note_foreign_response(request, route, context.origins, context.crawler.stats)
         return response
 
-    def _without_outcome(self, request: Request, reason: PoolError) -> Exception:
+    def _note_without_outcome(self, request: Request, reason: PoolError, raised: Exception) -> None:
         if isinstance(reason, OriginRejectedError):
             self._context.stats.request_rejected()
-        error = pool_error(reason, origin_of(request))
-        if isinstance(error, WorkerCrashedError) and error.worker is not None:
-            self._count_crash(request, error)
-        return error
+        if isinstance(raised, WorkerCrashedError) and raised.worker is not None:
+            self._count_crash(request, raised)
 
     def _count_crash(self, request: Request, error: WorkerCrashedError) -> None:
         request.meta[AVOID] = error.worker

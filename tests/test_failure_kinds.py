@@ -28,9 +28,10 @@ from scrapy_curl_safe._pool.errors import (
     WorkerLostError,
     WorkersExhaustedError,
 )
-from scrapy_curl_safe._pool.origins import HandshakeFailure
+from scrapy_curl_safe._pool.origins import HandshakeFailure, Route
 
 ORIGIN = "https://a:443"
+PROXY = "http://proxy.test:3128"
 
 # Kinds
 
@@ -216,37 +217,51 @@ def test_a_handshake_that_timed_out_is_a_timeout_too() -> None:
     )
 
 
+@pytest.mark.parametrize("kind", HANDSHAKE_KINDS)
+@pytest.mark.parametrize("proxy", [PROXY, "socks5://proxy.test:1080"])
+def test_behind_a_proxy_it_names_the_origin_and_the_proxy(kind: FailureKind, proxy: str) -> None:
+    error = download_error(failed(kind), ORIGIN, proxy)
+    assert isinstance(error, HandshakeError)
+    assert error.proxy == proxy
+    what = "Connection to" if kind is FailureKind.LOCAL else "TLS handshake with"
+    doubt = ", or the proxy's connection to it,"
+    if kind is not FailureKind.TIMEOUT or not proxy.startswith("socks"):
+        doubt = ""
+    expected = f"{what} {ORIGIN} behind {proxy}{doubt} failed ({kind.value}): curl: (35) why"
+    assert str(error) == expected
+
+
 def test_a_handshake_error_survives_pickling() -> None:
-    error = pickle.loads(pickle.dumps(HandshakeError("syscall", 35, "why", "https://a:443")))
-    assert (error.kind, error.curl_code, error.detail, error.origin) == (
-        "syscall", 35, "why", "https://a:443",
+    error = pickle.loads(pickle.dumps(HandshakeError("syscall", 35, "why", ORIGIN, PROXY)))
+    assert (error.kind, error.curl_code, error.detail, error.origin, error.proxy) == (
+        "syscall", 35, "why", ORIGIN, PROXY,
     )  # fmt: skip
 
 
 def test_so_does_that_of_an_origin_that_is_unavailable() -> None:
     error = pickle.loads(
-        pickle.dumps(OriginUnavailableError("syscall", 35, "why", "https://a:443", 1.5))
+        pickle.dumps(OriginUnavailableError("syscall", 35, "why", ORIGIN, 1.5, PROXY))
     )
     assert type(error) is OriginUnavailableError
-    assert (error.kind, error.curl_code, error.detail, error.origin, error.seconds) == (
-        "syscall", 35, "why", "https://a:443", 1.5,
-    )  # fmt: skip
+    assert (error.kind, error.curl_code, error.detail) == ("syscall", 35, "why")
+    assert (error.origin, error.seconds, error.proxy) == (ORIGIN, 1.5, PROXY)
 
 
 def test_a_rejected_request_says_what_opened_the_breaker_and_for_how_long() -> None:
     last = HandshakeFailure(FailureKind.TIMEOUT, 28, "Connection timed out")
-    error = pool_error(OriginRejectedError(last, 1.54), ORIGIN)
+    error = pool_error(OriginRejectedError(last, 1.54), Route(ORIGIN, PROXY))
     assert isinstance(error, OriginUnavailableError)
-    assert (error.kind, error.curl_code, error.origin, error.seconds) == (
-        "timeout", 28, ORIGIN, 1.54,
+    assert (error.kind, error.curl_code, error.origin, error.proxy, error.seconds) == (
+        "timeout", 28, ORIGIN, PROXY, 1.54,
     )  # fmt: skip
+    assert f" {ORIGIN} behind {PROXY} failed (timeout)" in str(error)
     assert error.detail == "not tried for 1.5 s more: Connection timed out"
 
 
 @pytest.mark.parametrize("hung", [False, True])
 @pytest.mark.parametrize("was_alone", [False, True])
 def test_a_lost_worker_is_one_that_crashed(hung: bool, was_alone: bool) -> None:
-    error = pool_error(WorkerLostError(3, -9, hung=hung, was_alone=was_alone), ORIGIN)
+    error = pool_error(WorkerLostError(3, -9, hung=hung, was_alone=was_alone), Route(ORIGIN, None))
     assert isinstance(error, WorkerCrashedError)
     assert (error.worker, error.exit_status, error.hung, error.alone) == (3, -9, hung, was_alone)
     what = "the worker hung and was killed" if hung else "the worker died"
@@ -254,7 +269,7 @@ def test_a_lost_worker_is_one_that_crashed(hung: bool, was_alone: bool) -> None:
 
 
 def test_where_no_worker_can_be_had_none_has_crashed_with_the_request() -> None:
-    error = pool_error(WorkersExhaustedError("why"), ORIGIN)
+    error = pool_error(WorkersExhaustedError("why"), Route(ORIGIN, None))
     assert isinstance(error, WorkerCrashedError)
     assert (error.worker, error.exit_status, str(error)) == (None, None, "why")
 
@@ -267,7 +282,7 @@ def test_where_no_worker_can_be_had_none_has_crashed_with_the_request() -> None:
     ],
 )
 def test_other_errors_of_the_pool(error: PoolError, exception: type[Exception]) -> None:
-    made = pool_error(error, ORIGIN)
+    made = pool_error(error, Route(ORIGIN, None))
     assert type(made) is exception
     assert str(made) == str(error)
 

@@ -204,6 +204,33 @@ def test_a_proxy_that_speaks_no_tls_is_not_the_origins_handshake(
     assert (crawled.stat("handshake/count"), crawled.stat("handshake/failure_count")) == (0, 0)
 
 
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5"])
+def test_a_handshake_that_fails_behind_a_proxy_names_both_and_no_credentials(
+    crawl: RunCrawl, scheme: str
+) -> None:
+    with (
+        faults.close_after_hello() as origin,
+        Proxy(USER, PASSWORD, tls=scheme == "https") as proxy,
+    ):
+        crawled = crawl(
+            request(origin.url, via(proxy, scheme, USER, PASSWORD)), RETRY_ENABLED=False, **ENCODING
+        )
+    (error,) = crawled.errors
+    both = f"{origin.url} behind {scheme}://{proxy.location}"
+    assert error["text"].startswith(f"TLS handshake with {both} failed (syscall): curl: (35) ")
+    assert not any(secret.decode() in crawled.log for secret in SECRETS)
+
+
+@pytest.mark.parametrize("stalls", [True, False], ids=["the proxy", "the origin"])
+def test_behind_a_socks_proxy_nobody_knows_who_was_too_slow(crawl: RunCrawl, stalls: bool) -> None:
+    with faults.silent_after_hello() as origin, Proxy(stalls=stalls) as proxy:
+        url = via(proxy, "socks5")
+        crawled = crawl(request(origin.url, url, download_timeout=2), RETRY_ENABLED=False)
+    (error,) = crawled.errors
+    who = f"{origin.url} behind {url}, or the proxy's connection to it,"
+    assert error["text"].startswith(f"TLS handshake with {who} failed (timeout): ")
+
+
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n", b""])
 def test_a_tunnel_that_is_refused_names_the_proxy(crawl: RunCrawl, answer: bytes) -> None:
     with TlsOrigin() as origin, AnsweringProxy(answer) as proxy:

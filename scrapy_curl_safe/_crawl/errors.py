@@ -65,7 +65,7 @@ def download_error(failed: Failed, origin: str, proxy: str | None = None) -> Exc
     if failed.kind.is_handshake:
         timed_out = failed.kind is FailureKind.TIMEOUT
         handshake_error = HandshakeTimeoutError if timed_out else HandshakeError
-        return handshake_error(failed.kind.value, failed.code, failed.detail, origin)
+        return handshake_error(failed.kind.value, failed.code, failed.detail, origin, proxy)
     exception = _EXCEPTIONS.get(failed.kind, DownloadFailedError)
     return exception(f"{Route(origin, proxy)}: {_reason(failed)}")
 
@@ -88,16 +88,12 @@ def _reason(failed: Failed) -> str:
     return reason
 
 
-def pool_error(error: PoolError, origin: str) -> Exception:
-    """Return the exception of a request for which the pool has no outcome.
-
-    Args:
-        origin: scheme, host and port of the URL.
-    """
+def pool_error(error: PoolError, route: Route) -> Exception:
+    """Return the exception of a request for which the pool has no outcome."""
     if isinstance(error, OriginRejectedError):
-        last = error.last_failure
+        last, (origin, proxy) = error.last_failure, route
         return OriginUnavailableError(
-            last.kind.value, last.code, str(error), origin, error.open_seconds
+            last.kind.value, last.code, str(error), origin, error.open_seconds, proxy
         )
     if isinstance(error, WorkerLostError):
         return WorkerCrashedError(
