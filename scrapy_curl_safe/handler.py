@@ -21,7 +21,13 @@ from ._crawl.errors import pool_error
 from ._crawl.foreign_responses import note_foreign_response
 from ._crawl.meta import AVOID, CRASHES, reset_if_given_up
 from ._crawl.profile import route_of
-from ._crawl.request import QUARANTINE_AFTER_CRASHES, build_request, options_of, profile_of
+from ._crawl.request import (
+    QUARANTINE_AFTER_CRASHES,
+    build_request,
+    learn_browser,
+    options_of,
+    profile_of,
+)
 from ._crawl.response import ResponseAssembler
 from ._crawl.scrapy_api import close_crawl, default_handler_path
 from ._pool.errors import OriginRejectedError, PoolError
@@ -81,8 +87,8 @@ class CurlSafeDownloadHandler:
         if options is False:
             return await self._download_by_scrapy(request)
         profile = profile_of(request, options, self._context)
-        if profile.header_mode == "context" and not self._context.targets.is_known(profile):
-            await self._context.targets.learn(profile)
+        if profile.header_mode != "none" and not self._context.targets.is_known(profile):
+            await learn_browser(request, options, profile, self._context)
         file = self._context.files.open(request, options) if "file" in options else None
         assembler = ResponseAssembler(request, self._context, file)
         try:

@@ -103,13 +103,15 @@ def test_client_hints(target: Target, headers: dict[str, str], text: str) -> Non
 
 
 @pytest.mark.processes
+@pytest.mark.parametrize("mode", ["context", "static"])
 @pytest.mark.parametrize("agent", [FIREFOX_147, "shopbot/1.0"])
-def test_a_crawl_warns_once(crawl: RunCrawl, agent: str) -> None:
+def test_a_crawl_warns_once(crawl: RunCrawl, agent: str, mode: str) -> None:
     with TlsOrigin() as origin:
         crawled = crawl(
             *(f"{origin.url}/{n}" for n in range(3)),
             {"url": f"{origin.url}/3", "headers": {"Sec-CH-UA": '"Nothing";v="1"'}},
             USER_AGENT=agent,
+            CURL_SAFE_BROWSER_HEADERS=mode,
             CONCURRENT_REQUESTS=1,
         )
         sent = [pair for seen in origin.requests for pair in seen.headers]
@@ -132,6 +134,13 @@ def test_a_crawl_warns_once(crawl: RunCrawl, agent: str) -> None:
         {},
         {"CURL_SAFE_IMPERSONATE": None, "USER_AGENT": "shopbot/1.0"},
         {"DEFAULT_REQUEST_HEADERS": {"Accept-Language": "de", "X-Mine": "1"}},
+        {"CURL_SAFE_BROWSER_HEADERS": "static"},
+        {"CURL_SAFE_BROWSER_HEADERS": "none", "USER_AGENT": "shopbot/1.0"},
+        {
+            "CURL_SAFE_BROWSER_HEADERS": "static",
+            "CURL_SAFE_IMPERSONATE": None,
+            "USER_AGENT": "shopbot/1.0",
+        },
     ],
 )
 def test_nothing_is_said_where_nothing_contradicts(

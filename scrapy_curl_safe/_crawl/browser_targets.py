@@ -122,9 +122,16 @@ class BrowserTargets:
                 for turn in self._waiting.pop(browser):
                     if not turn.done():
                         turn.set_result(None)
+        self._note(profile, self._by_browser[browser])
+
+    def leave(self, profile: EncodedProfile) -> None:
+        """Count the target of a profile as known, since none is needed."""
+        self._note(profile, None)
+
+    def _note(self, profile: EncodedProfile, target: Target | None) -> None:
         if len(self._by_profile) >= _MOST_PROFILES:
             self._by_profile.clear()
-        self._by_profile[profile.encoded] = self._by_browser[browser]
+        self._by_profile[profile.encoded] = target
 
     async def _learn(self, browser: bytes) -> bool:
         """Learn a browser; return False if the workers are exhausted, and nothing can be sent."""

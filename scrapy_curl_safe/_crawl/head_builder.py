@@ -17,6 +17,7 @@ from scrapy.spidermiddlewares.referer import RefererMiddleware
 from .._ipc.messages import Fetch, HeaderPairs
 from .browser.classify import guess_kind
 from .browser.cookies import crumbs, sends_cookie
+from .browser.own_headers import HeaderConflict
 from .browser.referrer import DEFAULT_POLICY, Trim, referer
 from .browser.request import NAVIGATIONS, BrowserRequest, Kind, root_of
 from .browser.sites import web_origin
@@ -100,14 +101,8 @@ class HeadBuilder:
         )
         head = encoded_head(target, browser_request, own, is_http1)
         fetch.browser_head = head.message
-        if head.conflict is not None and not self._warned_of_conflict:
-            self._warned_of_conflict = True
-            logger.warning(
-                "%s contradicts the impersonated browser, which a site can tell: %s. Other "
-                "requests may do so, too. You can %s",
-                request,
-                *head.conflict,
-            )
+        if head.conflict is not None:
+            self.warn_of_conflict(request, head.conflict)
         if cookie:
             if not head.has_all_cookies:
                 cookie = self._filtered(cookie, request, browser_request)
@@ -118,6 +113,18 @@ class HeadBuilder:
             fetch.referer = _whole(initiator) or None
         else:
             fetch.referer = head.referer
+
+    def warn_of_conflict(self, request: Request, conflict: HeaderConflict) -> None:
+        """Log once that a request's own headers contradict the impersonated browser."""
+        if self._warned_of_conflict:
+            return
+        self._warned_of_conflict = True
+        logger.warning(
+            "%s contradicts the impersonated browser, which a site can tell: %s. Other "
+            "requests may do so, too. You can %s",
+            request,
+            *conflict,
+        )
 
     def response_received(
         self,

@@ -10,6 +10,7 @@ from scrapy import Request
 from .._ipc.messages import Fetch, encode_profile
 from .._pool.origins import Route
 from .._pool.request import PoolRequest
+from .browser.own_headers import find_conflict, may_conflict
 from .compat import FOREIGN_KEYS, all_options
 from .file_target import FileTarget
 from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, request_options
@@ -60,6 +61,31 @@ def profile_of(request: Request, options: dict[str, Any], context: CrawlContext)
     if context.settings.http_version is None and meta.get(HTTP1_ORIGIN) == origin_of(request):
         options = {"http_version": "v1", **options}
     return encoded_profile(request, options, context.settings, context.installed_browsers)
+
+
+async def learn_browser(
+    request: Request, options: dict[str, Any], profile: EncodedProfile, context: CrawlContext
+) -> None:
+    """Learn the target of a profile before the first request with it is built.
+
+    Fixed headers need no target, but whether the first such request contradicts it is checked.
+
+    Args:
+        options: as `options_of` returned them.
+        profile: as `profile_of` returned it.
+    """
+    if profile.header_mode == "context":
+        await context.targets.learn(profile)
+        return
+    headers = request_headers(request, options, like_browser=True)
+    if not profile.is_like_browser or not may_conflict(headers):
+        context.targets.leave(profile)
+        return
+    await context.targets.learn(profile)
+    target = context.targets.get(profile)
+    conflict = None if target is None else find_conflict(target, headers)
+    if conflict is not None:
+        context.heads.warn_of_conflict(request, conflict)
 
 
 def build_request(

@@ -58,6 +58,15 @@ class _Agent(NamedTuple):
         return f"{self.browser} {self.major}"
 
 
+def may_conflict(own: Iterable[tuple[bytes, bytes | None]]) -> bool:
+    """Tell whether a user's headers name a browser or its system at all.
+
+    Args:
+        own: names and values; a header with the value None is not sent.
+    """
+    return bool(_telling(own))
+
+
 def find_conflict(
     target: Target, own: Iterable[tuple[bytes, bytes | None]]
 ) -> HeaderConflict | None:
@@ -67,17 +76,20 @@ def find_conflict(
     Args:
         own: names and values; a header with the value None is not sent.
     """
-    mine = {name.lower().decode("latin-1"): value for name, value in own if value is not None}
-    mine = {name: value for name, value in mine.items() if name in _WRITTEN}
+    texts = _telling(own)
     browser = _agent(target.value(_AGENT) or "")
-    if not mine or browser is None:
+    if not texts or browser is None:
         return None
-    texts = {name: value.decode("latin-1") for name, value in mine.items()}
     if _AGENT in texts:
         found = _of_agent(texts[_AGENT], browser)
         if found is not None:
             return found
     return _of_hints(target, browser, texts)
+
+
+def _telling(own: Iterable[tuple[bytes, bytes | None]]) -> dict[str, str]:
+    mine = {name.lower().decode("latin-1"): value for name, value in own if value is not None}
+    return {name: value.decode("latin-1") for name, value in mine.items() if name in _WRITTEN}
 
 
 def _of_agent(text: str, browser: _Agent) -> HeaderConflict | None:
