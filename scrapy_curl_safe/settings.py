@@ -231,7 +231,7 @@ def parse_impersonate(value: Any) -> str | dict[str, Any] | None:
     if isinstance(value, str):
         browser: str | dict[str, Any] = _from_json(value, "{", value)
         return browser
-    if isinstance(value, dict):
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
         return value
     # BaseSettings wraps a dict of a settings module in a BaseSettings.
     if isinstance(value, BaseSettings):

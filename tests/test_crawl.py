@@ -126,15 +126,20 @@ def test_false_leaves_a_request_to_scrapys_own_handler(crawl: RunCrawl, way: Way
         ({"verify": "no"}, "['verify'] is 'no': it takes True or False"),
         ({"raw_headers": "Accept"}, "['raw_headers'] is 'Accept': it takes a list"),
         ({"ja3": "771,nonsense"}, "not enough values to unpack"),
+        ({"impersonate": {"tls_cipher": []}}, "no field 'tls_cipher' of a fingerprint: did you"),
+        ({"impersonate": {"tls_grease": "x"}}, "Expected `bool`, got `str` - at `$.tls_grease`"),
+        ({"impersonate": {"headers": 1}}, "the fingerprint's headers are not text: "),
+        ({"extra_fp": {"tls_grease": "x"}}, "extra_fp is not one of curl_cffi "),
         ("chrome", "is 'chrome': it takes a dict or False"),
     ],
 )
+@pytest.mark.parametrize("headers", ["context", "static"])
 def test_a_bad_meta_value_fails_that_request_alone(
-    crawl: RunCrawl, options: object, text: str
+    crawl: RunCrawl, options: object, text: str, headers: str
 ) -> None:
     with TlsOrigin(echo) as origin:
         bad = {"url": f"{origin.url}/bad", "meta": {"curl_safe": options}}
-        crawled = crawl(bad, f"{origin.url}/good")
+        crawled = crawl(bad, f"{origin.url}/good", CURL_SAFE_BROWSER_HEADERS=headers)
     assert [r["body"] for r in crawled.responses] == ["GET /good "]
     (error,) = crawled.errors
     assert error["type"] == "ValueError"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from scrapy.settings import Settings as ScrapySettings
 
-from scrapy_curl_safe._crawl.browser_names import FAMILIAR_NAMES
+from scrapy_curl_safe._crawl.browser_names import FAMILIAR_NAMES, check_browsers
 from scrapy_curl_safe._worker.targets import KNOWN_NAMES
 from scrapy_curl_safe.settings import Settings, default_workers
 from testkit.fixtures import RunCrawl, StartCrawl
@@ -96,6 +96,7 @@ BAD = [
     ("CURL_SAFE_WORKERS", True, "a whole number from 1 to 64"),
     ("CURL_SAFE_WORKERS", None, "a whole number from 1 to 64"),
     ("CURL_SAFE_IMPERSONATE", 7, "the name of a curl_cffi target, a fingerprint"),
+    ("CURL_SAFE_IMPERSONATE", {1: 2}, "the name of a curl_cffi target, a fingerprint"),
     ("CURL_SAFE_IMPERSONATE", "{'client': 'A'}", "the name of a curl_cffi target, a fingerprint"),
     ("CURL_SAFE_BROWSERS", "[edge, tor]", "the name of a curl_cffi target, a fingerprint"),
     ("CURL_SAFE_BROWSERS", [], "a list of what CURL_SAFE_IMPERSONATE takes"),
@@ -261,11 +262,60 @@ def test_familiar_names_are_those_that_curl_cffi_has() -> None:
     assert {"chrome", "firefox", "safari"} <= FAMILIAR_NAMES
 
 
-def test_a_fingerprint_that_curl_cffi_does_not_know_stops_the_crawl(crawl: RunCrawl) -> None:
-    """Only a worker can tell."""
-    value = {"no_such_field": 1}
+@pytest.mark.parametrize(
+    ("fingerprint", "why"),
+    [
+        (
+            {"tls_cipher": []},
+            " knows no field 'tls_cipher' of a fingerprint: did you mean tls_ciph",
+        ),
+        ({"tls_grease": "yes"}, ": Expected `bool`, got `str` - at `$.tls_grease`"),
+        ({"headers": {"a": 1}}, "the fingerprint's headers are not text: "),
+        # Only a handshake shows these.
+        ({"tls_ciphers": ["NO-SUCH"]}, "curl: (59) "),
+        ({"tls_extension_order": "a-b"}, "curl: (35) Invalid TLS extension order"),
+    ],
+)
+@pytest.mark.parametrize("name", ["CURL_SAFE_IMPERSONATE", "CURL_SAFE_BROWSERS"])
+def test_a_bad_fingerprint_is_a_wrong_setting(
+    crawl: RunCrawl, name: str, fingerprint: dict[str, Any], why: str
+) -> None:
+    one_of = name == "CURL_SAFE_BROWSERS"
+    settings: dict[str, Any] = {name: ["edge", fingerprint] if one_of else fingerprint}
     with TlsOrigin() as origin:
-        crawled = crawl(origin.url, CURL_SAFE_IMPERSONATE=value)
+        crawled = crawl(origin.url, **settings)
         assert origin.accepted == 0
-    assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
-    assert f"no worker can be had: CURL_SAFE_IMPERSONATE is {value!r}: " in crawled.log
+    assert crawled.exit_code == 1
+    (line,) = [line for line in crawled.log.splitlines() if " ERROR: The crawl does not " in line]
+    says = f"{name} {'has' if one_of else 'is'} {fingerprint!r}: "
+    assert f"since a setting is wrong: {says}" in line
+    assert why in line
+    assert "Spider opened" not in crawled.log
+
+
+@pytest.mark.parametrize("value", [{"x": object()}, {"headers": {"a": "\ud800"}}])
+def test_a_fingerprint_that_no_worker_can_be_told_is_a_wrong_setting(value: object) -> None:
+    settings = Settings.load(ScrapySettings({"CURL_SAFE_IMPERSONATE": value}))
+    with pytest.raises(ValueError, match=r"\ACURL_SAFE_IMPERSONATE is ") as raised:
+        check_browsers(settings)
+    assert ": a fingerprint takes text, numbers, lists and dicts: " in str(raised.value)
+
+
+@pytest.mark.parametrize("ciphers", [None, "NO-SUCH"])
+def test_a_good_fingerprint_is_none_and_not_to_blame_for_others(
+    crawl: RunCrawl, ciphers: str | None
+) -> None:
+    fingerprint = {"tls_ciphers": ["TLS_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"]}
+    with TlsOrigin() as origin:
+        crawled = crawl(
+            origin.url,
+            CURL_SAFE_IMPERSONATE=fingerprint,
+            DOWNLOADER_CLIENT_TLS_CIPHERS=ciphers,
+            RETRY_ENABLED=False,
+        )
+    assert len(crawled.responses) == (ciphers is None)
+    assert [error["text"].split("; ")[1] for error in crawled.errors] == (
+        ["BoringSSL has none of them (DOWNLOADER_CLIENT_TLS_CIPHERS, or a fingerprint's)"]
+        if ciphers
+        else []
+    )

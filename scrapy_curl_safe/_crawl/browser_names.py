@@ -1,19 +1,25 @@
-"""Finds out at the start of a crawl whether curl_cffi knows the browsers of the settings.
+"""Finds out at the start of a crawl whether curl_cffi can impersonate the browsers of the settings.
 
-The crawler never loads curl_cffi. The names that every supported version has are known here; for
-others a worker is asked before the crawl begins, which takes a moment.
+The crawler never loads curl_cffi. The names that every supported version has are known here; about
+others, and about fingerprints, a worker is asked before the crawl begins, which takes a moment.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from scrapy import Request
 
-from .._ipc.messages import Hello
+from .._ipc.failures import FailureKind
+from .._ipc.messages import Failed, Fetch, Hello
 from ..settings import Settings
 from .installed_browsers import load_installed_browsers
 from .profile import encoded_profile
+
+if TYPE_CHECKING:
+    from .._pool.worker_client import WorkerClient
 
 #: Those of curl_cffi 0.15 that later versions have, too.
 FAMILIAR_NAMES = frozenset(
@@ -29,40 +35,58 @@ FAMILIAR_NAMES = frozenset(
     """.split()  # noqa: SIM905
 )
 
+_HOST = "127.0.0.1"
+_TIMEOUT_SECONDS = 10.0
+# A connection that is closed at once fails in other ways.
+_OF_FINGERPRINT = (FailureKind.OTHER, FailureKind.PROTOCOL)
+
 
 def check_browsers(settings: Settings) -> None:
-    """Check the names of browsers in the settings.
+    """Check the browsers in the settings.
 
     Raises:
-        ValueError: there is no such browser. The message has the setting and the nearest names.
+        ValueError: curl_cffi has no such browser, or takes no such fingerprint. The message has the
+            setting, its value, and what would do.
     """
     named = [(f"CURL_SAFE_IMPERSONATE is {settings.impersonate!r}", settings.impersonate)]
     named += [(f"CURL_SAFE_BROWSERS has {browser!r}", browser) for browser in settings.browsers]
     doubtful = [
         (label, browser)
         for label, browser in named
-        if isinstance(browser, str) and browser not in FAMILIAR_NAMES
+        if browser is not None and not (isinstance(browser, str) and browser in FAMILIAR_NAMES)
     ]
     if not doubtful:
         return
-    installed = load_installed_browsers()
-    profiles = tuple(
-        (
-            label,
-            encoded_profile(
-                Request("data:,"), {"impersonate": browser}, settings, installed
-            ).encoded,
-        )
-        for label, browser in doubtful
+    profiles = tuple((label, _encoded(label, browser, settings)) for label, browser in doubtful)
+    fingerprints = tuple(
+        profile
+        for profile, (_, browser) in zip(profiles, doubtful, strict=True)
+        if isinstance(browser, dict)
     )
-    problem = _problem(profiles, settings.python)
+    problem = _problem(profiles, fingerprints, settings.python)
     # Of others the crawl itself says more.
     if problem is not None and problem.startswith(tuple(f"{label}: " for label, _ in doubtful)):
         raise ValueError(problem)
 
 
+def _encoded(label: str, browser: str | dict[str, Any], settings: Settings) -> bytes:
+    # What else may fail is not the browser's fault.
+    settings = replace(settings, downloader_client_tls_ciphers=None)
+    options = {"impersonate": browser, "verify": False, "http_version": None}
+    try:
+        return encoded_profile(
+            Request("data:,"), options, settings, load_installed_browsers()
+        ).encoded
+    except ValueError as error:
+        raise ValueError(f"{label}: {error}") from None
+
+
 @lru_cache(16)
-def _problem(profiles: tuple[tuple[str, bytes], ...], python: str | None) -> str | None:
+def _problem(
+    profiles: tuple[tuple[str, bytes], ...],
+    fingerprints: tuple[tuple[str, bytes], ...],
+    python: str | None,
+) -> str | None:
     """Ask a worker, in a thread with a loop of its own: the crawl's may be running."""
     # Most crawls do not ask, and need not wait for these.
     import asyncio  # noqa: PLC0415
@@ -73,9 +97,36 @@ def _problem(profiles: tuple[tuple[str, bytes], ...], python: str | None) -> str
     async def ask() -> str | None:
         try:
             with WorkerClient(Hello(profiles=list(profiles)), python=python) as worker:
-                return (await worker.ready()).problem
+                problem = (await worker.ready()).problem
+                return problem or await _problem_of_hello(worker, fingerprints)
         except WorkerFailedError:
             return None
 
     with ThreadPoolExecutor(1) as executor:
         return executor.submit(lambda: asyncio.run(ask())).result()
+
+
+async def _problem_of_hello(
+    worker: WorkerClient, fingerprints: tuple[tuple[str, bytes], ...]
+) -> str | None:
+    """Return why libcurl makes no ClientHello of one of the fingerprints; None if it makes all.
+
+    libcurl looks at ciphers, curves and the like only once it is connected.
+    """
+    import asyncio  # noqa: PLC0415
+
+    def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    try:
+        server = await asyncio.start_server(close, _HOST, 0)
+    except OSError:
+        return None
+    async with server:
+        url = f"https://{_HOST}:{server.sockets[0].getsockname()[1]}/"
+        for label, encoded in fingerprints:
+            fetch = Fetch(url=url, profile=encoded, timeout_seconds=_TIMEOUT_SECONDS)
+            outcome, _ = await worker.fetch(fetch)
+            if isinstance(outcome, Failed) and outcome.kind in _OF_FINGERPRINT:
+                return f"{label}: curl: ({outcome.code}) {outcome.detail}"
+    return None

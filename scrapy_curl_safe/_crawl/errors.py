@@ -80,8 +80,8 @@ def _reason(failed: Failed) -> str:
         reason = f"{_WHAT[failed.kind]}: {reason}"
     if failed.kind is FailureKind.HTTP2_PROTOCOL:
         reason += """; HTTP/1.1 may do: meta["curl_safe"] = {"http_version": "v1"}"""
-    if failed.code == CurlCode.SSL_CIPHER:
-        reason += "; BoringSSL has none of them (DOWNLOADER_CLIENT_TLS_CIPHERS)"
+    if failed.code == CurlCode.SSL_CIPHER and "cipher list" in detail:
+        reason += "; BoringSSL has none of them (DOWNLOADER_CLIENT_TLS_CIPHERS, or a fingerprint's)"
     # The sizes are built into libcurl: 300 kB in all, 5,000 lines.
     if failed.kind is FailureKind.HEADERS_TOO_LARGE or failed.code == CurlCode.WEIRD_SERVER_REPLY:
         reason += """; Scrapy's own handler takes more: meta["curl_safe"] = False"""

@@ -143,9 +143,17 @@ class EncodedProfile(NamedTuple):
 def encoded_profile(
     request: Request, options: dict[str, Any], settings: Settings, installed: InstalledBrowsers
 ) -> EncodedProfile:
-    """Return the profile of a request; see `make_profile`."""
+    """Return the profile of a request; see `make_profile`.
+
+    Raises:
+        ValueError: see `make_profile`; or a fingerprint has values of a type that none has.
+    """
     profile = make_profile(request, options, settings, installed)
-    return EncodedProfile(profile, encode_profile(profile), header_mode(options, settings))
+    try:
+        encoded = encode_profile(profile)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"a fingerprint takes text, numbers, lists and dicts: {error}") from None
+    return EncodedProfile(profile, encoded, header_mode(options, settings))
 
 
 def _proxy(

@@ -6,6 +6,7 @@ import ipaddress
 from typing import Any
 
 import curl_cffi
+import msgspec
 from curl_cffi import Curl, CurlOpt, CurlSslVersion
 
 from .._ipc.messages import Profile
@@ -14,7 +15,7 @@ from .curl_api import AUTHORITIES, ffi, set_browser_options
 from .easy import EasyHandle
 from .easy_substitutes import new_easy_handle
 from .header_lists import header_line
-from .targets import ProfileError
+from .targets import CURL_CFFI_VERSION, ProfileError
 
 # Since curl_cffi 0.16: for HTTP/1.1 and HTTP/2, and for HTTP/3.
 _HEADER_ORDERS = [
@@ -58,7 +59,7 @@ def create_easy_handle(profile: Profile) -> EasyHandle:
         _impersonate(easy, profile)
     except Exception as error:
         # curl_cffi answers bad fingerprints with AssertionError, KeyError and others.
-        raise ProfileError(f"{type(error).__name__}: {error}") from error
+        raise ProfileError(_misfit(profile) or f"{type(error).__name__}: {error}") from error
     _restrict_to_http(easy)
     _set_tls_options(easy, profile)
     _set_route_options(easy, profile)
@@ -97,6 +98,20 @@ def _impersonate(easy: Curl, profile: Profile) -> None:
     # curl_cffi has enabled the cookie engine, whose cookies would pass between requests.
     easy.setopt(CurlOpt.COOKIEFILE, ffi.NULL)
     easy.clean_handles_and_buffers()
+
+
+def _misfit(profile: Profile) -> str | None:
+    """Return which field of a fingerprint has a value of another type than curl_cffi's."""
+    for what, fields, taken in (
+        ("the fingerprint", profile.fingerprint, "Fingerprint"),
+        ("extra_fp", profile.extra_fp, "ExtraFingerprints"),
+    ):
+        try:
+            if fields is not None:
+                msgspec.convert(fields, getattr(curl_cffi, taken))
+        except msgspec.ValidationError as error:
+            return f"{what} is not one of curl_cffi {CURL_CFFI_VERSION}: {error}"
+    return None
 
 
 def _restrict_to_http(easy: Curl) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import curl_cffi
 from curl_cffi.__version__ import __version__ as _version
@@ -41,6 +42,8 @@ def resolve_browser(profile: Profile) -> Profile:
     """
     name = profile.impersonate
     if name is None:
+        if profile.fingerprint is not None:
+            _check_fields(profile.fingerprint)
         return profile
     if name in KNOWN_NAMES:
         target = ALIASES.get(name, name)
@@ -53,18 +56,19 @@ def resolve_browser(profile: Profile) -> Profile:
         return profile
     raise ProfileError(
         f"curl_cffi {CURL_CFFI_VERSION} cannot impersonate {name!r}, and `curl-cffi update` "
-        f"has installed no such fingerprint: {_nearest(name)}"
+        "has installed no such fingerprint: "
+        + _nearest(name, KNOWN_NAMES, " `curl-cffi list` shows all")
     )
 
 
-def _nearest(name: str) -> str:
+def _nearest(name: str, known: Iterable[str], more: str = "") -> str:
     # Nothing needs it but a mistake.
     from difflib import get_close_matches  # noqa: PLC0415
 
-    matches = get_close_matches(name.lower(), sorted(KNOWN_NAMES), 3)
+    matches = get_close_matches(name.lower(), sorted(known), 3)
     if not matches:
-        return f"it knows {', '.join(sorted(KNOWN_NAMES))}"
-    return f"did you mean {' or '.join(matches)}? `curl-cffi list` shows all"
+        return f"it knows {', '.join(sorted(known))}"
+    return f"did you mean {' or '.join(matches)}?{more}"
 
 
 def target_systems() -> dict[str, str]:
@@ -74,7 +78,24 @@ def target_systems() -> dict[str, str]:
 
 def _known_fields(fingerprint: dict[str, object]) -> dict[str, object]:
     """Leave out the fields that only a later curl_cffi knows, as curl_cffi itself does."""
+    known = _fields()
+    return {name: value for name, value in fingerprint.items() if name in known}
+
+
+def _check_fields(fingerprint: dict[str, object]) -> None:
+    """
+    Raises:
+        ProfileError: curl_cffi does not know one of the fields.
+    """
+    known = _fields()
+    for name in fingerprint.keys() - known:
+        raise ProfileError(
+            f"curl_cffi {CURL_CFFI_VERSION} knows no field {name!r} of a fingerprint: "
+            + _nearest(name, known)
+        )
+
+
+def _fields() -> set[str]:
     if not hasattr(curl_cffi, "Fingerprint"):
         raise ProfileError(f"curl_cffi {CURL_CFFI_VERSION} takes no fingerprints")
-    known = {field.name for field in dataclasses.fields(curl_cffi.Fingerprint)}
-    return {name: value for name, value in fingerprint.items() if name in known}
+    return {field.name for field in dataclasses.fields(curl_cffi.Fingerprint)}
