@@ -3,7 +3,8 @@
 The middleware comes after Scrapy's RetryMiddleware (at 560, against 550), so it sees an exception
 first, and handles the failures that it has a rule for: failed handshakes, lost workers and dead
 reused connections. It counts retries of handshakes separately from Scrapy's, so that a page which
-needed four of them still has all of Scrapy's retries left for a 503.
+needed four of them still has all of Scrapy's retries left for a 503. Refused connections are left
+to Scrapy, but it may wait before: the origin may only be starting.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, Literal
 from scrapy import Request
 from scrapy.crawler import Crawler
 from scrapy.downloadermiddlewares.retry import get_retry_request
-from scrapy.exceptions import NotConfigured
+from scrapy.exceptions import DownloadConnectionRefusedError, NotConfigured
 from scrapy.http import Response
 from scrapy.utils.asyncio import call_later
 from scrapy.utils.defer import maybe_deferred_to_future
@@ -41,6 +42,9 @@ from .settings import Settings
 # What the last retry of a request waits for, in addition, if its origin has never answered: it may
 # only be starting.
 _START_SECONDS = 3.0
+# So long after its first refused connection it may only be starting, as long as a breaker takes to
+# count an origin as dead.
+_MAY_START_SECONDS = 15.0
 
 # More returns than a request from the scheduler ever needs before the crawl is closed.
 _MOST_UNSENT = 5
@@ -72,7 +76,10 @@ class HandshakeRetryMiddleware:
         self._origins = origins_of(crawler, settings)
         # A request that waits here keeps its place in CONCURRENT_REQUESTS. Beyond this number,
         # requests of the same origin, through any proxy, do not wait, so that others can go on.
-        self._most_waiting = max(1, (settings.concurrent_requests or 64) // 2)
+        at_once = settings.concurrent_requests or 64
+        self._most_waiting = max(1, at_once // 2)
+        # A crawl of many sites, of which some are dead, does not wait for more of them.
+        self._most_starting = max(2, at_once // 8)
         # Each method of a middleware costs Scrapy 5 µs per request.
         if not _downloads_all(crawler):
             self.process_response = self._process_response
@@ -96,6 +103,8 @@ class HandshakeRetryMiddleware:
             return await self._return_unsent(request)
         decision = decide(exception)
         if decision is None:
+            if isinstance(exception, DownloadConnectionRefusedError):
+                await self._wait_for_start(request)
             return None
         route = self._route(request)
         retry = None
@@ -232,6 +241,28 @@ class HandshakeRetryMiddleware:
             # RetryMiddleware sees the exception next, and must not start over.
             request.meta["dont_retry"] = True
             request.meta[GAVE_UP] = True
+
+    async def _wait_for_start(self, request: Request) -> None:
+        """Wait before Scrapy retries a request whose connection was refused, if the origin may only
+        be starting."""
+        meta, route = request.meta, self._route(request)
+        tries = meta.get("retry_times", 0) + 1
+        most = meta.get("max_retry_times", self._settings.retry_times)
+        waiting = self._origins.waiting
+        if (
+            tries > most
+            or meta.get("dont_retry", False)
+            or route.proxy is not None
+            or self._origins.is_proven(route)
+            or (len(waiting) >= self._most_starting and route.origin not in waiting)
+        ):
+            return
+        origin, now = self._origins.get(route), time.monotonic()
+        if origin.refused_at is None:
+            origin.refused_at = now
+        if now - origin.refused_at < _MAY_START_SECONDS:
+            origin.retries_in_a_row += 1
+            await self._wait(route, tries, _START_SECONDS if tries == most else 0.0)
 
     async def _wait(self, route: Route, failures: int, more: float = 0.0) -> None:
         """Wait before a retry.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,39 @@ def test_an_origin_that_once_completed_a_handshake_gets_all_retries(crawl: RunCr
     assert accepted == 1 + 1 + 6
     assert crawled.stat("handshake/retry_count") == 6
     assert crawled.stat("handshake/gave_up_count") == 1
+
+
+@contextlib.contextmanager
+def refusing_port() -> Iterator[int]:
+    """Keep a port on which nothing listens."""
+    with socket.socket() as sock:
+        # So that an origin may listen there later.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
+def test_a_server_that_starts_after_the_crawl_loses_no_page(start_crawl: StartCrawl) -> None:
+    with refusing_port() as port:
+        pages = [f"https://127.0.0.1:{port}/{number}" for number in range(4)]
+        # So many, since nobody knows how long the origin takes to start on this machine.
+        crawl = start_crawl(*pages, RETRY_TIMES=100)
+        crawl.wait_for(lambda: "Retrying <GET" in crawl.log)
+        with TlsOrigin(port=port):
+            crawled = crawl.finish()
+    assert_all_pages(crawled, 4)
+    assert crawled.stats["retry/count"] < 100
+
+
+def test_one_that_never_starts_is_given_up_by_scrapy_after_some_seconds(crawl: RunCrawl) -> None:
+    with refusing_port() as port:
+        crawled = crawl(f"https://127.0.0.1:{port}/")
+    (error,) = crawled.errors
+    assert error["type"] == "DownloadConnectionRefusedError"
+    assert crawled.stats["retry/count"] == 2
+    key = "retry/reason_count/scrapy.exceptions.DownloadConnectionRefusedError"
+    assert crawled.stats[key] == 2
+    assert crawled.stats["elapsed_time_seconds"] >= 3
 
 
 def test_handshake_retries_leave_scrapys_own_untouched(crawl: RunCrawl) -> None:

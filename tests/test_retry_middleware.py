@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 from scrapy import Request, Spider
+from scrapy.exceptions import DownloadConnectionRefusedError
 from scrapy.http import Response
 from scrapy.utils.test import get_crawler
 from twisted.internet.defer import Deferred
@@ -333,6 +335,74 @@ def test_all_wait_for_an_origin_that_may_only_be_starting(monkeypatch: pytest.Mo
     answer(retrying)
     later = retrying.fail(Request(URL), unavailable())
     assert later.called
+
+
+# Refused connections
+
+
+def refused() -> DownloadConnectionRefusedError:
+    return DownloadConnectionRefusedError("why")
+
+
+def waits_for(retrying: Retrying, *, url: str = URL, **meta: Any) -> list[float]:
+    """Have a request's connection be refused; return the waits before Scrapy may retry it."""
+    retrying.waits.clear()
+    assert retrying.retried(Request(url, meta=meta), refused()) is None
+    return retrying.waits
+
+
+def test_before_scrapys_last_retry_an_origin_that_refuses_connections_has_time_to_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    retrying = Retrying(monkeypatch)
+    assert waits_for(retrying) == pytest.approx([0.1])
+    assert waits_for(retrying, retry_times=1) == pytest.approx([3.2])
+    assert waits_for(retrying, retry_times=2) == []
+    assert waits_for(retrying, max_retry_times=1) == pytest.approx([3.1])
+    assert "retry/count" not in retrying.stats
+
+
+@pytest.mark.parametrize(
+    ("settings", "meta"),
+    [
+        ({"RETRY_TIMES": 0}, {}),
+        ({}, {"max_retry_times": 0}),
+        ({}, {"dont_retry": True}),
+        ({}, {"proxy": "http://proxy:1"}),
+    ],
+)
+def test_nothing_waits_that_scrapy_does_not_retry_or_a_proxy_may_have_refused(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], meta: dict[str, Any]
+) -> None:
+    assert waits_for(Retrying(monkeypatch, **settings), **meta) == []
+
+
+def test_an_origin_that_has_answered_is_not_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    retrying = Retrying(monkeypatch)
+    answer(retrying)
+    assert waits_for(retrying, retry_times=1) == []
+
+
+def test_an_origin_that_keeps_refusing_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    retrying = Retrying(monkeypatch)
+    now = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    assert waits_for(retrying, retry_times=1) != []
+    now += 14.9
+    assert waits_for(retrying, retry_times=1) != []
+    now += 0.1
+    assert waits_for(retrying, retry_times=1) == []
+    assert waits_for(retrying, url="https://other.example/", retry_times=1) != []
+
+
+def test_of_many_origins_only_some_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    retrying = Retrying(monkeypatch, CONCURRENT_REQUESTS=32)
+    urls = [f"https://{host}.example/" for host in "abcdef"]
+    waiting = [
+        not retrying.fail(Request(url, meta={"retry_times": 1}), refused()).called
+        for url in (*urls, *urls)
+    ]
+    assert waiting == [True] * 4 + [False] * 2 + [True] * 4 + [False] * 2
 
 
 # Whose

@@ -57,6 +57,7 @@ class Origin:
         last_failure: the last one of a kind that the limiter acts on.
         retry_budget: spreads retries over time.
         retries_in_a_row: number of retries since the last response.
+        refused_at: when it first refused a connection, if it had not answered before.
     """
 
     def __init__(self, route: Route, most: int, floor: int) -> None:
@@ -68,6 +69,7 @@ class Origin:
         self.last_failure = HandshakeFailure(FailureKind.SYSCALL, 0, "")
         self.retry_budget = TokenBucket(_RETRY_BURST, _RETRIES_PER_SECOND)
         self.retries_in_a_row = 0
+        self.refused_at: float | None = None
 
     def __repr__(self) -> str:
         return f"<Origin {self.route}: {self.limit}, {self.breaker}>"
