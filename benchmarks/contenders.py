@@ -13,7 +13,7 @@ OURS = "scrapy-curl-safe"
 
 @dataclass(frozen=True)
 class Contender:
-    """How a crawl uses a download handler.
+    """A way in which a crawl uses a download handler.
 
     Args:
         distribution: the name of its package, which is also its name here.

@@ -25,7 +25,7 @@ MOST_NAMED = 5
 
 
 class Outcome:
-    """What the items and the stats of a finished crawl say."""
+    """The result of a finished crawl, from its items and stats."""
 
     def __init__(self, items: list[dict[str, Any]], stats: dict[str, Any], drop: float) -> None:
         self._stats = stats

@@ -52,7 +52,7 @@ class _StoredFile(io.FileIO):
 
 
 class _InFiles(files.FilesPipeline):
-    """What both pipelines have in common."""
+    """The common part of both pipelines."""
 
     _needs_md5: ClassVar[bool] = False
 

@@ -18,7 +18,7 @@ PAGES = [
 
 
 class Block(NamedTuple):
-    """What stands between two fences, without its indentation.
+    """The text between two fences, without its indentation.
 
     Attributes:
         line: of the opening fence.

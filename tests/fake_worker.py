@@ -228,7 +228,7 @@ class FakeWorker:
 
     @property
     def urls(self) -> list[str]:
-        """What it has in flight."""
+        """The URLs in flight."""
         return [fetch.url for fetch in self.fetches.values()]
 
     def _on_frame(self, message: ToWorker, body: bytes) -> None:
@@ -449,7 +449,7 @@ class Fetching:
 
     @property
     def error(self) -> BaseException | None:
-        """What it failed with; None if it did not fail."""
+        """The exception; None if it did not fail."""
         return self.task.exception()
 
 

@@ -218,7 +218,7 @@ async def _cancel_a_lookup(server: socket.socket, url: str) -> None:
 
 
 def not_at_all() -> None:
-    """Where workers would go past the redirection, there are none, and the log says why."""
+    """Workers that would go past the redirection do not run, and the log says why."""
     with machine("origin.test") as m:
         python = m.write(
             "python",

@@ -206,7 +206,7 @@ def test_a_project_that_moves_keeps_its_items(project: Project) -> None:
 
 
 def test_the_script_with_the_asyncio_runner(project: Project) -> None:
-    """It logs in and uses the API."""
+    """The script logs in and uses the API."""
     project.write("shop/settings.py", ADDON + SETTINGS)
     log = project.run_script("AsyncCrawlerRunner")
     assert log.count("'curl_safe/worker/start_count'") == 2
@@ -225,7 +225,7 @@ def test_the_script_with_the_asyncio_runner(project: Project) -> None:
 
 
 def test_the_script_with_the_runner_for_twisted(project: Project, proxy: Proxy) -> None:
-    """It downloads images and files, and gives each session a proxy."""
+    """The script downloads images and files, and gives each session a proxy."""
     pytest.importorskip("PIL", reason="Scrapy's ImagesPipeline needs Pillow")
     project.write("shop/settings.py", ADDON + SETTINGS)
     log = project.run_script("CrawlerRunner")

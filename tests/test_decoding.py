@@ -1,4 +1,4 @@
-"""What a worker decodes is what Scrapy would decode, in steps and within bounds."""
+"""A worker decodes what Scrapy would decode, in steps and within bounds."""
 
 from __future__ import annotations
 

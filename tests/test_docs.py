@@ -216,7 +216,7 @@ def test_commands_of_scrapy(tmp_path: Path, command: Any) -> None:
 
 @pytest.mark.processes
 def test_the_readmes_spider_takes_cached_responses(tmp_path: Path) -> None:
-    """Which have no `curl_safe_info`."""
+    """Cached responses have no `curl_safe_info`."""
     spider = next(b for b in BLOCKS if b.page.name == "README.md" and "(scrapy.Spider)" in b.text)
     (tmp_path / "titles.py").write_text(spider.text)
     items = []

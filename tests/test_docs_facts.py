@@ -207,7 +207,7 @@ def samples() -> str:
 
 
 def test_samples_and_pictures_have_only_words_of_the_code() -> None:
-    """If not, they are from before a change: `make samples`, `make pictures`."""
+    """Others are from before a change: `make samples`, `make pictures`."""
     sources = [
         path.read_text()
         for directory in ("scrapy_curl_safe", "example_project")

@@ -156,7 +156,7 @@ def split(data: bytes, cuts: list[int]) -> list[bytes]:
 
 
 def test_each_message_of_either_direction_is_tried() -> None:
-    """What is not tried here is not known to come through."""
+    """A message that is not tried here is not known to come through."""
     assert TO_WORKER.keys() == set(ToWorker.__args__)
     assert FROM_WORKER.keys() == set(FromWorker.__args__)
 

@@ -55,7 +55,7 @@ if __name__ == "__main__":
 
 @dataclass
 class Run:
-    """What a program left: Scrapy's stats, its log, and how often it was started."""
+    """The traces of a program: Scrapy's stats, its log, and how often it was started."""
 
     stats: dict[str, Any]
     log: str

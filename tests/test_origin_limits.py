@@ -274,7 +274,7 @@ def test_a_permit_counts_what_became_of_its_handshake() -> None:
 
 
 def test_a_permit_without_a_place_counts_and_limits_nothing() -> None:
-    """It is that of a request whose idle connection turned out to be closed."""
+    """Such a permit is that of a request whose idle connection turned out to be closed."""
     origin = make_origin(64)
     permit = Permit(origin)
     assert origin.limit.in_use == 0

@@ -69,7 +69,7 @@ def app(request: SeenRequest) -> Reply:
 
 
 class Media:
-    """What a pipeline has made of some URLs."""
+    """The item, files and stats that a pipeline has made of some URLs."""
 
     def __init__(self, crawled: Crawled, feed: Path, store: Path) -> None:
         (self.item,) = json.loads(feed.read_text())

@@ -253,7 +253,7 @@ def test_no_limit_on_requests_at_once(crawl: RunCrawl) -> None:
 
 
 def test_scrapys_own_handler_without_a_reactor(crawl: RunCrawl, origin: TlsOrigin) -> None:
-    """It is aiohttp's then, and not Twisted's."""
+    """Scrapy then takes aiohttp, and not Twisted."""
     pytest.importorskip("aiohttp")
     crawled = crawl(
         {"url": f"{origin.url}/theirs", "meta": {"curl_safe": False}},

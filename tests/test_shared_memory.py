@@ -187,7 +187,7 @@ def test_no_worker_can_take_the_memory_away() -> None:
 
 @needs_slots
 def test_no_memory_is_a_short_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be kept makes fwrite() fail, and so libcurl."""
+    """Data that cannot be kept makes fwrite() fail, and so libcurl."""
     streams, _ = both_sides()
     stream = streams.acquire()
     stream.write(b"x" * (SLOT_SIZE_BYTES - 1))

@@ -152,7 +152,7 @@ def texts(node: ast.AST) -> Iterator[str]:
 
 
 def test_every_key_that_the_code_names_is_declared() -> None:
-    """Those that it only reads, too."""
+    """Keys that it only reads count, too."""
     known = {stat.key.replace("{kind}", "{}") for stat in STATS}
     # A prefix, and the rates that `set_rates` sets by their last part.
     known |= {"handshake/failure_count/", "handshake/{}", "{}"}

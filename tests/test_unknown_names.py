@@ -1,4 +1,4 @@
-"""What is not known is named, with what may have been meant: nothing is dropped without a word."""
+"""Unknown names come with what may have been meant: nothing is dropped without a word."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ REUSED = TransferStats()
 
 
 class FakeHandle:
-    """What libcurl knows of a transfer."""
+    """Knows of a transfer what libcurl would know."""
 
     max_sends = 2
     was_sent = was_send_refused = False

@@ -1,4 +1,4 @@
-"""What goes out."""
+"""Probes of what goes out."""
 
 from __future__ import annotations
 

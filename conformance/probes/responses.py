@@ -1,4 +1,4 @@
-"""What comes back."""
+"""Probes of what comes back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why this handler and Scrapy's own differ, for each case in which they do."""
+"""The reasons why this handler and Scrapy's own differ, for each case in which they do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a crawl needs that is one of several on a shared queue."""
+"""An extension for a crawl that is one of several on a shared queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the `docs` spider yields."""
+"""The items of the `docs` spider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a retry waits. Pure: the dice come as an argument."""
+"""Computes the waits before retries. Pure: the dice come as an argument."""
 
 from __future__ import annotations
 

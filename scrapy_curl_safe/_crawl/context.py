@@ -1,4 +1,4 @@
-"""What the handlers of one crawler share, since Scrapy builds a handler for each scheme."""
+"""The part that the handlers of one crawler share, since Scrapy builds one for each scheme."""
 
 from __future__ import annotations
 

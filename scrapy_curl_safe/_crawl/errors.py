@@ -1,4 +1,4 @@
-"""From a failure kind, or an error of the pool, to the exception that a download raises."""
+"""Turns a failure kind, or an error of the pool, into the exception that a download raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which schemes are downloaded by a handler of somebody else, and who has set it."""
+"""Finds out which schemes a handler of somebody else downloads, and who has set it."""
 
 from __future__ import annotations
 

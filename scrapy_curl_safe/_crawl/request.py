@@ -1,4 +1,4 @@
-"""From Scrapy's Request to what the pool sends."""
+"""Turns Scrapy's Request into what the pool sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a worker says of a download to Scrapy's Response, or the right exception."""
+"""Turns what a worker says of a download into Scrapy's Response, or the right exception."""
 
 from __future__ import annotations
 

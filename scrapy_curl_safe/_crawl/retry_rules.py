@@ -1,4 +1,4 @@
-"""What the middleware does about each failure."""
+"""Rules of what the middleware does about each failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..exceptions import (
 
 
 class RetryRule(NamedTuple):
-    """What is done about a failure.
+    """The treatment of a failure.
 
     Attributes:
         reason: in Scrapy's `retry/reason_count/{reason}`.

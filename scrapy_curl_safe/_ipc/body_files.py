@@ -1,4 +1,4 @@
-"""What the messages say of a body that goes to a file."""
+"""Parts of the messages about a body that goes to a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class FileOrder(msgspec.Struct, array_like=True, kw_only=True):
-    """How the worker writes the body of a response to a file."""
+    """An order to write the body of a response to a file."""
 
     #: Bytes of the body that an earlier download has left in it, from where the request asks the
     #: origin to go on.
@@ -18,7 +18,7 @@ class FileOrder(msgspec.Struct, array_like=True, kw_only=True):
 
 
 class WrittenFile(msgspec.Struct, array_like=True, kw_only=True):
-    """What a worker has written to a file."""
+    """A report of what a worker has written to a file."""
 
     #: Of the whole file, as are the digests.
     size: int

@@ -179,7 +179,7 @@ class SliceReleased(msgspec.Struct, array_like=True, tag=3):
 
 
 class ResolvedBrowser(msgspec.Struct, frozen=True, array_like=True):
-    """What a name stands for."""
+    """A browser's name and the target that it stands for."""
 
     name: str
     target: str

@@ -13,7 +13,7 @@ WRITABLE = select.POLLOUT
 
 
 class Poller(Protocol):
-    """What `select.epoll` and `select.poll` have in common."""
+    """The common part of `select.epoll` and `select.poll`."""
 
     def register(self, fd: int, eventmask: int, /) -> None: ...
     def modify(self, fd: int, eventmask: int, /) -> None: ...

@@ -30,7 +30,7 @@ _DEAD_OPEN_SECONDS = 16.0
 
 
 class Admission(enum.Enum):
-    """What happens to a request that needs a TLS handshake."""
+    """The decision about a request that needs a TLS handshake."""
 
     PERMITTED = enum.auto()
     #: Until a handshake ends or a wait is over.

@@ -1,4 +1,4 @@
-"""Why the pool has no outcome for a request."""
+"""The reasons why the pool has no outcome for a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a crawl knows about each origin, in one registry keyed by origin and proxy."""
+"""A crawl's knowledge of each origin, in one registry keyed by origin and proxy."""
 
 from __future__ import annotations
 

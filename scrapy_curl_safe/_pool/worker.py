@@ -28,7 +28,7 @@ class Event(enum.Enum):
 
 
 class Cause(enum.Enum):
-    """Why a worker stops."""
+    """The reason for which a worker stops."""
 
     #: The pool no longer needs it.
     RELEASED = "released"

@@ -30,7 +30,7 @@ _CONTENT_RANGE = re.compile(rb"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 
 class _Problem(NamedTuple):
-    """Why a body cannot be written."""
+    """The reason why a body cannot be written."""
 
     kind: FailureKind
     detail: str

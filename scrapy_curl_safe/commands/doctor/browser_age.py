@@ -1,4 +1,4 @@
-"""How old a browser is, by the name of its target in curl_cffi. Pure."""
+"""Tells the age of a browser from the name of its target in curl_cffi. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the doctor found out about one thing."""
+"""The doctor's findings, each about one thing."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ _HANDSHAKES_PER_CONCURRENCY = 4
 
 @dataclass(frozen=True)
 class ProbeOptions:
-    """What to probe, and how.
+    """The origin to probe, and how.
 
     Attributes:
         url: an https URL.

@@ -22,7 +22,7 @@ _RISE, _LEAST_RISE_SECONDS = 2, 0.01
 
 
 class ProbeVariant(str, enum.Enum):
-    """How a handshake is made. The values are part of the JSON."""
+    """A way to make a handshake. The values are part of the JSON."""
 
     GIVEN = "as given"
     DIRECT = "without the proxy"

@@ -63,7 +63,7 @@ class ProbeBrowsers:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the steps mean, and what to do.
+    """The meaning of the steps, and what to do.
 
     Attributes:
         verdict: the conclusion.

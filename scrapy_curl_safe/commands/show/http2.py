@@ -16,7 +16,7 @@ _END_HEADERS, _PADDED, _PRIORITY = 0x4, 0x8, 0x20
 
 @dataclass
 class Http2Client:
-    """What a client has sent so far.
+    """The state of a client: what it has sent so far.
 
     Attributes:
         settings: identifier and value of each setting, in order.

@@ -37,7 +37,7 @@ _SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class ShowOptions:
-    """What to show.
+    """The request to show.
 
     Attributes:
         url: of the request.
