@@ -120,7 +120,7 @@ def _none_with_referer(sent: Sent) -> bool:
     return sent.get("sec-fetch-site") == "none" and sent.has("referer")
 
 
-def _secrets_in_the_clear(sent: Sent) -> bool:
+def _sec_headers_in_the_clear(sent: Sent) -> bool:
     in_the_clear = not sent.origin.is_trustworthy
     return in_the_clear and any(name.startswith("sec-") for name in sent.names)
 
@@ -348,7 +348,7 @@ def _priority_of_other(sent: Sent) -> bool:
 
 RULES: tuple[Rule, ...] = (
     Rule("none-referer", "a typed address has a Referer", _none_with_referer),
-    Rule("sec-in-clear", "sec-* headers over plain http", _secrets_in_the_clear),
+    Rule("sec-in-clear", "sec-* headers over plain http", _sec_headers_in_the_clear),
     Rule("br-in-clear", "br or zstd over plain http", _encodings_in_the_clear),
     Rule("metadata", "some of Sec-Fetch-Site, -Mode and -Dest are missing", _metadata_missing),
     Rule("post-origin", "a POST, PUT or DELETE has no Origin", _unsafe_without_origin),
