@@ -40,15 +40,15 @@ def crawler() -> Crawler:
 
 def test_a_receiver_shows_while_it_is_connected(crawler: Crawler) -> None:
     download = DownloadSignals(crawler)
-    assert not download.are_heard()
+    assert not download.have_receivers()
 
     def receive() -> None: ...
 
     for signal in (signals.headers_received, signals.bytes_received):
         crawler.signals.connect(receive, signal)
-        assert download.are_heard()
+        assert download.have_receivers()
         crawler.signals.disconnect(receive, signal)
-        assert not download.are_heard()
+        assert not download.have_receivers()
 
 
 def test_a_receiver_of_all_senders_shows(crawler: Crawler) -> None:
@@ -56,7 +56,7 @@ def test_a_receiver_of_all_senders_shows(crawler: Crawler) -> None:
 
     dispatcher.connect(receive, signals.bytes_received)
     try:
-        assert DownloadSignals(crawler).are_heard()
+        assert DownloadSignals(crawler).have_receivers()
     finally:
         dispatcher.disconnect(receive, signals.bytes_received)
 
@@ -132,7 +132,7 @@ def test_without_the_table_of_receivers_each_download_is_heard(
     without: Without, crawler: Crawler, caplog: pytest.LogCaptureFixture, pydispatch: Any
 ) -> None:
     download = without(pydispatch=pydispatch).DownloadSignals(crawler)
-    assert download.are_heard()
+    assert download.have_receivers()
     (record,) = (r for r in caplog.records if "headers_received" in r.getMessage())
     assert record.levelname == "WARNING"
 

@@ -130,7 +130,7 @@ def build_request(
         maxsize_bytes=int(meta.get("download_maxsize", settings.download_maxsize)),
         warnsize_bytes=int(meta.get("download_warnsize", settings.download_warnsize)),
         keep_partial=not fail_on_dataloss,
-        stream=context.signals.are_heard(),
+        stream=context.signals.have_receivers(),
         report_tls=settings.downloader_client_tls_verbose_logging,
         fresh_connection=meta.pop(FRESH, False),
     )

@@ -107,7 +107,7 @@ class DownloadSignals:
                 "have receivers. Each response is read as if they had, which is slower"
             )
 
-    def are_heard(self) -> bool:
+    def have_receivers(self) -> bool:
         """Tell whether a receiver is, or may be, connected to one of them."""
         return not self._knows_receivers or self._has_receiver()
 
