@@ -1,4 +1,4 @@
-"""Keeps in a request's meta which page asked for it, and what redirects have changed. Pure.
+"""Keeps in a request's meta which page asked for it, and what redirects have changed.
 
 All values are plain, since a request may be stored on disk or in another queue.
 
