@@ -13,16 +13,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks import scaling
 from benchmarks.nginx import Nginx
 from benchmarks.scaling import Load, plan_of
 
 LOADS = {
-    "warm": Load("50 kB, warm connections", "warm", "50kB", 64, 4000),
-    "fresh": Load("1 kB, a handshake each", "fresh", "1kB", 64, 3000),
-    "large": Load("1 MB, warm connections", "warm", "1MB", 32, 1000),
-    "gzip": Load("A real page as gzip, warm connections", "warm", "gzip/real", 64, 3000),
-    "br": Load("A real page as br, warm connections", "warm", "br/real", 64, 3000),
-    "zstd": Load("A real page as zstd, warm connections", "warm", "zstd/real", 64, 3000),
+    **{name: scaling.LOADS[name] for name in ("warm", "fresh", "large", "gzip")},
+    "br": Load("94 kB as br, warm connections", "warm", "br/real", 64, 3000),
+    "zstd": Load("94 kB as zstd, warm connections", "warm", "zstd/real", 64, 3000),
     "post": Load("POST of 1 kB, answered by 1 kB, warm connections", "warm", "1kB", 64, 4000),
 }
 _POST_BYTES = 1_000

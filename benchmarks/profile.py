@@ -23,7 +23,7 @@ _LINES = 12
 
 
 def main() -> None:
-    loads = {f"{load.server}-{load.page}": load for load in LOADS}
+    loads = {f"{load.server}-{load.page}": load for load in LOADS.values()}
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("load", choices=loads)
     load = loads[parser.parse_args().load]

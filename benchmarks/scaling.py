@@ -41,13 +41,13 @@ class Load:
     requests: int
 
 
-LOADS = (
-    Load("1 kB, warm connections", "warm", "1kB", 64, 4000),
-    Load("1 kB, a handshake each", "fresh", "1kB", 64, 3000),
-    Load("50 kB, warm connections", "warm", "50kB", 64, 4000),
-    Load("1 MB, warm connections", "warm", "1MB", 32, 1000),
-    Load("94 kB, gzipped, warm connections", "warm", "gzip/real", 64, 3000),
-)
+LOADS = {
+    "small": Load("1 kB, warm connections", "warm", "1kB", 64, 4000),
+    "fresh": Load("1 kB, a handshake each", "fresh", "1kB", 64, 3000),
+    "warm": Load("50 kB, warm connections", "warm", "50kB", 64, 4000),
+    "large": Load("1 MB, warm connections", "warm", "1MB", 32, 1000),
+    "gzip": Load("94 kB, gzipped, warm connections", "warm", "gzip/real", 64, 3000),
+}
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def main() -> None:
     print("| load | crawler ms | workers ms | origin ms | pages/s | by the model |")
     print("| --- | --: | --: | --: | --: | --: |")
     with Nginx() as origin:
-        for load in LOADS:
+        for load in LOADS.values():
             found, rate = _measure(load, origin, rounds)
             costs[load.name] = found
             print(
