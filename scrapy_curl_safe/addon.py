@@ -85,43 +85,42 @@ def _note_initiators(settings: BaseSettings) -> None:
     """Have a spider middleware note initiators: Scrapy's own for the Referer, extended, unless the
     user has placed that one or turned it off."""
     name = "SPIDER_MIDDLEWARES"
-    components = settings.getdict(name)
-    placed = {load_object(component) for component in components}
-    by_default = {
-        path: order
-        for path, order in settings.getdict(f"{name}_BASE").items()
-        if load_object(path) is RefererMiddleware
-    }
+    placed = {load_object(component) for component in settings.getdict(name)}
     if (
         placed & {RefererMiddleware, InitiatorMiddleware}
-        or not by_default
         or not settings.getbool("REFERER_ENABLED")
+        or not _replace_default(settings, name, RefererMiddleware, BrowserRefererMiddleware)
     ):
         settings.setdefault_in_component_priority_dict(name, InitiatorMiddleware, 750)
-        return
-    (order,) = set(by_default.values())
-    components |= {**dict.fromkeys(by_default), BrowserRefererMiddleware: order}
-    settings.set(name, components, settings.getpriority(name) or 0)
 
 
 def _take_decoded_bodies(settings: BaseSettings) -> None:
     """Put the middleware in the place of Scrapy's, unless the user has placed that one, or another
     in its place, or turned it off."""
-    name = "DOWNLOADER_MIDDLEWARES"
-    components = settings.getdict(name)
-    if not settings.getbool("COMPRESSION_ENABLED") or any(
-        is_derived(component, ScrapysCompressionMiddleware) for component in components
-    ):
-        return
+    name, scrapys = "DOWNLOADER_MIDDLEWARES", ScrapysCompressionMiddleware
+    is_placed = any(is_derived(component, scrapys) for component in settings.getdict(name))
+    if settings.getbool("COMPRESSION_ENABLED") and not is_placed:
+        _replace_default(settings, name, scrapys, HttpCompressionMiddleware)
+
+
+def _replace_default(settings: BaseSettings, name: str, scrapys: type, ours: type) -> bool:
+    """Put a component in the place of a default one of Scrapy's; return False if that has no one
+    place.
+
+    Args:
+        name: of the setting.
+    """
     by_default = {
         path: order
         for path, order in settings.getdict(f"{name}_BASE").items()
-        if is_derived(path, ScrapysCompressionMiddleware)
+        if is_derived(path, scrapys)
     }
-    if len(by_default) == 1:
-        (order,) = by_default.values()
-        components |= {**dict.fromkeys(by_default), HttpCompressionMiddleware: order}
-        settings.set(name, components, settings.getpriority(name) or 0)
+    if len(by_default) != 1:
+        return False
+    (order,) = by_default.values()
+    components = settings.getdict(name) | {**dict.fromkeys(by_default), ours: order}
+    settings.set(name, components, settings.getpriority(name) or 0)
+    return True
 
 
 def _check_handler(settings: BaseSettings, scheme: str) -> None:
