@@ -75,7 +75,7 @@ def by_scrapy(data: bytes, encodings: list[bytes], limit: int = 0) -> bytes | in
 
 
 def test_scrapys_encodings_are_known() -> None:
-    assert set(decoding._DECODERS) == ALL
+    assert encodings_of([b",".join(ALL)], ALL) != []
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -112,6 +112,8 @@ def assert_right(data: bytes, encodings: list[bytes], limit: int) -> None:
 
 # Its outer stream lacks a byte, and its inner one exceeds the limit all the same.
 @example(data=bytes(101), names=["br", "br"], cut=1, behind=b"", flips=[], raw=False, limit=100)
+# Of a frame that ends early Scrapy drops what is less than a piece.
+@example(data=b"an" * 40_000, names=["zstd"], cut=1, behind=b"", flips=[], raw=False, limit=70_000)
 @given(
     data=st.one_of(
         st.binary(max_size=300),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrapy_curl_safe._worker import content_encodings, file_decoding
+from scrapy_curl_safe._worker import decoders
 from scrapy_curl_safe._worker.file_decoding import DecodingError, FileDecoder
 
 TEXT = b"".join(b"line %d\n" % n for n in range(3000))
@@ -23,7 +23,7 @@ def raw_deflate(data: bytes) -> bytes:
 
 
 def zstd(data: bytes) -> bytes:
-    module = content_encodings.zstd
+    module = decoders._zstd
     if module is None:
         pytest.skip("there is no module for it")
     compressed: bytes = module.compress(data)
@@ -126,13 +126,13 @@ class Zstandard:
 
     class ZstdDecompressor:
         def decompressobj(self) -> object:
-            return content_encodings.zstd.ZstdDecompressor()
+            return decoders._zstd.ZstdDecompressor()
 
 
 def test_either_module_for_zstd_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
     data = zstd(TEXT) * 2
-    monkeypatch.setattr(file_decoding, "_zstandard", Zstandard)
-    monkeypatch.setitem(file_decoding._DECODERS, b"zstd", file_decoding._Zstandard)
+    monkeypatch.setattr(decoders, "_zstandard", Zstandard)
+    monkeypatch.setitem(decoders.DECODERS, b"zstd", decoders.Zstandard)
     assert decoded(b"zstd", data, 7) == TEXT * 2
     with pytest.raises(DecodingError):
         decoded(b"zstd", data[:-1], 7)
@@ -148,5 +148,6 @@ def test_an_older_brotli_has_no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
                 self.process = self._new.process
                 self.is_finished = self._new.is_finished
 
-    monkeypatch.setattr(file_decoding, "brotli", Old)
+    monkeypatch.setattr(decoders, "_brotli", Old)
+    monkeypatch.setitem(decoders.DECODERS, b"br", decoders.OldBrotli)
     assert decoded(b"br", brotli.compress(TEXT), 7) == TEXT

@@ -8,17 +8,23 @@ much. What is left of a broken stream, only Scrapy decides: it gets the body as 
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from gzip import GzipFile
 from io import BytesIO
-from typing import Any
 
-from .content_encodings import brotli, encoding_names, zstd
+from .decoders import (
+    BOUNDED,
+    DECODER_ERRORS,
+    DECODERS,
+    PIECE_BYTES,
+    Decoder,
+    Gzip,
+    Zstd,
+    encoding_names,
+)
 from .loop import Loop
 
-# What Scrapy reads at a time; it looks at the limit after each piece.
-_PIECE_BYTES = 64 * 1024
 # A few milliseconds' work. Larger bodies are decoded in pieces.
 _MOST_AT_ONCE_BYTES = 1024 * 1024
 _MOST_INPUT_AT_ONCE_BYTES = 256 * 1024
@@ -45,107 +51,13 @@ class NotDecodedError(Exception):
     """Scrapy must decode the body itself."""
 
 
-# A decoder has two ways. The first returns None unless the stream is small, whole, and has nothing
-# behind it.
-
-
-def _gunzip(data: bytes) -> bytes | None:
-    decoder = zlib.decompressobj(31)
-    decoded = decoder.decompress(data, _MOST_AT_ONCE_BYTES)
-    return decoded if decoder.eof and not decoder.unused_data else None
-
-
-def _gunzip_pieces(data: bytes) -> Iterator[bytes]:
-    file = GzipFile(fileobj=BytesIO(data))
-    while piece := file.read1(_PIECE_BYTES):
-        yield piece
-
-
-def _inflate(data: bytes) -> bytes | None:
-    decoder = zlib.decompressobj()
-    decoded = decoder.decompress(data, _MOST_AT_ONCE_BYTES)
-    return decoded if decoder.eof else None
-
-
-def _inflate_pieces(data: bytes) -> Iterator[bytes]:
-    decoder = zlib.decompressobj()
-    try:
-        piece = decoder.decompress(data, _PIECE_BYTES)
-    except zlib.error:
-        decoder = zlib.decompressobj(-zlib.MAX_WBITS)
-        piece = decoder.decompress(data, _PIECE_BYTES)
-    yield piece
-    while decoder.unconsumed_tail and not decoder.eof:
-        yield decoder.decompress(decoder.unconsumed_tail, _PIECE_BYTES)
-    if not decoder.eof:
-        raise NotDecodedError
-
-
-def _unbrotli(data: bytes) -> bytes | None:
-    decoder = brotli.Decompressor()
-    decoded: bytes = decoder.process(data, output_buffer_limit=_MOST_AT_ONCE_BYTES)
-    return decoded if decoder.is_finished() else None
-
-
-def _unbrotli_pieces(data: bytes) -> Iterator[bytes]:
-    decoder = brotli.Decompressor()
-    piece = decoder.process(data, output_buffer_limit=_PIECE_BYTES)
-    while piece:
-        yield piece
-        piece = b""
-        if not decoder.is_finished():
-            piece = decoder.process(b"", output_buffer_limit=_PIECE_BYTES)
-    if not decoder.is_finished():
-        raise NotDecodedError
-
-
-def _unzstd(data: bytes) -> bytes | None:
-    decoder = zstd.ZstdDecompressor(options=_zstd_options())
-    decoded: bytes = decoder.decompress(data, _MOST_AT_ONCE_BYTES)
-    return decoded if decoder.eof and not decoder.unused_data else None
-
-
-def _unzstd_pieces(data: bytes) -> Iterator[bytes]:
-    file = zstd.ZstdFile(BytesIO(data), options=_zstd_options())
-    while piece := file.read(_PIECE_BYTES):
-        yield piece
-
-
-def _zstd_options() -> dict[Any, int]:
-    return {zstd.DecompressionParameter.window_log_max: _MOST_WINDOW_LOG}
-
-
-_Decoder = tuple[Callable[[bytes], "bytes | None"], Callable[[bytes], Iterator[bytes]]]
-
-
-def _find_decoders() -> dict[bytes, _Decoder]:
-    gzip = (_gunzip, _gunzip_pieces)
-    found: dict[bytes, _Decoder] = {
-        b"gzip": gzip,
-        b"x-gzip": gzip,
-        b"deflate": (_inflate, _inflate_pieces),
-    }
-    if zstd is not None:
-        found[b"zstd"] = (_unzstd, _unzstd_pieces)
-    try:
-        brotli.Decompressor().process(b"", output_buffer_limit=1)
-    except (AttributeError, TypeError):
-        # It is not there, or older than its limit.
-        return found
-    found[b"br"] = (_unbrotli, _unbrotli_pieces)
-    return found
-
-
-_DECODERS = _find_decoders()
 _ERRORS: tuple[type[Exception], ...] = (
+    *DECODER_ERRORS,
     NotDecodedError,
     EOFError,
     MemoryError,
     OSError,
     struct.error,
-    zlib.error,
-    *([] if zstd is None else [zstd.ZstdError]),
-    *([] if brotli is None else [brotli.error]),
 )
 
 
@@ -160,9 +72,34 @@ def encodings_of(values: list[bytes], wanted: frozenset[bytes]) -> list[bytes]:
         Nothing if there is none, or one that is not wanted or not known here.
     """
     names = encoding_names(values)
-    if not all(name in wanted and name in _DECODERS for name in names):
+    if not all(name in wanted and DECODERS.get(name) in BOUNDED for name in names):
         return []
     return names[::-1]
+
+
+def _new_decoder(encoding: bytes) -> Decoder:
+    kind = DECODERS[encoding]
+    return Zstd(_MOST_WINDOW_LOG) if kind is Zstd else kind()
+
+
+def _pieces(encoding: bytes, data: bytes) -> Iterator[bytes]:
+    """Yield what a stream decodes to in the pieces that Scrapy reads.
+
+    Raises:
+        NotDecodedError: it ends early.
+    """
+    if DECODERS[encoding] is Gzip:
+        # How much of it comes at a time depends on its header and on Python's version.
+        yield from iter(partial(GzipFile(fileobj=BytesIO(data)).read1, PIECE_BYTES), b"")
+        return
+    decoder = _new_decoder(encoding)
+    for piece in decoder.decode(data):
+        if len(piece) < PIECE_BYTES and not decoder.is_complete and isinstance(decoder, Zstd):
+            # Scrapy drops it.
+            break
+        yield piece
+    if not decoder.is_complete:
+        raise NotDecodedError
 
 
 class Decoding:
@@ -214,21 +151,23 @@ class Decoding:
 
     def _decode(self, data: bytes, encodings: list[bytes]) -> Generator[None, None, bytes]:
         for encoding in encodings:
-            at_once, in_pieces = _DECODERS[encoding]
-            decoded = self._decode_at_once(at_once, data)
+            decoded = self._decode_at_once(encoding, data)
             if decoded is None:
-                decoded = yield from self._join(in_pieces(data))
+                decoded = yield from self._join(_pieces(encoding, data))
             data = decoded
         return data
 
-    def _decode_at_once(self, decode: Callable[[bytes], bytes | None], data: bytes) -> bytes | None:
+    def _decode_at_once(self, encoding: bytes, data: bytes) -> bytes | None:
+        """Return what a small stream decodes to; None for a large, a broken or a longer one."""
         if len(data) > _MOST_INPUT_AT_ONCE_BYTES:
             return None
+        decoder = _new_decoder(encoding)
         try:
-            decoded = decode(data)
-        except _ERRORS:
-            return None
-        if decoded is not None and 0 < self._limit < len(decoded):
+            pieces = decoder.decode(data, _MOST_AT_ONCE_BYTES)
+            decoded = next(pieces, b"")
+            if any(pieces) or not decoder.is_complete or 0 < self._limit < len(decoded):
+                return None
+        except DECODER_ERRORS:
             return None
         return decoded
 
