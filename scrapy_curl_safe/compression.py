@@ -7,6 +7,7 @@ from scrapy.crawler import Crawler
 from scrapy.http import Response, TextResponse
 
 from ._crawl.decoded_bodies import DecodedBody, decoded_bodies_of
+from ._crawl.file_target import FILE_FLAG
 from ._crawl.scrapy_api import DecodedBodyMiddleware, copy_headers, response_class
 
 _ENCODING = b"Content-Encoding"
@@ -35,6 +36,9 @@ class HttpCompressionMiddleware(DecodedBodyMiddleware):
     ) -> Request | Response:
         known = self._bodies.pop(response, None)
         if known is None:
+            if FILE_FLAG in response.flags:
+                # Scrapy would take the header from a file that a worker could not decode.
+                return response
             return super().process_response(request, response)
         decoded = self._decoded(request, response, known)
         return self.process_known(request, response, known) if decoded is None else decoded

@@ -24,6 +24,7 @@ from scrapy.utils.defer import ensure_awaitable
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from ._crawl.file_target import FILE_FLAG
 from ._crawl.meta import MD5
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class ImagesPipeline(_InFiles, images.ImagesPipeline):
 
 def _file_of(response: Response) -> dict[str, Any] | None:
     """Return what is known about the file that has a response's body; None if none has it."""
-    if "file" not in response.flags:
+    if FILE_FLAG not in response.flags:
         return None
     file: dict[str, Any] = response.meta["curl_safe_info"]["file"]
     return file

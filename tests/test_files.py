@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import os
 import signal
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,14 @@ def only(crawled: Crawled) -> dict[str, Any]:
     return response
 
 
-def assert_whole(response: dict[str, Any], body: bytes = BODY) -> Path:
-    """Assert that the body of a response is in the file that it names, and nothing beside it."""
+def assert_whole(response: dict[str, Any], body: bytes = BODY, **more: str) -> Path:
+    """Assert that the body of a response is in the file that it names, and nothing beside it.
+
+    Args:
+        response: as the crawl noted it.
+        body: that it had.
+        more: keys of `curl_safe_info`'s file.
+    """
     info = response["meta"]["curl_safe_info"]["file"]
     path = Path(info["path"])
     assert path.read_bytes() == body
@@ -50,6 +57,7 @@ def assert_whole(response: dict[str, Any], body: bytes = BODY) -> Path:
         "path": str(path),
         "size": len(body),
         "sha256": hashlib.sha256(body).hexdigest(),
+        **more,
     }
     assert response["body"] == ""
     assert response["flags"] == ["file"]
@@ -199,9 +207,34 @@ def test_an_unknown_one_stays(crawl: RunCrawl, directory: Path) -> None:
 
     with TlsOrigin(app) as origin:
         crawled = crawl(to_file(origin.url), CURL_SAFE_FILES_DIR=str(directory))
-    assert_whole(only(crawled), TEXT)
+    assert_whole(only(crawled), TEXT, encoding="compress")
     assert dict(only(crawled)["headers"])["Content-Encoding"] == "compress"
-    assert "cannot decode the response" in crawled.log
+    assert "cannot be decoded by the workers" in crawled.log
+
+
+@pytest.mark.parametrize("decode", [True, False])
+def test_what_only_the_crawler_could_decode_stays(
+    crawl: RunCrawl, directory: Path, tmp_path: Path, decode: bool
+) -> None:
+    """The workers' Python cannot load the brotli of the crawler."""
+    (tmp_path / "brotli.py").write_text("raise ImportError")
+    python = tmp_path / "python"
+    # Without -I, which comes first.
+    python.write_text(f'#!/bin/sh\nshift\nPYTHONPATH="{tmp_path}" exec "{sys.executable}" "$@"\n')
+    python.chmod(0o700)
+    with TlsOrigin(encoded) as origin:
+        crawled = crawl(
+            *(to_file(f"{origin.url}/{encoding}") for encoding in ("br", "br, gzip")),
+            CURL_SAFE_FILES_DIR=str(directory),
+            CURL_SAFE_PYTHON=str(python),
+            CURL_SAFE_DECODE=decode,
+        )
+    for response in crawled.responses:
+        assert_whole(response, ENCODED["br"], encoding="br")
+        if decode:  # Otherwise it is Scrapy's middleware that takes it.
+            assert dict(response["headers"])["Content-Encoding"] == "br"
+    assert len(crawled.responses) == 2
+    assert crawled.log.count("Content-Encoding: br") == 2
 
 
 def test_without_compression_it_stays(crawl: RunCrawl, directory: Path) -> None:

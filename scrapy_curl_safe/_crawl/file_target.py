@@ -31,6 +31,8 @@ from ..exceptions import ConnectionDiedError, HandshakeError, Http2ProtocolError
 from ..settings import Settings
 from .meta import MD5
 
+#: The flag of a response whose body is in a file.
+FILE_FLAG = "file"
 _PART = ".part"
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}")
 # Between the times of a change and of the answer, for the former to tell versions apart.
@@ -198,6 +200,8 @@ class FileTarget:
         info = {"path": self.path, "size": size, "sha256": written.sha256.hex()}
         if written.md5 is not None:
             info["md5"] = written.md5.hex()
+        if written.encoding:
+            info["encoding"] = written.encoding.decode("latin-1")
         return info
 
     def close(self) -> None:

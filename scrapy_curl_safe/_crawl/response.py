@@ -37,7 +37,7 @@ from .._pool.request import Result
 from ..exceptions import ConnectionDiedError, HandshakeError, Http2ProtocolError
 from .decoded_bodies import DecodedBody
 from .errors import download_error
-from .file_target import FileTarget, cannot_write
+from .file_target import FILE_FLAG, FileTarget, cannot_write
 from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, REJECTIONS, RETRIES, UNSENT
 from .scrapy_api import make_headers, response_class
 from .scrapys_words import size_message, tls_messages, too_large_for_memory_message
@@ -174,7 +174,7 @@ class ResponseAssembler:
         flags = None if completed.flag is None else [completed.flag.value]
         if completed.file is not None:
             head = self._finish_file(completed.file, head)
-            flags = [*(flags or ()), "file"]
+            flags = [*(flags or ()), FILE_FLAG]
         elif (
             self._file is not None
             and self._file.order.offset
@@ -214,6 +214,14 @@ class ResponseAssembler:
             del self._headers["Content-Encoding"]
             if written.encoding:
                 self._headers["Content-Encoding"] = written.encoding
+                logger.warning(
+                    "%s cannot be decoded by the workers, and is in %s as it came. For br and zstd "
+                    "their Python needs the packages brotli and backports.zstd (Content-Encoding: "
+                    "%s)",
+                    self._request,
+                    self._file.path,
+                    written.encoding.decode("latin-1"),
+                )
         if was_resumed:
             head = replace(head, status=HTTPStatus.OK)
             del self._headers["Content-Range"]
@@ -299,7 +307,8 @@ def info_of(
         wire_bytes_sent: as libcurl counts them, without TLS
         wire_bytes_received: as libcurl counts them, without TLS
         attempt: 1 for the first try
-        file: if the body went to a file: a dict with its `path`, its `size` and its `sha256`
+        file: if the body went to a file: a dict with its `path`, its `size`, its `sha256`, and its
+            `encoding` if the workers could not decode it
     """
     first_byte = transfer.first_byte_at
     info: dict[str, Any] = {
