@@ -31,6 +31,7 @@ from .visited_origins import VisitedOrigins
 logger = logging.getLogger(__name__)
 
 _HIDES_ALL = "no-referrer"
+_ANY_ORIGIN = "https://any"
 
 # The headers that give a script away.
 _TELLING = {name.encode(): name for name in ("x-requested-with", "content-type", "accept")}
@@ -79,10 +80,20 @@ class HeadBuilder:
         kind = options.get("as") or _kind_of(request, own)
         how = self._asked(request, options, own_referer)
         initiator = how.initiator
+        root = root_of(request.url)
+        if (
+            initiator is None
+            and kind == "page"
+            and request.method == "GET"
+            and not how.redirects
+            and root.startswith("https://")
+        ):
+            # Typed into the address bar: the head is the same for all origins.
+            root = _ANY_ORIGIN
         # Part of the key in the cache of heads, and therefore without paths.
         browser_request = BrowserRequest(
             kind,
-            root_of(request.url),
+            root,
             request.method,
             None if initiator is None else root_of(initiator),
             how.policy or DEFAULT_POLICY,
