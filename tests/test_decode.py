@@ -198,7 +198,8 @@ PLAIN = encode_profile(Profile())
 HELLO = Hello(
     profiles=[("default", PLAIN)],
     max_sessions=8,
-    max_connections=8,
+    max_in_flight=8,
+    max_idle=8,
     encodings=sorted(name.encode() for name in ENCODERS),
 )
 BOMB = gzip_bomb(10_000)

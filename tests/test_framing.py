@@ -83,7 +83,8 @@ TO_WORKER: dict[type, st.SearchStrategy[Any]] = {
         profiles=st.lists(st.tuples(text, raw), max_size=5),
         heartbeat_interval_seconds=st.floats(0, 100),
         max_sessions=whole,
-        max_connections=whole,
+        max_in_flight=whole,
+        max_idle=whole,
         max_memory_mb=whole,
     ),
     Fetch: st.builds(

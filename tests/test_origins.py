@@ -222,7 +222,9 @@ def test_h2_limit_refuses_no_multiplexed_request() -> None:
                 url=f"{url}/{number}", method="GET", profile=profile, timeout_seconds=TIMEOUT
             )
 
-        with WorkerClient(Hello(profiles=[("default", profile)], max_connections=32)) as worker:
+        with WorkerClient(
+            Hello(profiles=[("default", profile)], max_in_flight=32, max_idle=32)
+        ) as worker:
             outcomes = await asyncio.gather(*(worker.fetch(fetch(n)) for n in range(300)))
         return [type(outcome) for outcome, _ in outcomes]
 

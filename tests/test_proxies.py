@@ -359,6 +359,20 @@ def test_within_one_of_them_tickets_are_used(crawl: RunCrawl) -> None:
         assert crawled.stat("handshake/resumed_count") == origin.resumed == 3
 
 
+def test_users_that_take_turns_find_their_connections_again(crawl: RunCrawl) -> None:
+    with TlsOrigin() as origin, Proxy() as proxy:
+        crawled = crawl(
+            *(
+                request(f"{origin.url}/{n}", via(proxy, "http", f"user{n % 100}"))
+                for n in range(200)
+            ),
+            CURL_SAFE_WORKERS=1,
+            CONCURRENT_REQUESTS=4,
+        )
+        assert proxy.connections == 100
+    assert_all_pages(crawled, 200)
+
+
 @pytest.mark.parametrize("address", ["127.0.0.2", ("127.0.0.2", 0)])
 def test_binding_by_setting_and_by_request(crawl: RunCrawl, address: str | tuple[str, int]) -> None:
     with TlsOrigin() as origin:

@@ -17,7 +17,7 @@ from testkit.origins.leaving import LeavingOrigin
 pytestmark = pytest.mark.processes
 
 PLAIN = encode_profile(Profile())
-HELLO = Hello(profiles=[("default", PLAIN)], max_connections=16)
+HELLO = Hello(profiles=[("default", PLAIN)], max_in_flight=16, max_idle=16)
 
 IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")
 OTHERS = ("POST", "PATCH", "MKCOL")

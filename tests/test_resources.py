@@ -83,8 +83,24 @@ def test_sockets_that_never_close_are_bounded(
     assert len(crawled.responses) == 2000
     assert crawled.errors == []
     assert crawled.stat("worker/start_count") == 1
-    # Idle and closing ones are at most 2 * 64, and c-ares may have two for each in flight.
-    assert 64 < most < 160 + 2 * 32
+    # Idle and closing ones are at most 1,024 + 64, and c-ares may have two for each in flight.
+    assert 1024 < most < 1024 + 64 + 32 + 2 * 32
+
+
+def test_origins_that_take_turns_find_their_connections_again(
+    start_crawl: Callable[..., Crawl],
+) -> None:
+    with TlsOrigin() as origin:
+        crawl = start_crawl(
+            *(f"https://h{n % 100}.localhost:{origin.port}/{n}" for n in range(200)),
+            CURL_SAFE_IMPERSONATE="safari180",
+            CURL_SAFE_WORKERS=1,
+            CONCURRENT_REQUESTS=4,
+            CONCURRENT_REQUESTS_PER_DOMAIN=1,
+        )
+        crawled = crawl.finish()
+        assert origin.accepted == 100
+    assert len(crawled.responses) == 200
 
 
 def test_a_worker_with_too_many_descriptors_is_replaced(
@@ -142,7 +158,8 @@ async def test_memory_is_returned_before_a_worker_is_replaced_for_it() -> None:
         hello = Hello(
             profiles=[("default", PLAIN)],
             heartbeat_interval_seconds=0.1 if bound else 1.0,
-            max_connections=8,
+            max_in_flight=8,
+            max_idle=8,
             max_memory_mb=bound,
         )
         with (

@@ -44,7 +44,7 @@ from testkit.waiting import until
 pytestmark = pytest.mark.processes
 
 PLAIN = encode_profile(Profile())
-HELLO = Hello(profiles=[("default", PLAIN)], max_sessions=8, max_connections=8)
+HELLO = Hello(profiles=[("default", PLAIN)], max_sessions=8, max_in_flight=8, max_idle=8)
 
 
 def in_event_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -97,6 +97,39 @@ async def test_it_downloads() -> None:
     assert completed.head is not None
     assert completed.head.status == 200
     assert b"/page" in body
+
+
+@in_event_loop
+async def test_the_more_sessions_the_fewer_idle_connections_each_keeps() -> None:
+    """libcurl resolves names under "localhost" by itself: each is a host of its own."""
+
+    async def accepted_of(user: int) -> int:
+        """Return how many connections are made for a session that visits eight hosts twice."""
+        before = origin.accepted
+        profile = encode_profile(Profile(proxy_user=b"%d" % user))
+        for number in (*range(8), *range(8)):
+            outcome, _ = await download(
+                worker, f"https://h{number}.localhost:{origin.port}/", profile=profile
+            )
+            assert isinstance(outcome, Completed)
+        return origin.accepted - before
+
+    with TlsOrigin() as origin, WorkerClient(HELLO) as worker:
+        counts = [await accepted_of(user) for user in range(7)]
+    # The first session is that of the greeting.
+    assert counts[0] == 8
+    assert counts[-1] == 16
+
+
+@pytest.mark.parametrize(("verify", "connections"), [(False, 2), (True, 3)])
+@in_event_loop
+async def test_sessions_with_authorities_are_fewer(verify: bool, connections: int) -> None:
+    with TlsOrigin(tls=False) as origin, WorkerClient(HELLO) as worker:
+        for user in (b"1", b"2", b"1"):
+            profile = encode_profile(Profile(proxy_user=user, verify=verify))
+            outcome, _ = await download(worker, origin.url, profile=profile)
+            assert isinstance(outcome, Completed)
+        assert origin.accepted == connections
 
 
 NO_TIME = (

@@ -43,10 +43,12 @@ from .unknown_names import unknown_settings
 
 logger = logging.getLogger(__name__)
 
-# Curl sessions of a worker: enough for a pool of proxies, few enough that idle ones (23 kB and
-# ten wake-ups a second each) do not show.
-_MOST_SESSIONS = 64
-_LEAST_CONNECTIONS = 64
+# Curl sessions and idle connections of a worker: enough for proxy users and origins that take
+# turns to find theirs again.
+_MOST_SESSIONS = 512
+_MOST_IDLE = 1024
+# Requests at once where CONCURRENT_REQUESTS names fewer, or none.
+_LEAST_IN_FLIGHT = 64
 _LONGEST_HEARTBEAT_INTERVAL_SECONDS = 1.0
 
 _FOREIGN = (
@@ -186,9 +188,11 @@ class CrawlContext:
             profiles=self._profiles(),
             heartbeat_interval_seconds=interval,
             max_sessions=_MOST_SESSIONS,
-            # A worker may have all that is in flight. (By default libcurl keeps four for each
-            # transfer that runs at the moment one ends, so after a lull it would close most.)
-            max_connections=max(_LEAST_CONNECTIONS, settings.concurrent_requests),
+            # A worker may have all that is in flight. (By default libcurl keeps four idle
+            # connections for each transfer that runs at the moment one ends, so after a lull it
+            # would close most.)
+            max_in_flight=max(_LEAST_IN_FLIGHT, settings.concurrent_requests),
+            max_idle=max(_MOST_IDLE, settings.concurrent_requests),
             max_memory_mb=settings.worker_max_memory_mb,
             encodings=_encodings(self.crawler) if settings.decode else [],
         )
@@ -272,6 +276,6 @@ def origins_of(crawler: Crawler, settings: Settings) -> OriginRegistry:
     """
     registry = _registries.get(crawler)
     if registry is None:
-        most = settings.concurrent_requests or _LEAST_CONNECTIONS
+        most = settings.concurrent_requests or _LEAST_IN_FLIGHT
         registry = _registries[crawler] = OriginRegistry(most, settings.adaptive_floor)
     return registry

@@ -119,8 +119,10 @@ class Hello(msgspec.Struct, array_like=True, tag=0, kw_only=True):
     profiles: list[tuple[str, bytes]]
     heartbeat_interval_seconds: float = 1.0
     max_sessions: int = 8
-    #: Idle connections that one session keeps (CURLMOPT_MAXCONNECTS).
-    max_connections: int = 64
+    max_in_flight: int = 64
+    #: Idle connections that a session keeps (CURLMOPT_MAXCONNECTS). All sessions together keep no
+    #: more than twice as many.
+    max_idle: int = 64
     #: Resident memory above which the worker returns spare memory to the system; 0 for no bound.
     max_memory_mb: int = 0
     #: Content encodings of bodies that the worker decodes.

@@ -45,6 +45,7 @@ class Multi:
         self._messages_left = ffi.new("int *")
         self._timer = LoopTimer(loop, self._on_timeout)
         self._check_timer = LoopTimer(loop, self._check)
+        self._is_checked = False
         self._self = ffi.new_handle(self)
         self._curlm = lib.curl_multi_init()
         if self.is_usable:
@@ -52,7 +53,6 @@ class Multi:
             self._set(CurlMOpt.SOCKETDATA, self._self)
             self._set(CurlMOpt.TIMERFUNCTION, _timer_function)
             self._set(CurlMOpt.TIMERDATA, self._self)
-            self._check_timer.set(_CHECK_INTERVAL_SECONDS)
 
     def __repr__(self) -> str:
         return f"<Multi {len(self._transfers)} transfers>"
@@ -85,6 +85,9 @@ class Multi:
         if code:
             raise CurlError(f"curl_multi_add_handle() returned {code}", code)
         self._transfers[easy.pointer] = easy, on_end
+        if not self._is_checked:
+            self._is_checked = True
+            self._check_timer.set(_CHECK_INTERVAL_SECONDS)
 
     def remove(self, easy: EasyHandle) -> None:
         """Stop a transfer, if it is under way."""
@@ -120,7 +123,10 @@ class Multi:
 
     def _check(self) -> None:
         self._act(_TIMEOUT, 0)
-        self._check_timer.set(_CHECK_INTERVAL_SECONDS)
+        # An idle one would wake the loop for nothing, and there may be hundreds.
+        self._is_checked = bool(self._transfers)
+        if self._is_checked:
+            self._check_timer.set(_CHECK_INTERVAL_SECONDS)
 
     def _act(self, fd: int, what: int) -> None:
         lib.curl_multi_socket_action(self._curlm, fd, what, self._running)

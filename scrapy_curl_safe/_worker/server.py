@@ -151,7 +151,13 @@ class _Server:
         self._encodings = frozenset(hello.encodings)
         lookups = Lookups(self._loop) if are_lookups_redirected() else None
         self._sessions = SessionCache(
-            self._loop, hello.max_sessions, hello.max_connections, lookups
+            self._loop,
+            hello.max_sessions,
+            max_in_flight=hello.max_in_flight,
+            max_idle=hello.max_idle,
+            # The other descriptors are for connections in use, and for those that peers leave open.
+            max_idle_in_all=min(2 * hello.max_idle, self._max_descriptors // 4),
+            lookups=lookups,
         )
         problem = version_problem(worker=__version__, crawler=hello.version)
         problem = problem or redirects_problem()

@@ -30,6 +30,9 @@ _MAX_IDLE_HANDLES = 64 if CAN_REUSE_HANDLES else 0
 # 6.5.2) and that libcurl assumes until the origin's settings arrive. curl_cffi 0.17.0 assumes more:
 # if an origin allows fewer, the surplus of a burst waits in the connection until other streams end.
 _MAX_CONCURRENT_STREAMS = 100
+# For its authorities, which libcurl keeps for each multi handle, a session that verifies
+# certificates takes 1 MB, and another one 0.1.
+_WEIGHT_OF_AUTHORITIES = 8
 
 
 class OutOfResourcesError(Exception):
@@ -42,8 +45,7 @@ class Session:
     Args:
         loop: of the worker.
         profile: of all requests of the session.
-        max_connections: the number of idle connections to keep; the oldest is closed first. All
-            connections, including those in use or being closed, are at most twice as many.
+        max_in_flight: the most requests at once.
         lookups: looks up names; None to leave that to libcurl.
 
     Attributes:
@@ -53,6 +55,7 @@ class Session:
         browser_heads: of those that have a browser's head.
         certificates: those that the session has seen.
         in_flight: the number of handles in use.
+        weight: how much memory it takes, in sessions without authorities.
 
     Raises:
         HttpSyntaxError: see `HeaderLists`.
@@ -61,14 +64,17 @@ class Session:
     """
 
     def __init__(
-        self, loop: Loop, profile: Profile, max_connections: int, lookups: Lookups | None
+        self, loop: Loop, profile: Profile, max_in_flight: int, lookups: Lookups | None
     ) -> None:
         self.profile = profile
+        self._max_in_flight = max_in_flight
+        self._max_idle = 0
         self.header_lists = HeaderLists(profile)
         self.http3_header_lists = (
             HeaderLists(profile, for_http3=True) if _differs(profile) else None
         )
         self.in_flight = 0
+        self.weight = _WEIGHT_OF_AUTHORITIES if profile.verify else 1
         self.browser_heads = BrowserHeads(profile, self.header_lists)
         # By whether they have sent a browser's head: what it sets, including values of the target,
         # cannot be undone for another request.
@@ -81,16 +87,22 @@ class Session:
         if not self.multi.is_usable:
             raise OutOfResourcesError("no descriptor or memory is left for a session")
         self.certificates = certificates_of(self.multi.transfers)
-        self.multi.set_number(CurlMOpt.MAXCONNECTS, max_connections)
-        # Connections that wait for a close_notify count, too. If none comes, libcurl 8.21 would
-        # wait for ever.
-        self.multi.set_number(CurlMOpt.MAX_TOTAL_CONNECTIONS, 2 * max_connections)
         self.multi.set_number(CurlMOpt.MAX_CONCURRENT_STREAMS, _MAX_CONCURRENT_STREAMS)
 
     def __repr__(self) -> str:
         browser = self.profile.impersonate or "no browser"
         idle = sum(map(len, self._idle_handles.values()))
         return f"<Session {browser}, {self.in_flight} in flight, {idle} idle handles>"
+
+    def keep_idle(self, most: int) -> None:
+        """Keep so many idle connections; the oldest is closed first."""
+        if most != self._max_idle:
+            self._max_idle = most
+            self.multi.set_number(CurlMOpt.MAXCONNECTS, most)
+            # Connections that wait for a close_notify count, too. If none comes, libcurl 8.21 would
+            # wait for ever.
+            most += self._max_in_flight
+            self.multi.set_number(CurlMOpt.MAX_TOTAL_CONNECTIONS, most)
 
     def acquire(self, *, for_browser_head: bool) -> EasyHandle:
         """Return an easy handle for one request."""
@@ -137,18 +149,30 @@ class SessionCache:
 
     Args:
         loop: of the worker.
-        max_sessions: how many to keep. Each, even an idle one, wakes the loop ten times a second.
-        max_connections: of each session.
+        max_sessions: how many to keep, as a sum of their weights.
+        max_in_flight: the most requests at once.
+        max_idle: the most idle connections of a session.
+        max_idle_in_all: the most idle connections of all sessions together.
         lookups: as a `Session` takes them.
     """
 
     def __init__(
-        self, loop: Loop, max_sessions: int, max_connections: int, lookups: Lookups | None
+        self,
+        loop: Loop,
+        max_sessions: int,
+        max_in_flight: int,
+        max_idle: int,
+        max_idle_in_all: int,
+        lookups: Lookups | None,
     ) -> None:
         self._loop = loop
         self._lookups = lookups
         self._max_sessions = max_sessions
-        self._max_connections = max_connections
+        self._max_in_flight = max_in_flight
+        self._max_idle = max_idle
+        self._max_idle_in_all = max_idle_in_all
+        self._weight = 0
+        self._share = 0
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
         self._latest: tuple[bytes, Session] | None = None
 
@@ -164,21 +188,26 @@ class SessionCache:
             return self._latest[1]
         session = self._sessions.get(profile) or self._add(profile)
         self._sessions.move_to_end(profile)
+        session.keep_idle(self._share)
         self._latest = profile, session
         return session
 
     def _add(self, profile: bytes) -> Session:
         decoded = resolve_browser(decode_profile(profile))
-        session = Session(self._loop, decoded, self._max_connections, self._lookups)
+        session = Session(self._loop, decoded, self._max_in_flight, self._lookups)
         self._sessions[profile] = session
+        self._weight += session.weight
         self._close_surplus()
+        self._share = min(self._max_idle, self._max_idle_in_all // len(self._sessions))
         return session
 
     def _close_surplus(self) -> None:
-        surplus = len(self._sessions) - self._max_sessions
-        if surplus <= 0:
-            return
         newest = next(reversed(self._sessions))
-        idle = [k for k, s in self._sessions.items() if not s.in_flight and k != newest]
-        for key in idle[:surplus]:
-            self._sessions.pop(key).close()
+        while self._weight > self._max_sessions:
+            idle = (k for k, s in self._sessions.items() if not s.in_flight and k != newest)
+            key = next(idle, None)
+            if key is None:
+                return
+            session = self._sessions.pop(key)
+            self._weight -= session.weight
+            session.close()

@@ -86,7 +86,11 @@ async def start_prober(
         ProbeRejectedError: the workers cannot impersonate the profile's browser.
         WorkerFailedError: a worker does not start.
     """
-    hello = Hello(profiles=[("the browser", encode_profile(profile))], max_connections=concurrency)
+    hello = Hello(
+        profiles=[("the browser", encode_profile(profile))],
+        max_in_flight=concurrency,
+        max_idle=concurrency,
+    )
     with contextlib.ExitStack() as stack:
         workers = [
             stack.enter_context(WorkerClient(hello, python=python)) for _ in range(_WORKER_COUNT)
