@@ -28,7 +28,7 @@ help:
 	@echo "make browsers  records Chromium and Firefox, and compares every handler with them"
 	@echo "make scrapy-suite  the Scrapy team's tests of download handlers, on this one"
 	@echo "make odd-responses  docs/odd_responses.md: this handler and Scrapy's own compared"
-	@echo "make bench   how fast every handler is (BENCH_ARGS=--quick; needs nginx)"
+	@echo "make bench   how fast every handler is (BENCH_ARGS=--quick; needs nginx and tinyproxy)"
 	@echo "make next    the fast tests and some crawls, with pre-releases and with a fork of curl_cffi"
 	@echo "make matrix  each Python, Scrapy and curl_cffi with each other (an hour)"
 	@echo "make docs    build the documentation in docs/_build; warnings are errors"

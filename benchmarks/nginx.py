@@ -93,7 +93,7 @@ class Nginx:
             path = directory / "pages" / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(page)
-        self._ports = dict(zip(("warm", "fresh", "held", "held1"), _free_ports(4), strict=True))
+        self._ports = dict(zip(("warm", "fresh", "held", "held1"), free_ports(4), strict=True))
         config = CONFIG.format(directory=directory, holder=self._holder, **self._ports)
         if os.geteuid() == 0:
             # Otherwise its workers would run as a user that cannot read root's directory.
@@ -103,7 +103,7 @@ class Nginx:
             [self._program, "-p", str(directory), "-c", str(directory / "nginx.conf")]
         )
         for port in self._ports.values():
-            _wait_for(port, self._process)
+            wait_for(port, self._process)
         return self
 
     def __exit__(
@@ -117,8 +117,8 @@ class Nginx:
         shutil.rmtree(self._directory)
 
 
-def _free_ports(count: int) -> list[int]:
-    """Return ports that were free just now, since nginx cannot choose ports and report them."""
+def free_ports(count: int) -> list[int]:
+    """Return ports that were free just now, for servers that cannot choose one and report it."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [sock.getsockname()[1] for sock in sockets]
     for sock in sockets:
@@ -126,10 +126,12 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a server takes connections."""
+
     def answers() -> bool:
         if process.poll() is not None:
-            raise RuntimeError(f"nginx ended with {process.returncode}")
+            raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
         try:
             socket.create_connection(("127.0.0.1", port)).close()
         except ConnectionRefusedError:

@@ -1,70 +1,60 @@
-"""An HTTP proxy that tunnels for any user, for the benchmarks. Prints its port as a line of JSON,
-and exits when stdin ends."""
+"""tinyproxy as an HTTP proxy that tunnels for any user."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
 
-_ANSWER = b"HTTP/1.1 200 Connection established\r\n\r\n"
+from benchmarks.nginx import free_ports, wait_for
 
-
-class _Tunnel(asyncio.Protocol):
-    """One end of a connection; what it receives goes to its peer."""
-
-    peer: asyncio.Transport | None = None
-    _transport: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        assert self.peer is not None
-        self.peer.write(data)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if self.peer is not None:
-            self.peer.close()
+# It has a thread for each connection.
+CONFIG = """
+Listen 127.0.0.1
+Port {port}
+MaxClients 4096
+Timeout 600
+LogLevel Critical
+LogFile "{directory}/log"
+"""
 
 
-class _Client(_Tunnel):
+class Tinyproxy:
+    """A context manager. `location` is its address.
+
+    Raises:
+        FileNotFoundError: there is no tinyproxy on this machine.
+    """
+
     def __init__(self) -> None:
-        self._head = b""
-        self._task: asyncio.Task[None] | None = None
+        found = shutil.which("tinyproxy") or shutil.which("tinyproxy", path="/usr/sbin")
+        if found is None:
+            raise FileNotFoundError("tinyproxy is not installed (apt-get install tinyproxy-bin)")
+        self._program = found
 
-    def data_received(self, data: bytes) -> None:
-        if self.peer is not None:
-            self.peer.write(data)
-            return
-        self._head += data
-        if self._task is None and b"\r\n\r\n" in self._head:
-            target = self._head.split(b" ", 2)[1].decode()
-            self._task = asyncio.ensure_future(self._connect(*target.rsplit(":", 1)))
+    @property
+    def version(self) -> str:
+        said = subprocess.run([self._program, "-v"], capture_output=True, text=True, check=True)
+        return said.stdout.strip().replace(" ", "/")
 
-    async def _connect(self, host: str, port: str) -> None:
-        origin = _Tunnel()
-        origin.peer = self._transport
-        try:
-            peer, _ = await asyncio.get_running_loop().create_connection(
-                lambda: origin, host, int(port)
-            )
-        except OSError:
-            self._transport.close()
-            return
-        self.peer = peer
-        self._transport.write(_ANSWER)
+    def __enter__(self) -> Tinyproxy:
+        self._directory = tempfile.mkdtemp(prefix="tinyproxy-")
+        (port,) = free_ports(1)
+        self.location = f"127.0.0.1:{port}"
+        path = Path(self._directory, "tinyproxy.conf")
+        path.write_text(CONFIG.format(port=port, directory=self._directory))
+        self._process = subprocess.Popen([self._program, "-d", "-c", path])
+        wait_for(port, self._process)
+        return self
 
-
-async def main() -> None:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Client, "127.0.0.1", 0, backlog=4096)
-    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
-    stdin = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
-    await stdin.read()
-
-
-if __name__ == "__main__":
-    asyncio.run(main())
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+        shutil.rmtree(self._directory)

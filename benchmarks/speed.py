@@ -26,6 +26,7 @@ from typing import Any
 from benchmarks.contenders import CONTENDERS, OURS, Contender
 from benchmarks.nginx import Nginx
 from benchmarks.pages import decoded_size
+from benchmarks.proxy import Tinyproxy
 from testkit.processes import descendants, proportional_mb
 
 REPOSITORY = Path(__file__).parent.parent
@@ -97,14 +98,14 @@ def main() -> None:
     # As pip does with installed packages, so that no compilation is measured.
     compileall.compile_dir(REPOSITORY / "scrapy_curl_safe", quiet=1)
     lines: list[str] = []
-    with _holder(options.hold) as (port, counts), Nginx(port) as origin, _proxy() as proxy:
+    with _holder(options.hold) as (port, counts), Nginx(port) as origin, Tinyproxy() as proxy:
         for name in options.loads:
             if name in LOADS:
-                lines += _compare(LOADS[name], origin, proxy, contenders, options)
+                lines += _compare(LOADS[name], origin, proxy.location, contenders, options)
             else:
                 for held in HELD:
                     lines += _hold(held, int(name), origin, contenders, counts, options.hold)
-        text = _heading(origin, options) + "\n".join(lines) + "\n"
+        text = _heading(f"{origin.version} and {proxy.version}", options) + "\n".join(lines) + "\n"
     print(text)
     if options.write:
         RESULTS.write_text(text)
@@ -130,13 +131,13 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _heading(origin: Nginx, options: argparse.Namespace) -> str:
+def _heading(servers: str, options: argparse.Namespace) -> str:
     packages = ("Scrapy", "Twisted", "curl_cffi", "msgspec")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     return (
         f"# How fast\n\n`python -m benchmarks.speed --rounds {options.rounds}`, medians; "
         f"{os.cpu_count()} cores ({_cpu()}), Linux {platform.release()}, "
-        f"Python {platform.python_version()}, {versions}, {origin.version} on the same machine.\n\n"
+        f"Python {platform.python_version()}, {versions}, {servers} on the same machine.\n\n"
     )
 
 
@@ -289,22 +290,6 @@ def _memory_mb(pid: int) -> tuple[float, float]:
     """Return the proportional set sizes of a process and of its descendants."""
     below = sum(proportional_mb(child.pid) for child in descendants(pid))
     return proportional_mb(pid), below
-
-
-@contextlib.contextmanager
-def _proxy() -> Iterator[str]:
-    """Run `benchmarks.proxy`; yield its address."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.proxy"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield f"127.0.0.1:{json.loads(process.stdout.readline())['port']}"
-        process.stdin.close()
-        process.wait(30)
 
 
 @contextlib.contextmanager
