@@ -25,10 +25,11 @@ from scrapy_curl_safe._version import __version__
 from scrapy_curl_safe._worker.curl_api import ALIASES
 from scrapy_curl_safe._worker.targets import CURL_CFFI_VERSION
 from scrapy_curl_safe.monitor import LastReport
-from testkit.crawling import Crawled
+from testkit.crawling import ROOT, Crawled
 from testkit.fixtures import RunCrawl
 from testkit.origins import faults
 from testkit.origins.tls import TlsOrigin
+from testkit.pages import blocks_of
 
 HANDLER = "scrapy_curl_safe.CurlSafeDownloadHandler"
 SCRAPYS = "scrapy.core.downloader.handlers.http11.HTTP11DownloadHandler"
@@ -49,6 +50,32 @@ def test_one_line_turns_all_on() -> None:
     assert settings.getdict("DOWNLOADER_MIDDLEWARES")[HandshakeRetryMiddleware] == 560
     assert settings.getdict("EXTENSIONS")[HandshakeMonitor] == 0
     assert settings.getdict("ITEM_PIPELINES") == {LastReport: 1_000_000}
+
+
+def test_the_settings_in_its_place_are_those_that_it_makes() -> None:
+    (text,) = (b.text for b in blocks_of(ROOT / "docs/index.md") if "DOWNLOAD_HANDLERS" in b.text)
+    written: dict[str, Any] = {}
+    exec(text, written)
+    del written["__builtins__"]
+    default, by_hand, by_addon = Settings(), Settings(), updated()
+    by_hand.setdict(written, "project")
+    changed = [name for name in by_addon if in_effect(by_addon, name) != in_effect(default, name)]
+    assert sorted(changed) == sorted(written)
+    for name in written:
+        assert in_effect(by_hand, name) == in_effect(by_addon, name)
+
+
+def in_effect(settings: Settings, name: str) -> object:
+    """Return the value of a setting; of components those that are on."""
+    value = settings[name]
+    if f"{name}_BASE" not in settings:
+        return value
+    pairs = settings.getwithbase(name).items()
+    return {_loaded(key): _loaded(each) for key, each in pairs if each is not None}
+
+
+def _loaded(component: object) -> object:
+    return load_object(component) if isinstance(component, str) and "." in component else component
 
 
 @pytest.mark.parametrize("value", [{"http": SCRAPYS}, f'{{"http": "{SCRAPYS}"}}'])
