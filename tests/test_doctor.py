@@ -275,6 +275,21 @@ def test_what_a_project_has_wrong(
     assert code == (1 if "problem" in {f["status"] for f in found.values()} else 0)
 
 
+@pytest.mark.processes
+@pytest.mark.parametrize("with_addon", [True, False])
+def test_a_wrong_setting_is_not_said_to_have_turned_other_things_off(
+    doctor: Callable[..., Any], with_addon: bool
+) -> None:
+    settings = "CURL_SAFE_WORKERS = 0\n"
+    code, found = doctor(ADDON + settings if with_addon else settings)
+    assert code == 1
+    assert found["settings"]["value"].startswith("CURL_SAFE_WORKERS is 0")
+    # What is not known is not said to be right either.
+    assert found.keys().isdisjoint({"worker", "browser", "local handshake"})
+    of_addon = {"download handler", "middleware", "initiators", "monitor"}
+    assert found.keys() & of_addon == (set() if with_addon else of_addon - {"initiators"})
+
+
 PIPELINES = """
 from twisted.internet import defer
 from scrapy.pipelines.files import FilesPipeline

@@ -95,6 +95,14 @@ def test_why_nothing_goes_out(show: Any) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.processes
+def test_a_wrong_setting_is_why(show: Any) -> None:
+    done = show("https://www.example.com/", "-s", "CURL_SAFE_IMPERSONATE=chorme")
+    assert done.returncode == 1
+    assert ": CURL_SAFE_IMPERSONATE is 'chorme': " in done.stderr
+    assert "did you mean chrome" in done.stderr
+
+
 @pytest.mark.parametrize("url", ["ftp://example.com/", "https://", "data:,"])
 def test_a_url_of_no_site(url: str) -> None:
     with pytest.raises(ValueError, match="is no URL of http or https"):

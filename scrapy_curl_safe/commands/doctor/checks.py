@@ -26,8 +26,11 @@ _ADDON = 'ADDONS = {"scrapy_curl_safe.Addon": 500}'
 def run_checks(facts: Facts) -> list[Finding]:
     """Return all findings, in the order in which to fix them."""
     found: list[Finding | None] = [_settings(facts), *_unknown(facts), *_versions(facts)]
-    found += [_worker(facts), *_missing(facts), _target(facts), _age(facts), _handshake(facts)]
-    found += [_handlers(facts), _middleware(facts), _initiators(facts), _monitor(facts)]
+    if facts.settings_error is None:
+        found += [_worker(facts), *_missing(facts), _target(facts), _age(facts), _handshake(facts)]
+    # The add-on stops at a wrong setting, before it sets any component.
+    if facts.settings_error is None or not facts.has_addon:
+        found += [_handlers(facts), _middleware(facts), _initiators(facts), _monitor(facts)]
     found += [_header_order(facts), _own_headers(facts)]
     found += check_machine(facts)
     found += [_items(facts), _autothrottle(facts), _reactor(facts)]

@@ -13,6 +13,8 @@ from scrapy.http import Response
 from scrapy.settings import BaseSettings
 from twisted.python.failure import Failure
 
+from ..._crawl.browser_names import check_browsers
+from ...settings import Settings
 from .local_site import Arrival, LocalSite
 
 if TYPE_CHECKING:
@@ -98,6 +100,10 @@ def show_request(
         settings.set("ADDONS", {**addons, _ADDON: 500}, priority="cmdline")
     middlewares = settings["DOWNLOADER_MIDDLEWARES"]
     settings.set("DOWNLOADER_MIDDLEWARES", {**middlewares, _StaysHere: _LAST}, priority="cmdline")
+    try:
+        check_browsers(Settings.load(settings))
+    except ValueError as error:
+        raise NothingCameError(str(error)) from error
     failures: list[str] = []
     with LocalSite() as site:
         process.crawl(_ShowSpider, shown=options, proxy=site.proxy, failures=failures)
