@@ -117,15 +117,19 @@ def test_over_http1() -> None:
 @pytest.mark.processes
 @has_order
 @pytest.mark.parametrize("alpn", [("h2",), ()])
-def test_lines_keep_their_order_whatever_libcurl_adds(alpn: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("is_known", [True, False])
+def test_lines_keep_their_order_whatever_libcurl_adds(
+    alpn: tuple[str, ...], is_known: bool
+) -> None:
     """libcurl orders only the heads to which it adds lines."""
-    names = [b"user-agent", b"accept", b"accept-encoding"]
+    names = [b"connection", b"user-agent", b"accept", b"accept-encoding"]
     head = BrowserHead(
-        fields=[(name, b"1") for name in names],
+        fields=[(name, b"keep-alive") for name in names],
         order=[
-            *(b"host", b"content-length", b"user-agent", b"cookie", b"accept", b"referer"),
-            b"accept-encoding",
+            *(b"host", b"connection", b"content-length", b"user-agent", b"cookie", b"accept"),
+            *(b"referer", b"accept-encoding"),
         ],
+        is_http2=is_known and alpn == ("h2",),
     )
     requests: list[dict[str, Any]] = [
         {},

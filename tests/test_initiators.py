@@ -200,9 +200,9 @@ def test_what_origins_have_told() -> None:
     visited.answered("a", "HTTP/1.1")
     visited.answered("b", "HTTP/2")
     visited.answered("c", None)
-    assert [visited.speaks_http1(key) for key in "abc"] == [True, False, False]
+    assert [visited.version(key) for key in "abc"] == [1, 2, None]
     visited.answered("a", "HTTP/2")
-    assert not visited.speaks_http1("a")
+    assert visited.version("a") == 2
     visited.asked_for_hints("a", "Sec-CH-UA-Model, Sec-CH-UA, what")
     assert visited.hints("a") == ("sec-ch-ua-model",)
     assert visited.hints("b") == ()
@@ -212,5 +212,5 @@ def test_of_very_many_origins_all_are_forgotten() -> None:
     visited = VisitedOrigins()
     for number in range(16_385):
         visited.answered(number, "HTTP/1.1")
-    assert not visited.speaks_http1(0)
-    assert visited.speaks_http1(16_384)
+    assert visited.version(0) is None
+    assert visited.version(16_384) == 1

@@ -51,19 +51,20 @@ class EncodedHead(NamedTuple):
 
 @lru_cache(2048)
 def encoded_head(
-    target: Target, request: BrowserRequest, own: OwnHeaders, is_http1: bool
+    target: Target, request: BrowserRequest, own: OwnHeaders, version: int | None
 ) -> EncodedHead:
     """Return the head of a request.
 
     Args:
         request: the request, its URLs without their paths, which matter only to Referer.
         own: the user's headers, except Cookie and Referer, which are not part of the head.
-        is_http1: whether the origin is known to speak HTTP/1.1.
+        version: as `VisitedOrigins.version` returns it.
 
     Raises:
         ValueError: see `browser_headers`.
     """
     headers = browser_headers(request, target, own)
+    is_http1 = version == 1
     facts = facts_of(request)
     message = BrowserHead(
         fields=[
@@ -74,6 +75,7 @@ def encoded_head(
         weight=headers.weight,
         exclusive=headers.exclusive,
         riders=(_RIDERS_OF_HTTP1 if is_http1 else _RIDERS_OF_HTTP2).get(headers.family, []),
+        is_http2=version == 2,
     )
     return EncodedHead(
         encode_browser_head(message),

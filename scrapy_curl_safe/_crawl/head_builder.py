@@ -26,7 +26,7 @@ from .browser_head import OwnHeaders, encoded_head
 from .file_pages import file_pages_of
 from .initiators import Asked, asked, browser_policy, note_own_referer, note_page, note_response
 from .scrapy_api import cookies_for, has_header, header_items
-from .visited_origins import VisitedOrigins
+from .visited_origins import HttpVersion, VisitedOrigins
 
 logger = logging.getLogger(__name__)
 
@@ -105,12 +105,14 @@ class HeadBuilder:
             None,
             self._visited.hints(key),
         )
-        is_http1 = http_version == "v1" or (
-            self._visited.speaks_http1(key)
-            if request.url.startswith("https:")
-            else http_version != "v2_prior_knowledge"
-        )
-        head = encoded_head(target, browser_request, own, is_http1)
+        version: HttpVersion | None
+        if http_version == "v1":
+            version = 1
+        elif request.url.startswith("https:"):
+            version = self._visited.version(key)
+        else:
+            version = 2 if http_version == "v2_prior_knowledge" else 1
+        head = encoded_head(target, browser_request, own, version)
         fetch.browser_head = head.message
         if head.conflict is not None:
             self.warn_of_conflict(request, head.conflict)

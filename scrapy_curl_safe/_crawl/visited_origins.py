@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Any, Literal
 
 from .browser.client_hints import parse_accept_ch
+
+#: 1 for HTTP/1.1, and 2 for HTTP/2 and HTTP/3, whose headers have the same form.
+HttpVersion = Literal[1, 2]
 
 # At this number, all are forgotten, and learned again.
 _MOST_ORIGINS = 16_384
@@ -17,12 +21,12 @@ class VisitedOrigins:
     """
 
     def __init__(self) -> None:
-        self._http1: set[Hashable] = set()
+        self._versions: dict[Hashable, HttpVersion] = {}
         self._hints: dict[Hashable, tuple[str, ...]] = {}
 
-    def speaks_http1(self, key: Hashable) -> bool:
-        """Tell whether the origin's latest response came over HTTP/1.1."""
-        return key in self._http1
+    def version(self, key: Hashable) -> HttpVersion | None:
+        """Return the version of HTTP in which the origin has answered last; None if it has not."""
+        return self._versions.get(key)
 
     def hints(self, key: Hashable) -> tuple[str, ...]:
         """Return the client hints that the origin asked for."""
@@ -30,12 +34,12 @@ class VisitedOrigins:
 
     def answered(self, key: Hashable, protocol: str | None) -> None:
         """Note the version of HTTP in which an origin answers."""
-        if protocol is not None and protocol.startswith("HTTP/1"):
-            if key not in self._http1:
-                _make_room(self._http1)
-                self._http1.add(key)
-        elif self._http1:
-            self._http1.discard(key)
+        if protocol is None:
+            return
+        version: HttpVersion = 1 if protocol.startswith("HTTP/1") else 2
+        if self._versions.get(key) != version:
+            _make_room(self._versions)
+            self._versions[key] = version
 
     def asked_for_hints(self, key: Hashable, accept_ch: str) -> None:
         """Note the client hints that an origin asks for."""
@@ -43,6 +47,6 @@ class VisitedOrigins:
         self._hints[key] = parse_accept_ch(accept_ch)
 
 
-def _make_room(known: set[Hashable] | dict[Hashable, tuple[str, ...]]) -> None:
+def _make_room(known: dict[Hashable, Any]) -> None:
     if len(known) >= _MOST_ORIGINS:
         known.clear()

@@ -76,6 +76,8 @@ class BrowserHead(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     #: Lower-case names, each with the name of the header whose line it shares to hide it from
     #: libcurl, which would keep some headers from HTTP/1.1 and send others everywhere.
     riders: list[tuple[bytes, bytes]] = []
+    #: Whether the origin is known to speak HTTP/2 or HTTP/3, over which Connection is not sent.
+    is_http2: bool = False
 
 
 class TransferStats(msgspec.Struct, array_like=True, kw_only=True):

@@ -27,6 +27,8 @@ _HTTP_2_OVER_TLS = 4
 _OFFERS_UPGRADE = (None, "v2")
 # libcurl writes these before the lines that it is given, unless they are among those.
 _OWN_OF_LIBCURL = frozenset({b"accept", b"accept-encoding", b"user-agent"})
+# It writes this one behind all others, also where it is given a line of it.
+_WRITTEN_LAST = b"connection"
 
 # The pages of one origin share a head; each other origin that links to them adds one.
 _MAX_HEADS = 64
@@ -137,9 +139,12 @@ class BrowserHeads:
 def _is_ordered(head: BrowserHead) -> bool:
     """Tell whether libcurl writes the lines of a head in order by itself."""
     names = [name.lower() for name, _ in head.fields]
+    if head.is_http2:
+        names = [name for name in names if name != _WRITTEN_LAST]
     ranks = [head.order.index(name) for name in names if name in head.order]
     return (
         not head.riders
+        and _WRITTEN_LAST not in names
         and len(ranks) == len(names)
         and ranks == sorted(ranks)
         and head.order[:1] == [b"host"]
