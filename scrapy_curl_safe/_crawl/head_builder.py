@@ -90,7 +90,8 @@ class HeadBuilder:
         ):
             # Typed into the address bar: the head is the same for all origins.
             root = _ANY_ORIGIN
-        # Part of the key in the cache of heads, and therefore without paths.
+        # Part of the key in the cache of heads, and therefore without paths. By position, since
+        # keywords would take a microsecond.
         browser_request = BrowserRequest(
             kind,
             root,
@@ -101,8 +102,6 @@ class HeadBuilder:
             how.clicked,
             "soft" if how.is_reload and kind == "page" else None,
             how.was_post,
-            None,
-            None,
             self._visited.hints(key),
         )
         version: HttpVersion | None

@@ -60,12 +60,12 @@ class BrowserRequest(NamedTuple):
         reload: whether a page is loaded again; "hard" bypasses the cache.
         was_post: whether a redirect turned a POST into this request (Fetch Standard, "HTTP-redirect
             fetch", step 12).
+        hints: client hints that the origin asked for, as `client_hints.parse_accept_ch` returns
+            them.
         mode: of a request that is not a navigation; None for the default of its kind, such as
             "no-cors" for an image without `crossorigin`.
         credentials: None for the default of the kind: "same-origin" for a script's requests,
             "include" for all others.
-        hints: client hints that the origin asked for, as `client_hints.parse_accept_ch` returns
-            them.
     """
 
     kind: Kind
@@ -77,9 +77,9 @@ class BrowserRequest(NamedTuple):
     clicked: bool = True
     reload: Reload | None = None
     was_post: bool = False
+    hints: tuple[str, ...] = ()
     mode: Mode | None = None
     credentials: Credentials | None = None
-    hints: tuple[str, ...] = ()
 
 
 class OriginHeader(Enum):
