@@ -10,9 +10,9 @@ nox.options.default_venv_backend = "venv"
 
 # The oldest that is supported, and the newest. What else a version needs stands beside it.
 SCRAPY = {
-    # 2.15 imports a private name that Twisted 26 has no more, and its own handler needs httpx where
-    # there is no reactor.
-    "oldest": ["Scrapy==2.15.0", "Twisted==24.11.0", "httpx>=0.28"],
+    # 2.15 imports a private name that Twisted 26 has no more, its own handler needs httpx where
+    # there is no reactor, and without zstandard it decodes no zstd.
+    "oldest": ["Scrapy==2.15.0", "Twisted==24.11.0", "httpx>=0.28", "zstandard>=0.22"],
     "newest": ["Scrapy>=2.19"],
 }
 CURL_CFFI = {"oldest": "curl_cffi==0.15.0", "newest": "curl_cffi>=0.16"}

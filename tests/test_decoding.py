@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import zlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+import scrapy
 from hypothesis import example, given
 from hypothesis import strategies as st
 from scrapy.downloadermiddlewares.httpcompression import ACCEPTED_ENCODINGS
@@ -23,6 +26,7 @@ from scrapy_curl_safe._worker.decoding import Decoding, TooLargeError, encodings
 from scrapy_curl_safe._worker.loop import Loop
 from testkit.compressed import ENCODERS, LARGE, SMALL, bodies, deflate_raw, gzip_bomb
 
+IS_OLD = scrapy.version_info < (2, 18)
 ALL = frozenset({*ACCEPTED_ENCODINGS, b"x-gzip"})
 SCRAPYS: dict[bytes, Callable[..., bytes]] = {
     b"gzip": gunzip,
@@ -66,11 +70,23 @@ def by_scrapy(data: bytes, encodings: list[bytes], limit: int = 0) -> bytes | in
     error."""
     try:
         for encoding in encodings:
+            if encoding == b"deflate" and IS_OLD:
+                data = without_rest(data)
             data = SCRAPYS[encoding](data, max_size=limit)
     except _DecompressionMaxSizeExceeded as error:
         return error.decompressed_size
     except Exception:
         return None
+    return data
+
+
+def without_rest(data: bytes) -> bytes:
+    """Cut off what is behind a deflate stream: older versions of Scrapy would never end."""
+    for bits in (zlib.MAX_WBITS, -zlib.MAX_WBITS):
+        stream = zlib.decompressobj(bits)
+        with contextlib.suppress(zlib.error):
+            stream.decompress(data)
+            return data[: len(data) - len(stream.unused_data)]
     return data
 
 
@@ -101,7 +117,9 @@ def assert_right(data: bytes, encodings: list[bytes], limit: int) -> None:
     result, _ = decode(data, encodings, limit)
     scrapys = by_scrapy(data, encodings, limit)
     if isinstance(result, TooLargeError):
-        assert result.size == scrapys
+        assert isinstance(scrapys, int)
+        # Older versions of Scrapy read zstd in other steps.
+        assert scrapys > limit if IS_OLD else scrapys == result.size
     elif result is not None:
         assert result == scrapys
     elif isinstance(scrapys, int):
