@@ -121,12 +121,13 @@ async def test_the_more_sessions_the_fewer_idle_connections_each_keeps() -> None
     assert counts[-1] == 16
 
 
-@pytest.mark.parametrize(("verify", "connections"), [(False, 2), (True, 3)])
+@pytest.mark.parametrize(("verify", "connections"), [(False, 65), (True, 66)])
 @in_event_loop
-async def test_sessions_with_authorities_are_fewer(verify: bool, connections: int) -> None:
-    with TlsOrigin(tls=False) as origin, WorkerClient(HELLO) as worker:
-        for user in (b"1", b"2", b"1"):
-            profile = encode_profile(Profile(proxy_user=user, verify=verify))
+async def test_of_sessions_with_authorities_64_are_kept(verify: bool, connections: int) -> None:
+    hello = Hello(profiles=[("default", PLAIN)], max_sessions=100)
+    with TlsOrigin(tls=False) as origin, WorkerClient(hello) as worker:
+        for user in (*range(65), 0):
+            profile = encode_profile(Profile(proxy_user=b"%d" % user, verify=verify))
             outcome, _ = await download(worker, origin.url, profile=profile)
             assert isinstance(outcome, Completed)
         assert origin.accepted == connections

@@ -43,10 +43,12 @@ from .unknown_names import unknown_settings
 
 logger = logging.getLogger(__name__)
 
-# Curl sessions and idle connections of a worker: enough for proxy users and origins that take
-# turns to find theirs again.
+# Curl sessions and idle connections of one worker, or of two: enough for proxy users and origins
+# that take turns to find theirs again. More workers keep no more in all, down to the least each,
+# since proxies and origins may limit the connections of a client.
 _MOST_SESSIONS = 512
 _MOST_IDLE = 1024
+_LEAST_SESSIONS = _LEAST_IDLE = 64
 # Requests at once where CONCURRENT_REQUESTS names fewer, or none.
 _LEAST_IN_FLIGHT = 64
 _LONGEST_HEARTBEAT_INTERVAL_SECONDS = 1.0
@@ -187,12 +189,14 @@ class CrawlContext:
         return Hello(
             profiles=self._profiles(),
             heartbeat_interval_seconds=interval,
-            max_sessions=_MOST_SESSIONS,
+            max_sessions=_share(_LEAST_SESSIONS, _MOST_SESSIONS, settings.workers),
             # A worker may have all that is in flight. (By default libcurl keeps four idle
             # connections for each transfer that runs at the moment one ends, so after a lull it
             # would close most.)
             max_in_flight=max(_LEAST_IN_FLIGHT, settings.concurrent_requests),
-            max_idle=max(_MOST_IDLE, settings.concurrent_requests),
+            max_idle=max(
+                _share(_LEAST_IDLE, _MOST_IDLE, settings.workers), settings.concurrent_requests
+            ),
             max_memory_mb=settings.worker_max_memory_mb,
             encodings=_encodings(self.crawler) if settings.decode else [],
         )
@@ -212,6 +216,10 @@ class CrawlContext:
     def _on_exhausted(self, reason: str) -> None:
         logger.error("The crawl is closed, since no worker can be had: %s", reason)
         close_crawl(self.crawler, "curl_safe_no_worker")
+
+
+def _share(least: int, most: int, workers: int) -> int:
+    return max(least, min(most, 2 * most // workers))
 
 
 def _schemes(settings: BaseSettings, handler: type) -> list[str]:

@@ -30,9 +30,9 @@ _MAX_IDLE_HANDLES = 64 if CAN_REUSE_HANDLES else 0
 # 6.5.2) and that libcurl assumes until the origin's settings arrive. curl_cffi 0.17.0 assumes more:
 # if an origin allows fewer, the surplus of a burst waits in the connection until other streams end.
 _MAX_CONCURRENT_STREAMS = 100
-# For its authorities, which libcurl keeps for each multi handle, a session that verifies
-# certificates takes 1 MB, and another one 0.1.
-_WEIGHT_OF_AUTHORITIES = 8
+# A session that verifies certificates takes 1 MB, since each multi handle keeps the authorities.
+# Any other takes 0.1 MB.
+_MOST_WITH_AUTHORITIES = 64
 
 
 class OutOfResourcesError(Exception):
@@ -55,7 +55,6 @@ class Session:
         browser_heads: of those that have a browser's head.
         certificates: those that the session has seen.
         in_flight: the number of handles in use.
-        weight: how much memory it takes, in sessions without authorities.
 
     Raises:
         HttpSyntaxError: see `HeaderLists`.
@@ -74,7 +73,6 @@ class Session:
             HeaderLists(profile, for_http3=True) if _differs(profile) else None
         )
         self.in_flight = 0
-        self.weight = _WEIGHT_OF_AUTHORITIES if profile.verify else 1
         self.browser_heads = BrowserHeads(profile, self.header_lists)
         # By whether they have sent a browser's head: what it sets, including values of the target,
         # cannot be undone for another request.
@@ -149,7 +147,7 @@ class SessionCache:
 
     Args:
         loop: of the worker.
-        max_sessions: how many to keep, as a sum of their weights.
+        max_sessions: how many to keep, and no more than 64 of those that verify certificates.
         max_in_flight: the most requests at once.
         max_idle: the most idle connections of a session.
         max_idle_in_all: the most idle connections of all sessions together.
@@ -171,7 +169,7 @@ class SessionCache:
         self._max_in_flight = max_in_flight
         self._max_idle = max_idle
         self._max_idle_in_all = max_idle_in_all
-        self._weight = 0
+        self._verifying = 0
         self._share = 0
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
         self._latest: tuple[bytes, Session] | None = None
@@ -196,18 +194,28 @@ class SessionCache:
         decoded = resolve_browser(decode_profile(profile))
         session = Session(self._loop, decoded, self._max_in_flight, self._lookups)
         self._sessions[profile] = session
-        self._weight += session.weight
-        self._close_surplus()
+        self._verifying += decoded.verify
+        while len(self._sessions) > self._max_sessions and self._close_one(verifying=False):
+            pass
+        while self._verifying > _MOST_WITH_AUTHORITIES and self._close_one(verifying=True):
+            pass
         self._share = min(self._max_idle, self._max_idle_in_all // len(self._sessions))
         return session
 
-    def _close_surplus(self) -> None:
+    def _close_one(self, *, verifying: bool) -> bool:
+        """Close the session that was not used for longest, but not the newest one.
+
+        Args:
+            verifying: whether it must be one that verifies certificates.
+
+        Returns:
+            False if all are in use.
+        """
         newest = next(reversed(self._sessions))
-        while self._weight > self._max_sessions:
-            idle = (k for k, s in self._sessions.items() if not s.in_flight and k != newest)
-            key = next(idle, None)
-            if key is None:
-                return
-            session = self._sessions.pop(key)
-            self._weight -= session.weight
-            session.close()
+        for key, session in self._sessions.items():
+            if not session.in_flight and key != newest and session.profile.verify >= verifying:
+                del self._sessions[key]
+                self._verifying -= session.profile.verify
+                session.close()
+                return True
+        return False
