@@ -13,7 +13,7 @@ from typing import Any
 
 from scrapy.settings import BaseSettings
 
-from ._platform.affinity import usable_cpus
+from ._platform.system import system
 
 HTTP_VERSIONS = ("v1", "v2", "v2tls", "v2_prior_knowledge", "v3", "v3only")
 # Aliases: each stands for the newest such browser that the installed curl_cffi has.
@@ -25,7 +25,7 @@ _TLS_VERSIONS = ("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
 def default_workers() -> int:
     """Return min(4, max(2, CPUs)), counting the CPUs that this process may use."""
-    return min(4, max(2, usable_cpus()))
+    return min(4, max(2, system.usable_cpus()))
 
 
 @dataclass(frozen=True)

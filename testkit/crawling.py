@@ -113,6 +113,7 @@ class Crawl:
             env={
                 **os.environ,
                 "TMPDIR": str(marker),
+                "TEMP": str(marker),
                 "SSL_CERT_FILE": str(certs().ca_pem),
                 # Scrapy's CookiesMiddleware asks tldextract, which else asks the network first.
                 "TLDEXTRACT_PUBLIC_SUFFIX_LIST_URLS": "",

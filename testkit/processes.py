@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 import psutil
 
+if sys.platform != "win32":
+    import resource
+
 T = TypeVar("T")
+_TEMPORARY = "TEMP" if sys.platform == "win32" else "TMPDIR"
 
 
 def worker_pids(marker: Path) -> list[int]:
-    """Return the living worker processes with this path as TMPDIR."""
+    """Return the living worker processes with this path as TMPDIR, or TEMP on Windows."""
     found = []
     for process in psutil.process_iter():
         try:
             with process.oneshot():
-                is_worker = any("scrapy_curl_safe/_worker" in part for part in process.cmdline())
-                if is_worker and process.environ().get("TMPDIR") == str(marker):
+                command = [part.replace("\\", "/") for part in process.cmdline()]
+                is_worker = any("scrapy_curl_safe/_worker" in part for part in command)
+                if is_worker and process.environ().get(_TEMPORARY) == str(marker):
                     found.append(process.pid)
-        except psutil.Error:  # it is gone, or a zombie
+        except (psutil.Error, OSError):  # it is gone, or a zombie; or the system's own on Windows
             continue
     return sorted(found)
 
@@ -67,6 +73,14 @@ def proportional_mb(pid: int) -> float:
     """Return the proportional set size of a process in MB; 0 if it is gone. In the sum over several
     processes, memory that they share counts once."""
     return _ask(pid, lambda process: process.memory_full_info().pss / 2**20, 0.0)
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory of this process that was resident so far."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def descriptor_count(pid: int) -> int:

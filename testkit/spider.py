@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import resource
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -21,6 +20,7 @@ from scrapy.http import Response
 from scrapy.statscollectors import StatsCollector
 from twisted.python.failure import Failure
 
+from testkit.processes import peak_memory_bytes
 from testkit.scenario import Scenario
 from testkit.waiting import burn, until
 
@@ -213,7 +213,7 @@ def _peak_memory_bytes() -> int:
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return peak_memory_bytes()
     # On Linux ru_maxrss is at least what the parent had as it forked (getrusage(2)).
     (peak_kb,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
     return int(peak_kb) * 1024

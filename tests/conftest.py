@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import select
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -107,7 +108,9 @@ def crawl(start_crawl: StartCrawl, request: pytest.FixtureRequest) -> RunCrawl:
     return run
 
 
-in_every_way = pytest.mark.parametrize("crawl", ["asyncio", "epoll", "none"], indirect=True)
+# Only Linux has epoll's reactor.
+_OTHER_REACTOR = "epoll" if hasattr(select, "epoll") else "select"
+in_every_way = pytest.mark.parametrize("crawl", ["asyncio", _OTHER_REACTOR, "none"], indirect=True)
 
 
 @pytest.fixture(

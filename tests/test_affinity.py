@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from scrapy_curl_safe._platform.affinity import WorkerAffinity, choose_cpus
+from scrapy_curl_safe._pool.affinity import WorkerAffinity, choose_cpus
 from testkit.crawling import Crawl, urls
 from testkit.origins.tls import TlsOrigin
 from testkit.scenario import Scenario
 from testkit.waiting import burn, wait_until
+
+if sys.platform != "linux":
+    pytest.skip("only Linux lets processes choose their CPUs", allow_module_level=True)
 
 ALL = os.sched_getaffinity(0)
 needs_cpus = pytest.mark.skipif(len(ALL) < 2, reason="there is one CPU")

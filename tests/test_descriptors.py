@@ -46,7 +46,7 @@ class BothEnds:
 
 
 def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(os.listdir("/dev/fd"))
 
 
 FETCH = Fetch(url="https://origin.example/", profile=b"")

@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from scrapy_curl_safe._ipc.messages import ResolvedBrowser
+from scrapy_curl_safe._platform.refusals import Facility
 from scrapy_curl_safe.commands.doctor.browser_age import browser_of, release_date
 from scrapy_curl_safe.commands.doctor.checks import OUR_HANDLER, run_checks
 from scrapy_curl_safe.commands.doctor.facts import Facts
@@ -160,6 +161,9 @@ FLAWED = Facts(
     concurrent_items=1,
     concurrent_requests=1,
     open_files=1,
+    fixes={
+        "open files": "ulimit -Hn {wanted} (as root; or LimitNOFILE={wanted} in a systemd unit)"
+    },
     workers=1,
     cpus=1,
     handlers={"http": OUR_HANDLER, "https": HANDLER},
@@ -529,3 +533,21 @@ def test_other_commands_do_not_wait_for_its_imports() -> None:
     ).stdout.split()
     own = [name for name in loaded if name.startswith(("rich", "scrapy_curl_safe._"))]
     assert own == ["scrapy_curl_safe._version"]
+
+
+def test_what_the_system_lacks_is_listed_with_the_consequences() -> None:
+    lacking = (Facility.SANDBOX, Facility.AFFINITY)
+    found = run_checks(Facts(system_name="macOS", lacking=lacking))
+    finding = next(finding for finding in found if finding.check == "system")
+    assert finding.value == "macOS, which has no sandbox, CPU affinity"
+    assert finding.why.startswith("a worker that was compromised from the network could open")
+    assert finding.why.endswith("workers run on the crawler's CPU, too")
+    assert "system" not in {finding.check for finding in run_checks(Facts())}
+
+
+def test_windows_keeps_ports_for_long() -> None:
+    fixes = {"TcpTimedWaitDelay": "reg add"}
+    for seconds, requests, fix in [(240, 1000, "reg add"), (30, 1000, ""), (240, 16, "")]:
+        facts = Facts(time_wait=seconds, concurrent_requests=requests, fixes=fixes)
+        (found,) = (f for f in run_checks(facts) if f.check == "TcpTimedWaitDelay")
+        assert (found.value, found.fix) == (f"{seconds} s", fix)

@@ -25,6 +25,20 @@ MOST_LINES_OF = {"_pool/pool.py": 250}
 
 # A name that each module has for itself.
 OF_EACH_MODULE = {"logger"}
+# What these define, others define for another system.
+FOR_OTHER_SYSTEMS = {
+    "_platform/macos.py",
+    "_platform/posix.py",
+    "_platform/windows.py",
+    "_platform/windows_poller.py",
+    "_platform/windows_processes.py",
+    "_worker/python_streams.py",
+}
+# What tells systems apart.
+ASKS_FOR_THE_SYSTEM = re.compile(
+    r"sys\.platform|os\.name\b|os\.uname|import platform\b"
+    r"|(has|get)attr\((os|socket|signal|select)\b|except ImportError:  # (Windows|macOS)"
+)
 
 #: Words that occur in no identifier and no text any more, each with what is used instead.
 OLD_WORDS = {
@@ -45,6 +59,11 @@ OLD_WORDS = {
     "suspects": "quarantined requests",
     "valve": "flow control",
     "warmth": "idle connections",
+}
+# Windows itself calls it so.
+OLD_WORDS_OF = {
+    "_platform/windows_api.py": {"job"},
+    "_platform/windows_processes.py": {"job"},
 }
 #: Identifiers that occur no more, each with what is used instead. Their words have other uses.
 OLD_NAMES = {
@@ -120,6 +139,8 @@ def words(text: str) -> set[str]:
 def test_no_public_name_stands_for_two_things() -> None:
     where = defaultdict(list)
     for path in MODULES:
+        if path.relative_to(PACKAGE).as_posix() in FOR_OTHER_SYSTEMS:
+            continue
         for name in set(public_names(ast.parse(path.read_text()))) - OF_EACH_MODULE:
             where[name].append(str(path.relative_to(PACKAGE)))
     assert {name: modules for name, modules in where.items() if len(modules) > 1} == {}
@@ -135,9 +156,19 @@ def test_modules_with_a_bound_of_their_own_are_there() -> None:
     assert all((PACKAGE / name).exists() for name in MOST_LINES_OF)
 
 
+def test_only_the_platform_asks_which_system_it_is() -> None:
+    asking = [
+        str(path.relative_to(PACKAGE))
+        for path in MODULES
+        if path.parent.name != "_platform" and ASKS_FOR_THE_SYSTEM.search(path.read_text())
+    ]
+    assert asking == []
+
+
 @by_module
 def test_old_words_are_not_used_any_more(module: Path) -> None:
     found = words(module.read_text()) & OLD_WORDS.keys()
+    found -= OLD_WORDS_OF.get(module.relative_to(PACKAGE).as_posix(), set())
     assert {word: OLD_WORDS[word] for word in found} == {}
 
 

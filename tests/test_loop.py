@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scrapy_curl_safe._platform.poller import READABLE, WRITABLE
+from scrapy_curl_safe._platform.system import system
 from scrapy_curl_safe._worker.loop import Loop, LoopTimer
+
+READABLE, WRITABLE = system.READABLE, system.WRITABLE
 
 
 class StopError(Exception):

@@ -445,6 +445,16 @@ def test_plain_without_a_terminal(run: Callable[..., Any]) -> None:
     assert "CONCURRENT_REQUESTS" not in done.stdout
 
 
+def test_bars_in_a_code_page_without_blocks(
+    run: Callable[..., Any], environment: dict[str, str]
+) -> None:
+    environment["PYTHONIOENCODING"] = "cp1252"
+    with TlsOrigin(drop=0.3, seed=1) as origin:
+        done = run(origin.url, "-n", "90", "-c", "10")
+    assert done.stderr == ""
+    assert "# done . failed" in done.stdout
+
+
 def test_a_number_alone_scales_how_many_are_made_at_once(probe: Callable[..., Any]) -> None:
     with TlsOrigin() as origin:
         found = probe(origin.url, "-n", "30")

@@ -21,7 +21,7 @@ from scrapy_curl_safe._ipc.shared_memory import (
     SLOT_SIZE_BYTES,
     SharedMemoryReader,
 )
-from scrapy_curl_safe._platform.memory import create_shared_memory
+from scrapy_curl_safe._platform.system import system
 from scrapy_curl_safe._worker.c_streams import HAS_SHARED_SLOTS, MemoryStream, SharedSlot
 from scrapy_curl_safe._worker.stream_pool import StreamPool
 
@@ -31,7 +31,7 @@ needs_slots = pytest.mark.skipif(not HAS_SHARED_SLOTS, reason="this C library ha
 
 
 def create_memory() -> int:
-    fd = create_shared_memory(SHARED_MEMORY_BYTES)
+    fd = system.create_shared_memory(SHARED_MEMORY_BYTES)
     if fd is None:
         pytest.skip("this system has no memfd")
     return fd
@@ -205,9 +205,9 @@ FAULTS = """
 import resource
 from scrapy_curl_safe._ipc.messages import SharedSlice
 from scrapy_curl_safe._ipc.shared_memory import SHARED_MEMORY_BYTES, SharedMemoryReader
-from scrapy_curl_safe._platform.memory import create_shared_memory
+from scrapy_curl_safe._platform.system import system
 
-reader = SharedMemoryReader(create_shared_memory(SHARED_MEMORY_BYTES))
+reader = SharedMemoryReader(system.create_shared_memory(SHARED_MEMORY_BYTES))
 
 def faults_of(rounds):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from scrapy_curl_safe._platform.unsent import limit_unsent
+from scrapy_curl_safe._platform.system import system
 
 
 def test_a_connection_is_not_writable_while_that_much_waits(client: socket.socket) -> None:
-    limit_unsent(client.fileno(), 64 * 1024)
+    system.limit_unsent(client.fileno(), 64 * 1024)
     taken = 0
     while taken < 64_000_000 and is_writable(client):
         taken += client.send(bytes(16 * 1024))
@@ -39,10 +39,10 @@ def is_writable(client: socket.socket) -> bool:
 
 def test_other_sockets_and_descriptors_are_left_alone() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
-        limit_unsent(datagrams.fileno(), 1024)
+        system.limit_unsent(datagrams.fileno(), 1024)
         assert datagrams.fileno() >= 0
     reader, writer = os.pipe()
-    limit_unsent(reader, 1024)
+    system.limit_unsent(reader, 1024)
     os.close(reader)
     os.close(writer)
-    limit_unsent(-1, 1024)
+    system.limit_unsent(-1, 1024)

@@ -24,7 +24,7 @@ from scrapy_curl_safe._ipc.messages import (
     SizeWarning,
 )
 from scrapy_curl_safe._ipc.shared_memory import SHARED_MEMORY_BYTES, SharedMemoryReader
-from scrapy_curl_safe._platform.memory import create_shared_memory
+from scrapy_curl_safe._platform.system import system
 from scrapy_curl_safe._pool.worker_connection import WorkerConnection
 from tests.fake_worker import HELLO, FakeWorker, completed, in_virtual_time, settle
 
@@ -78,7 +78,7 @@ class Connected:
 
 @pytest.fixture
 def memory() -> Iterator[tuple[int, SharedMemoryReader]]:
-    fd = create_shared_memory(SHARED_MEMORY_BYTES)
+    fd = system.create_shared_memory(SHARED_MEMORY_BYTES)
     if fd is None:
         pytest.skip("the system has no memfd_create")
     reader = SharedMemoryReader(fd)

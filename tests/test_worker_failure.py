@@ -11,6 +11,7 @@ from curl_cffi import CurlError, CurlInfo
 
 from scrapy_curl_safe._ipc.failures import CurlCode, FailureKind
 from scrapy_curl_safe._ipc.messages import Failed, Fetch, Profile, TransferStats
+from scrapy_curl_safe._platform.system import system
 from scrapy_curl_safe._worker import failure
 
 HTTPS = "https://example.test/"
@@ -81,7 +82,7 @@ def test_a_response_that_cannot_be_kept_is_a_lack_of_memory() -> None:
 def test_a_name_lookup_that_never_began(
     monkeypatch: pytest.MonkeyPatch, can_start: bool, stats: TransferStats, kind: FailureKind
 ) -> None:
-    monkeypatch.setattr(failure, "can_start_thread", lambda: can_start)
+    monkeypatch.setattr(failure, "_can_start_thread", lambda: can_start)
     failed = fail(CurlCode.OPERATION_TIMEDOUT, "Resolving timed out", stats)
     assert (failed.kind, failed.code) == (kind, 28)
     assert (failed.detail == "a thread failed to start") == (kind is FailureKind.LOCAL)
@@ -152,7 +153,7 @@ def test_a_systems_error_that_libcurl_names_is_named_once() -> None:
 def test_a_missing_descriptor_that_libcurl_does_not_report(
     monkeypatch: pytest.MonkeyPatch, can_open: bool, kind: FailureKind
 ) -> None:
-    monkeypatch.setattr(failure, "can_open_descriptor", lambda: can_open)
+    monkeypatch.setattr(system, "can_open_descriptor", lambda: can_open)
     failed = fail(CurlCode.COULDNT_CONNECT, "Could not connect to server", REUSED)
     assert failed.kind is kind
     assert ("Too many open files" in failed.detail) == (not can_open)

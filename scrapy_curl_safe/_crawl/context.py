@@ -13,7 +13,7 @@ from scrapy.crawler import Crawler
 from scrapy.settings import BaseSettings
 
 from .._ipc.messages import Hello
-from .._platform.landlock import AUTHORITY_VARIABLES
+from .._platform.environment import AUTHORITY_VARIABLES
 from .._pool.launcher import WorkerLauncher
 from .._pool.origins import OriginRegistry
 from .._pool.pool import Pool

@@ -11,10 +11,11 @@ from typing import Any, Generic, TypeVar
 
 from scrapy.utils.asyncio import is_asyncio_available
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor, IWriteDescriptor
 from zope.interface import implementer
 
 from .._pool.event_loop import EventLoop, Future, TimerHandle
+from .._pool.selector_thread import watching_loop
 
 _T = TypeVar("_T")
 
@@ -23,7 +24,7 @@ def running_event_loop() -> EventLoop:
     """Return the loop that Scrapy uses: asyncio's with its asyncio reactor and without any reactor
     (TWISTED_REACTOR_ENABLED=False), Twisted's with every other reactor."""
     if is_asyncio_available():
-        return asyncio.get_event_loop()
+        return watching_loop(asyncio.get_event_loop())
     return _ReactorLoop()
 
 
@@ -52,6 +53,12 @@ class _ReactorLoop:
         from twisted.internet import reactor  # noqa: PLC0415
 
         self._reactor: Any = reactor
+        if not IReactorFDSet.providedBy(reactor):
+            name = f"{type(reactor).__module__}.{type(reactor).__name__}"
+            raise ValueError(
+                f"TWISTED_REACTOR is {name}, which watches no sockets. Take Scrapy's default, or "
+                "twisted.internet.selectreactor.SelectReactor"
+            )
         # One per descriptor: epoll's and poll's reactors know it by its number alone.
         self._descriptors: dict[int, _Descriptor] = {}
 

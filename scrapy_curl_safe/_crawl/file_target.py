@@ -25,7 +25,7 @@ from scrapy.exceptions import DownloadCancelledError
 
 from .._ipc.body_files import FileOrder, WrittenFile
 from .._ipc.messages import HeaderPairs, ResponseHead
-from .._platform.locked_files import create_locked_file
+from .._platform.system import system
 from .._pool.errors import OriginRejectedError, PoolError, WorkerLostError
 from ..exceptions import ConnectionDiedError, HandshakeError, Http2ProtocolError
 from ..settings import Settings
@@ -155,7 +155,7 @@ class FileTarget:
         self._is_resumable = is_resumable
         self._validator: bytes | None = None
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        self.descriptor = create_locked_file(self.part)
+        self.descriptor = system.create_locked_file(self.part)
 
     def __repr__(self) -> str:
         return f"<FileTarget {self.path}>"

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from .._platform.system import system
+
 logger = logging.getLogger(__name__)
 
 #: The fields of curl_cffi's `Fingerprint`, by the fingerprint's name.
@@ -43,8 +45,4 @@ def _directory() -> str:
     given = os.environ.get("IMPERSONATE_CONFIG_DIR")
     if given is not None:
         return given
-    base = os.environ.get("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME")
-    if not base:
-        home = ("~", "AppData", "Roaming") if os.name == "nt" else ("~", ".config")
-        base = os.path.expanduser(os.path.join(*home))
-    return os.path.join(base, "impersonate")
+    return os.path.join(system.configuration_directory(), "impersonate")

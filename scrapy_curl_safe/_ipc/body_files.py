@@ -15,6 +15,8 @@ class FileOrder(msgspec.Struct, array_like=True, kw_only=True):
     decode: bool = True
     #: Whether the worker computes the MD5 of the file, too.
     md5: bool = False
+    #: What the worker opens; 0 if a descriptor comes with the message.
+    handle: int = 0
 
 
 class WrittenFile(msgspec.Struct, array_like=True, kw_only=True):

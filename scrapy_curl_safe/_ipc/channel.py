@@ -7,7 +7,6 @@ worker's own loop has them.
 
 from __future__ import annotations
 
-import array
 import os
 import socket
 from collections import deque
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
+from .._platform.system import system
 from .framing import FrameDecoder, encode_frame
 from .messages import FromWorker, ProtocolError, ToWorker
 
@@ -30,9 +30,6 @@ _SOCKET_BUFFER_BYTES = 1024 * 1024
 _BUFFERS_PER_WRITE = 16  # far below the kernel's limit (IOV_MAX, 1024)
 # About 2 MB of a streamed body, in the pieces that libcurl gives.
 _HIGH_WATER_FRAMES = 256
-_DESCRIPTOR_SIZE_BYTES = array.array("i").itemsize
-# Linux passes a descriptor that no program inherits; others have no such flag.
-_NOT_INHERITED = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class FdWatcher(Protocol):
@@ -99,8 +96,10 @@ class Channel(Generic[_T]):
         self._unsent: deque[memoryview] = deque()
         # Each with the position of the frame that it goes with.
         self._descriptors: deque[tuple[int, int]] = deque()
-        self._on_descriptor = on_descriptor
-        self._receive = sock.recv if on_descriptor is None else self._receive_with_descriptors
+        self._receive: Callable[[int], bytes] = sock.recv
+        if on_descriptor is not None:
+            self._receive = system.receive_with_descriptors(sock, on_descriptor)
+        self._send_buffers = system.send_buffers(sock)
         self._queued = 0
         self._open = True
         watcher.add_reader(self._fd, self._read)
@@ -172,7 +171,7 @@ class Channel(Generic[_T]):
                 if self._descriptors:
                     sent = self._send_up_to_descriptor()
                 else:
-                    sent = self._sock.sendmsg(list(islice(self._unsent, _BUFFERS_PER_WRITE)))
+                    sent = self._send_buffers(list(islice(self._unsent, _BUFFERS_PER_WRITE)))
                 while sent and sent >= len(self._unsent[0]):
                     sent -= len(self._unsent.popleft())
                 if sent:
@@ -192,20 +191,11 @@ class Channel(Generic[_T]):
         position, descriptor = self._descriptors[0]
         before = position - (self._queued - len(self._unsent))
         if before:
-            return self._sock.sendmsg(list(islice(self._unsent, min(before, _BUFFERS_PER_WRITE))))
-        sent = socket.send_fds(self._sock, [self._unsent[0]], [descriptor])
+            return self._send_buffers(list(islice(self._unsent, min(before, _BUFFERS_PER_WRITE))))
+        sent = system.pass_descriptor(self._sock, self._unsent[0], descriptor)
         self._descriptors.popleft()
         os.close(descriptor)
         return sent
-
-    def _receive_with_descriptors(self, size: int) -> bytes:
-        data, ancillary, _, _ = self._sock.recvmsg(
-            size, socket.CMSG_SPACE(_DESCRIPTOR_SIZE_BYTES), _NOT_INHERITED
-        )
-        for _, _, passed in ancillary:
-            assert self._on_descriptor is not None
-            self._on_descriptor(array.array("i", passed)[0])
-        return data
 
     def _read_rest(self, error: OSError) -> None:
         self._flow_control = None

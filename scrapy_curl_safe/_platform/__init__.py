@@ -1,18 +1,24 @@
-"""The differences between Linux, macOS and Windows, with a module for each facility.
+"""The differences between Linux, macOS and Windows.
 
-    affinity        which CPUs a process runs on
+`system.py` chooses the module of the system that this process runs on, once. All three have the
+same names, which say what the rest of the package may ask of a system:
+
+    linux           with landlock, which says which files a process may open
+    macos
+    posix           what the two have in common
+    windows         with windows_api, windows_poller and windows_sockets
+
+No other module of the package asks on which system it is. Besides, there are:
+
     c_library       functions of the C library
-    landlock        which files a process may open
-    limits          core dumps, descriptors, threads
-    memory          its size, and memory that two processes share
-    poller          which descriptors are ready
-    process         the end of a parent process, signals, and precedence over other processes
-    refusals        what the system has refused
-    resolver        how names are looked up
-    sysctl          parameters of the kernel
-    unsent          what waits in a socket to be sent
+    environment     variables of the environment that matter on every system
+    network         the limits of a system's network
+    redirects       what redirects connections and name lookups from outside
+    refusals        what the system has refused, and what systems lack
+    resolver        the files that name lookups depend on
 
 Every facility is optional. If the system lacks or refuses it, a crawl goes on without it. The
-module's result says so, and the module notes a refusal for the log and the doctor. Nothing here
-imports Scrapy, Twisted or curl_cffi.
+function's result says so, and the function notes a refusal for the log and the doctor; what a
+system lacks altogether is in its module, as LACKING. Nothing here imports Scrapy, Twisted or
+curl_cffi.
 """

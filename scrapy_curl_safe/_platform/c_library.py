@@ -36,7 +36,7 @@ def call(name: str, *arguments: int | bytes | None) -> int:
     types = [ctypes.c_long if isinstance(a, int) else ctypes.c_char_p for a in arguments]
     try:
         function = c_function(name, ctypes.c_int, *types)
-    except (AttributeError, TypeError):  # Windows: a CDLL has a name
+    except AttributeError:
         return -1
     result: int = function(*arguments)
     return result

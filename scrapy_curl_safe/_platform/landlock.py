@@ -14,8 +14,9 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from .c_library import call
-from .redirects import alias_file
+from .environment import AUTHORITY_VARIABLES
 from .refusals import Facility, note_refusal
+from .resolver import alias_file
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _GET_VERSION = 1
@@ -53,8 +54,6 @@ _SYSTEM_PATHS = (
     "/dev/urandom",
     "/proc/self",
 )
-#: The first of these variables that names a file has the certificate authorities.
-AUTHORITY_VARIABLES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 
 def landlock_version() -> int:
@@ -73,8 +72,6 @@ def enter_sandbox() -> bool:
     Returns:
         Whether the kernel accepted it.
     """
-    if sys.platform != "linux":
-        return False
     try:
         _restrict()
     except OSError as error:
@@ -142,5 +139,5 @@ def _check(result: int) -> int:
 
 
 def _syscall(number: int, *arguments: int | bytes | None) -> int:
-    """Make a system call by its number on Linux. Returns a negative number for an error."""
-    return call("syscall", number, *arguments) if sys.platform == "linux" else -1
+    """Make a system call by its number. Returns a negative number for an error."""
+    return call("syscall", number, *arguments)

@@ -7,14 +7,14 @@ hostname(7)).
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import json
 import os
 import re
 from functools import lru_cache
 
-from .c_library import c_function
+from .environment import absolute_path
+from .resolver import alias_file
+from .system import system
 
 # Tells a child process what is redirected in its parent.
 _VARIABLE = "CURL_SAFE_REDIRECTS"
@@ -32,22 +32,11 @@ _PRELOAD = "LD_PRELOAD"
 _PROXYCHAINS_CONFIGURATIONS = ("proxychains.conf", "~/.proxychains/proxychains.conf")
 
 
-class _SymbolInfo(ctypes.Structure):
-    """The Dl_info of dladdr(3)."""
-
-    _fields_ = (
-        ("path", ctypes.c_char_p),
-        ("base", ctypes.c_void_p),
-        ("name", ctypes.c_char_p),
-        ("address", ctypes.c_void_p),
-    )
-
-
 @lru_cache
 def redirecting_libraries() -> dict[str, str]:
     """Return the functions that are not the C library's own, with the paths of the libraries that
     they come from."""
-    found = {function: _library_of(function) for function in _FUNCTIONS}
+    found = {function: system.library_of(function) for function in _FUNCTIONS}
     return {
         function: path
         for function, path in found.items()
@@ -59,11 +48,6 @@ def are_lookups_redirected() -> bool:
     """Tell whether the C library may find another address for a name than the system's name
     servers."""
     return bool(redirecting_libraries() or any(map(os.environ.get, _LOOKUP_VARIABLES)))
-
-
-def alias_file() -> str | None:
-    """Return the path of the file that each lookup reads again; None if there is none."""
-    return os.environ.get("HOSTALIASES") or None
 
 
 def redirects_for_child() -> dict[str, str]:
@@ -112,22 +96,3 @@ def redirects_problem() -> str | None:
         except OSError as error:
             return f"HOSTALIASES: the workers cannot read the file that it names: {error}"
     return None
-
-
-def absolute_path(path: str) -> str:
-    with contextlib.suppress(OSError):  # the current directory was removed
-        return os.path.abspath(path)
-    return path
-
-
-def _library_of(function: str) -> str | None:
-    """Return the path of the library whose function of this name is called."""
-    try:
-        find = c_function("dladdr", ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(_SymbolInfo))
-        address = ctypes.cast(getattr(ctypes.CDLL(None), function), ctypes.c_void_p)
-    except (AttributeError, TypeError):  # Windows
-        return None
-    info = _SymbolInfo()
-    if not find(address, ctypes.byref(info)) or not info.path:
-        return None
-    return os.fsdecode(info.path)

@@ -2,7 +2,7 @@
 
 A container, a hardened service or an old kernel may refuse any optional facility. The module that
 asks for one notes the refusal here; facilities that a system lacks altogether (Landlock on macOS)
-are not noted.
+are not noted, but have their place in the module of that system.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Facility(str, Enum):
     AFFINITY = "CPU affinity"
     EPOLL = "epoll"
     PROC = "/proc"
+    TASK_INFO = "task information"
 
 
 #: By facility: the system call, and what changes for a crawl without it.
@@ -54,6 +55,10 @@ WITHOUT: Mapping[Facility, tuple[str, str]] = {
     Facility.EPOLL: ("epoll_create(2)", "workers use poll(2), which takes longer"),
     Facility.PROC: (
         "proc(5)",
+        "the memory of workers is not known, so CURL_SAFE_WORKER_MAX_MEMORY_MB has no effect",
+    ),
+    Facility.TASK_INFO: (
+        "proc_pidinfo()",
         "the memory of workers is not known, so CURL_SAFE_WORKER_MAX_MEMORY_MB has no effect",
     ),
 }

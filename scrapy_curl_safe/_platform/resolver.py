@@ -1,13 +1,17 @@
-"""Watches the configuration of the system's name lookups."""
+"""Watches the files that the C library's name lookups depend on."""
 
 from __future__ import annotations
 
 import os
 
-from .redirects import alias_file
-
 # Read when a name is looked up, and replaced by the network manager.
 _CONFIGURATION = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
+
+
+def alias_file() -> str | None:
+    """Return the path of the file that each lookup reads again (hostname(7)); None if there is
+    none."""
+    return os.environ.get("HOSTALIASES") or None
 
 
 def resolver_state() -> tuple[int, ...]:

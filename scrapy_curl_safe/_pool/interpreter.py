@@ -11,12 +11,12 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
 
+from .._platform.system import system
 from .._version import __version__
 
 #: Set in the environment of a worker. A program that finds it was mistaken for an interpreter.
@@ -114,22 +114,14 @@ def _ask(python: str, code: str, environment: tuple[tuple[str, str], ...]) -> tu
             env=dict(environment),
             text=True,
             errors="replace",
-            start_new_session=True,
+            **system.APART,
         )
     except OSError as error:
         raise InterpreterError(f"{python} cannot be run: {error}. {_ADVICE}") from None
     try:
         answer, errors = process.communicate(timeout=_ANSWER_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
-        _kill_with_children(process)
+        system.kill_with_children(process)  # it may be any program
+        process.communicate()
         return "", ""
     return answer.strip(), errors.strip().rpartition("\n")[2]
-
-
-def _kill_with_children(process: subprocess.Popen[str]) -> None:
-    """Kill a process that may be any kind of program."""
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    process.communicate()

@@ -8,8 +8,6 @@ Ready which version of the package it runs.
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,28 +15,19 @@ from pathlib import Path
 
 from .. import _worker
 from .._ipc.shared_memory import SHARED_MEMORY_BYTES, SharedMemoryReader
-from .._platform.landlock import AUTHORITY_VARIABLES
-from .._platform.memory import create_shared_memory
-from .._platform.process import signals_held_back
-from .._platform.redirects import absolute_path, redirects_for_child
+from .._platform.environment import OTHER_VARIABLES, PATH_VARIABLES, absolute_path
+from .._platform.redirects import redirects_for_child
 from .._platform.refusals import Facility, note_refusal
+from .._platform.system import system
 from .._version import __version__
 from .interpreter import MARKER, find_interpreter, is_frozen
 from .worker_process import WorkerProcess
 
-# A worker runs in the root directory, so relative paths have to be made absolute.
-_PATHS = frozenset({"TMPDIR", "SSLKEYLOGFILE", *AUTHORITY_VARIABLES})
+# A worker runs in another directory, so relative paths have to be made absolute.
+_PATHS = PATH_VARIABLES | system.PATH_VARIABLES
 # The variables that a worker gets from the crawler's environment, besides those that redirect
-# sockets and name lookups: they locate the system's libraries and certificate authorities. No
-# proxies, no credentials.
-_NAMES = _PATHS | {
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "TZ",
-    "LD_LIBRARY_PATH",
-}
+# connections and name lookups.
+_NAMES = _PATHS | OTHER_VARIABLES | system.OTHER_VARIABLES
 
 
 @dataclass(frozen=True)
@@ -84,34 +73,22 @@ class WorkerLauncher:
         Raises:
             OSError: no process or no descriptor is available.
         """
-        ours, theirs = socket.socketpair()
-        memory, reader = create_shared_memory(SHARED_MEMORY_BYTES), None
+        memory, reader = system.create_shared_memory(SHARED_MEMORY_BYTES), None
+        inherited = None
         try:
-            inherited = [theirs.fileno()]
             if memory is not None:
                 try:
                     reader = SharedMemoryReader(memory)
-                    inherited.append(memory)
+                    inherited = memory
                 except OSError as error:
                     note_refusal(Facility.SHARED_MEMORY, error)
-            with signals_held_back():
-                process = subprocess.Popen(
-                    [*self.command, *map(str, inherited)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    pass_fds=inherited,
-                    env=self.environment,
-                    cwd=os.path.abspath(os.sep),
-                    start_new_session=True,
-                )
-            return WorkerProcess(process, ours, reader)
+            process, sock = system.start_worker(self.command, self.environment, inherited)
+            return WorkerProcess(process, sock, reader)
         except BaseException:
-            ours.close()
             if reader is not None:
                 reader.close()
             raise
         finally:
-            theirs.close()
             if memory is not None:
                 os.close(memory)
 

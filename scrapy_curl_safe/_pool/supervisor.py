@@ -24,8 +24,9 @@ from .._ipc.messages import (
     Ready,
     version_problem,
 )
-from .._platform.affinity import WorkerAffinity
+from .._platform.system import system
 from .._version import EX_OTHER_VERSION, __version__
+from .affinity import WorkerAffinity
 from .event_loop import EventLoop, Future, TimerHandle
 from .events import PoolEvents
 from .refusal_log import RefusalLog
@@ -33,7 +34,7 @@ from .restart_policy import RestartPolicy
 from .worker import Cause, Event, State, Worker
 from .worker_connection import WorkerConnection
 from .worker_limits import WorkerLimits
-from .worker_process import WorkerProcess, describe_exit
+from .worker_process import WorkerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -343,13 +344,15 @@ class Supervisor:
             worker.slot,
             worker.process.pid,
             "hung and was killed" if worker.cause is Cause.HUNG else "died",
-            describe_exit(status),
+            system.describe_exit(status),
             worker.in_flight,
         )
         if status == EX_OTHER_VERSION and not worker.was_ready:
             self._owner.on_exhausted(CHANGED_ON_DISK)
         elif not worker.was_ready:
-            self._start_failed(worker.slot, f"a new worker ended with {describe_exit(status)}")
+            self._start_failed(
+                worker.slot, f"a new worker ended with {system.describe_exit(status)}"
+            )
         elif not worker.in_quarantine and not any(w.slot == worker.slot for w in self._workers):
             self._start_later(worker.slot)
         self._owner.on_worker_lost(worker, status)

@@ -22,10 +22,12 @@ from .._ipc.messages import (
     ResponseHead,
     SizeWarning,
 )
+from .._platform.system import system
 from .interpreter import InterpreterError
 from .launcher import WorkerLauncher
+from .selector_thread import watching_loop
 from .worker_connection import WorkerConnection
-from .worker_process import WorkerProcess, describe_exit
+from .worker_process import WorkerProcess
 
 _START_TIMEOUT_SECONDS = 30.0
 # How late a worker may be with an outcome, beyond the timeout of the download itself.
@@ -65,6 +67,7 @@ class WorkerClient:
         on_heartbeat: Callable[[Heartbeat], None] = lambda heartbeat: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._watching_loop = watching_loop(self._loop)
         # asyncio would log an exception that nobody waits for, but not a result.
         self._ready: asyncio.Future[Ready | WorkerFailedError] = self._loop.create_future()
         self._error: WorkerFailedError | None = None
@@ -73,7 +76,7 @@ class WorkerClient:
         except (OSError, InterpreterError) as error:
             raise WorkerFailedError(f"the worker cannot be started: {error}") from error
         self.connection = WorkerConnection(
-            self._loop,
+            self._watching_loop,
             self.process,
             hello,
             on_ready=self._on_ready,
@@ -150,11 +153,11 @@ class WorkerClient:
         if breach is not None:
             self.process.kill()
         # The exit status says more than the way in which the socket was closed.
-        self.process.reap(self._loop, lambda status: self._on_exit(status, breach))
+        self.process.reap(self._watching_loop, lambda status: self._on_exit(status, breach))
 
     def _on_exit(self, status: int, breach: ProtocolError | None) -> None:
         if breach is None:
-            what = f"exited ({describe_exit(status)})"
+            what = f"exited ({system.describe_exit(status)})"
         else:
             what = f"broke the protocol ({breach}) and was killed"
         self._error = WorkerFailedError(f"the worker {what}")

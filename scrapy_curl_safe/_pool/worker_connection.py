@@ -29,6 +29,7 @@ from .._ipc.messages import (
     SliceReleased,
     TooLarge,
 )
+from .._platform.system import system
 from .event_loop import EventLoop
 from .worker_process import WorkerProcess
 
@@ -117,6 +118,7 @@ class WorkerConnection:
         flow_control: FlowControl | None = None,
     ) -> None:
         self._memory = process.memory
+        self._pid = process.pid
         self._on_ready = on_ready
         self._on_heartbeat = on_heartbeat
         self._on_lost = on_lost
@@ -157,6 +159,10 @@ class WorkerConnection:
         """
         self._last_id += 1
         fetch.id = self._last_id
+        if descriptor is not None and fetch.file is not None:
+            fetch.file.handle = system.copy_into(self._pid, descriptor)
+            if fetch.file.handle:
+                descriptor = None
         position = self._channel.send(fetch, body, descriptor)
         self._exchanges[fetch.id] = _Exchange(fetch, receiver, position)
 

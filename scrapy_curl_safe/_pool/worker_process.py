@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable
 
 from .._ipc.shared_memory import SharedMemoryReader
+from .._platform.system import system
 from .event_loop import EventLoop
 
 # How long a process may take to exit by itself after its socket was closed.
@@ -44,7 +44,7 @@ class WorkerProcess:
 
     def __repr__(self) -> str:
         status = self._process.returncode
-        state = "running" if status is None else describe_exit(status)
+        state = "running" if status is None else system.describe_exit(status)
         return f"<WorkerProcess {self.pid} {state}>"
 
     @property
@@ -105,17 +105,3 @@ class WorkerProcess:
     def _free(self) -> None:
         if self.memory is not None:
             self.memory.close()
-
-
-def describe_exit(status: int) -> str:
-    """Describe how a process ended.
-
-    Args:
-        status: as `subprocess.Popen.returncode` has it: negative for a signal.
-    """
-    if status >= 0:
-        return f"exit status {status}"
-    try:
-        return signal.Signals(-status).name
-    except ValueError:
-        return f"signal {-status}"

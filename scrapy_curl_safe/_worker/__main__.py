@@ -27,7 +27,9 @@ def main() -> None:
 
     if os.environ.pop("CURL_SAFE_VERSION", __version__) != __version__:
         sys.exit(EX_OTHER_VERSION)
-    descriptors = [int(argument) for argument in sys.argv[1:3]]
+    from scrapy_curl_safe._platform.system import system  # noqa: PLC0415
+
+    sock, memory = system.take_inherited(sys.argv[1:])
     try:
         from scrapy_curl_safe._worker.server import serve  # noqa: PLC0415
     except ImportError as error:
@@ -35,9 +37,9 @@ def main() -> None:
             raise
         from scrapy_curl_safe._worker.unusable import refuse  # noqa: PLC0415
 
-        refuse(descriptors[0], f"no worker can use this curl_cffi: {error}. Install another one")
+        refuse(sock, f"no worker can use this curl_cffi: {error}. Install another one")
     else:
-        serve(*descriptors)
+        serve(sock, memory)
 
 
 def _load_package(root: str) -> None:

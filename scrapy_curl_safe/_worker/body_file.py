@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 
 from .._ipc.body_files import FileOrder, WrittenFile
 
@@ -47,7 +46,8 @@ class BodyFile:
             OSError: it cannot be read, or something is missing.
         """
         missing = self.order.offset - self.size
-        data = os.pread(self._file.fileno(), min(missing, _SLICE_BYTES), self.size)
+        self._file.seek(self.size)
+        data = self._file.read(min(missing, _SLICE_BYTES)) or b""
         if missing and not data:
             raise OSError(f"it has {self.size:,} bytes in place of {self.order.offset:,}")
         self._take(data)

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from .._ipc.shared_memory import SLOT_SIZE_BYTES
 from .._platform.c_library import IS_GLIBC, c_function
-from .._platform.memory import discard
+from .._platform.system import system
 from .curl_api import ffi
 
 #: Whether this C library has what a SharedSlot needs. (musl keeps the first bytes of a buffer.)
@@ -156,7 +156,7 @@ class SharedSlot:
 
     def discard(self) -> None:
         """Give the memory of a rewound slot back to the system."""
-        discard(self._memory, self.offset, SLOT_SIZE_BYTES)
+        system.discard(self._memory, self.offset, SLOT_SIZE_BYTES)
         self.capacity_bytes = 0
 
     def overflow(self, data: bytes) -> None:

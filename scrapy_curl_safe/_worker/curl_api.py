@@ -47,7 +47,7 @@ import certifi
 import curl_cffi
 from curl_cffi import Curl, CurlInfo, CurlOpt, ffi, lib
 
-from .._platform.landlock import AUTHORITY_VARIABLES
+from .._platform.environment import AUTHORITY_VARIABLES
 
 try:
     from curl_cffi.curl import DEFAULT_CACERT

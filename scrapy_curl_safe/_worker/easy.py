@@ -8,11 +8,10 @@ from typing import Any
 from curl_cffi import Curl, CurlECode, CurlError, CurlInfo, CurlOpt
 
 from .._ipc.messages import SharedSlice
-from .._platform.unsent import limit_unsent
-from .c_streams import FWRITE, MemoryStream, SharedSlot
+from .._platform.system import system
 from .curl_api import easy_getinfo, easy_setopt, ffi, lib
 from .slist import make_slist
-from .stream_pool import streams
+from .stream_pool import FWRITE, MemoryStream, SharedSlot, streams
 
 # As plain numbers: members of curl_cffi's enumerations take longer to look up.
 _HTTPHEADER = int(CurlOpt.HTTPHEADER)
@@ -273,7 +272,7 @@ class EasyHandle(Curl):
         if len(self._body) >= LARGE_UPLOAD_BYTES:
             fd = self.getinfo(CurlInfo.ACTIVESOCKET)
             assert isinstance(fd, int)
-            limit_unsent(fd, _MAX_UNSENT_BYTES)
+            system.limit_unsent(fd, _MAX_UNSENT_BYTES)
         return self.was_send_refused
 
     # Where the response goes

@@ -6,6 +6,7 @@ texts is in `_ipc.failures`; here is what the handle and this machine add to it.
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 
@@ -13,7 +14,7 @@ from curl_cffi import CurlError, CurlInfo
 
 from .._ipc.failures import CurlCode, FailureKind, classify
 from .._ipc.messages import Failed, Fetch, Profile, TransferStats
-from .._platform.limits import can_open_descriptor, can_start_thread
+from .._platform.system import system
 from .easy import EasyHandle
 
 # Errors of a connection attempt. Once another attempt has succeeded (RFC 8305, Happy Eyeballs),
@@ -48,7 +49,7 @@ def describe_failure(
         )
     elif code == CurlCode.WRITE_ERROR:
         kind, detail = FailureKind.NO_MEMORY, "no memory for the response"
-    elif code == CurlCode.OPERATION_TIMEDOUT and not stats.connects and not can_start_thread():
+    elif code == CurlCode.OPERATION_TIMEDOUT and not stats.connects and not _can_start_thread():
         # libcurl 8.21 waits for its name lookup, and does not notice that it never began.
         kind, detail = FailureKind.LOCAL, "a thread failed to start"
     else:
@@ -79,7 +80,7 @@ def _system_error(code: int, easy: EasyHandle, stats: TransferStats) -> int:
     number = easy.get_number(CurlInfo.OS_ERRNO)
     if code != CurlCode.COULDNT_CONNECT and stats.connects and number in _ATTEMPT_FAILED:
         return 0
-    if code == CurlCode.COULDNT_CONNECT and not number and not can_open_descriptor():
+    if code == CurlCode.COULDNT_CONNECT and not number and not system.can_open_descriptor():
         return errno.EMFILE  # libcurl 8.15 reports nothing at all
     return number
 
@@ -98,3 +99,11 @@ def _is_in_handshake(easy: EasyHandle, profile: Profile, stats: TransferStats) -
     if (profile.proxy or "").startswith("http"):
         return easy.get_number(CurlInfo.HTTP_CONNECTCODE) == 200
     return stats.connects > 0  # which libcurl counts once TCP is up
+
+
+def _can_start_thread() -> bool:
+    try:
+        _thread.start_new_thread(lambda: None, ())
+    except (RuntimeError, MemoryError):
+        return False
+    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -32,8 +31,8 @@ class Lookups:
         self._waiting: dict[str, list[OnResult]] = {}
         # What the threads have found. They write a byte for each result, to wake the loop.
         self._results: deque[tuple[str, LookupResult]] = deque()
-        self._wake_up, self._waker = os.pipe()
-        loop.add_reader(self._wake_up, self._on_results)
+        self._wake_up, self._waker = socket.socketpair()
+        loop.add_reader(self._wake_up.fileno(), self._on_results)
 
     def __repr__(self) -> str:
         return f"<Lookups of {', '.join(self._waiting) or 'no names'}>"
@@ -64,10 +63,10 @@ class Lookups:
 
     def _report(self, host: str, result: LookupResult) -> None:
         self._results.append((host, result))
-        os.write(self._waker, b"\0")
+        self._waker.send(b"\0")
 
     def _on_results(self) -> None:
-        os.read(self._wake_up, 4096)
+        self._wake_up.recv(4096)
         while self._results:
             host, result = self._results.popleft()
             for on_result in self._waiting.pop(host):

@@ -14,14 +14,16 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import NoReturn
 
-from .._platform.poller import READABLE, WRITABLE, create_poller
+from .._platform.system import system
+
+_READABLE, _WRITABLE = system.READABLE, system.WRITABLE
 
 
 class Loop:
     """An event loop that runs until a callback raises an exception, which ends it."""
 
     def __init__(self) -> None:
-        self._poller, self._timeout_units = create_poller()
+        self._poller, self._timeout_units = system.create_poller()
         self._watched: dict[int, Callable[[int, int], None]] = {}
         # By descriptor: what `add_reader` and `add_writer` were given, by event.
         self._callbacks: dict[int, dict[int, Callable[[], None]]] = {}
@@ -45,7 +47,7 @@ class Loop:
         """Watch a descriptor; a callback that it already has is replaced.
 
         Args:
-            events: READABLE, WRITABLE, both or none.
+            events: READABLE, WRITABLE of `system`, both or none.
             callback: called with the descriptor and its events, which may be others than those
                 asked for if the descriptor is broken.
 
@@ -71,18 +73,18 @@ class Loop:
     # The FdWatcher of a channel
 
     def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
-        self._callbacks.setdefault(fd, {})[READABLE] = callback
+        self._callbacks.setdefault(fd, {})[_READABLE] = callback
         self._update(fd)
 
     def add_writer(self, fd: int, callback: Callable[[], None]) -> None:
-        self._callbacks.setdefault(fd, {})[WRITABLE] = callback
+        self._callbacks.setdefault(fd, {})[_WRITABLE] = callback
         self._update(fd)
 
     def remove_reader(self, fd: int) -> None:
-        self._remove(fd, READABLE)
+        self._remove(fd, _READABLE)
 
     def remove_writer(self, fd: int) -> None:
-        self._remove(fd, WRITABLE)
+        self._remove(fd, _WRITABLE)
 
     def _remove(self, fd: int, event: int) -> None:
         if self._callbacks.get(fd, {}).pop(event, None) is not None:
@@ -97,7 +99,7 @@ class Loop:
 
     def _on_events(self, fd: int, events: int) -> None:
         # A broken descriptor is both readable and writable: to read or write it shows why.
-        for event, other in ((READABLE, WRITABLE), (WRITABLE, READABLE)):
+        for event, other in ((_READABLE, _WRITABLE), (_WRITABLE, _READABLE)):
             callback = self._callbacks.get(fd, {}).get(event)
             if events & ~other and callback is not None:
                 callback()

@@ -11,7 +11,7 @@ from typing import Any
 
 from curl_cffi import CurlError, CurlMOpt
 
-from .._platform.poller import READABLE, WRITABLE
+from .._platform.system import system
 from . import EX_SOFTWARE
 from .curl_api import define_callback, ffi, lib
 from .easy import EasyHandle
@@ -24,9 +24,10 @@ _TIMEOUT = -1  # CURL_SOCKET_TIMEOUT
 _REMOVE = 4  # CURL_POLL_REMOVE
 # CURL_POLL_ and CURL_CSELECT_ have the same numbers.
 _IN, _OUT = 1, 2
-_EVENTS = {0: 0, _IN: READABLE, _OUT: WRITABLE, _IN | _OUT: READABLE | WRITABLE}
+_READABLE, _WRITABLE = system.READABLE, system.WRITABLE
+_EVENTS = {0: 0, _IN: _READABLE, _OUT: _WRITABLE, _IN | _OUT: _READABLE | _WRITABLE}
 # A broken socket is both: libcurl finds out when it uses it.
-_ACTIONS = {READABLE: _IN, WRITABLE: _OUT}
+_ACTIONS = {_READABLE: _IN, _WRITABLE: _OUT}
 
 OnEnd = Callable[["CurlError | None"], None]
 

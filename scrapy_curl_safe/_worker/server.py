@@ -11,6 +11,7 @@ from collections import deque
 from curl_cffi import Curl
 from msgspec.structs import replace
 
+from .._ipc.body_files import FileOrder
 from .._ipc.channel import Channel
 from .._ipc.failures import FailureKind
 from .._ipc.framing import to_worker_decoder
@@ -31,13 +32,9 @@ from .._ipc.messages import (
     decode_profile,
     version_problem,
 )
-from .._platform.landlock import enter_sandbox
-from .._platform.limits import forbid_core_dumps, open_descriptors, raise_descriptor_limit
-from .._platform.memory import resident_megabytes, trim_memory
-from .._platform.process import die_with_parent, leave_signals_to_parent, use_batch_scheduling
 from .._platform.redirects import are_lookups_redirected, redirects_problem
 from .._platform.refusals import Facility, note_refusal, noted_refusals
-from .._platform.resolver import resolver_state
+from .._platform.system import system
 from .._version import __version__
 from . import EX_SOFTWARE
 from .body_file import BodyFile
@@ -60,19 +57,15 @@ from .targets import CURL_CFFI_VERSION, ProfileError, resolve_browser, target_sy
 _HELLO_TIMEOUT_SECONDS = 30.0
 
 
-def serve(sock: int, memory: int | None = None) -> None:
+def serve(sock: socket.socket, memory: int | None = None) -> None:
     """Work for the crawler at the other end of a socket until the crawler is gone.
 
     Args:
-        sock: the socket's descriptor.
+        sock: to the crawler.
         memory: the descriptor of the shared memory, if there is any.
     """
-    leave_signals_to_parent()
-    die_with_parent()
-    forbid_core_dumps()
-    use_batch_scheduling()
-    max_descriptors = raise_descriptor_limit()
-    enter_sandbox()
+    system.tie_to_parent()
+    max_descriptors = system.confine_worker()
     # What is loaded by now stays; the collector need not look at it again.
     gc.freeze()
     if memory is not None:
@@ -81,7 +74,7 @@ def serve(sock: int, memory: int | None = None) -> None:
         except OSError as error:
             note_refusal(Facility.SHARED_MEMORY, error)
     loop = Loop()
-    _Server(loop, socket.socket(fileno=sock), max_descriptors)
+    _Server(loop, sock, max_descriptors)
     try:
         loop.run()
     finally:
@@ -103,7 +96,7 @@ class _Server:
     def __init__(self, loop: Loop, sock: socket.socket, max_descriptors: int) -> None:
         self._loop = loop
         self._max_descriptors = max_descriptors
-        self._resolver_state = resolver_state()
+        self._resolver_state = system.resolver_state()
         self._downloads: dict[int, Download] = {}
         self._paused: list[StreamedDownload] = []
         # Of files, each of which is the next Fetch's that wants one.
@@ -167,7 +160,7 @@ class _Server:
         if problem is None:
             self._sessions.get(hello.profiles[0][1])
         version = Curl().version().decode()
-        resident_megabytes()  # notes whether /proc can be read
+        system.resident_megabytes()  # notes whether it is known
         self._channel.send(
             Ready(
                 curl=version,
@@ -184,22 +177,22 @@ class _Server:
         self._send_heartbeat(hello)
 
     def _send_heartbeat(self, hello: Hello) -> None:
-        memory_mb = resident_megabytes()
+        memory_mb = system.resident_megabytes()
         if 0 < hello.max_memory_mb < memory_mb:
-            trim_memory()
-            memory_mb = resident_megabytes()
+            system.trim_memory()
+            memory_mb = system.resident_megabytes()
         self._channel.send(
             Heartbeat(
                 memory_mb=memory_mb,
-                descriptors=open_descriptors(),
-                resolver_changed=resolver_state() != self._resolver_state,
+                descriptors=system.open_descriptors(),
+                resolver_changed=system.resolver_state() != self._resolver_state,
             )
         )
         self._heartbeat_timer.set(hello.heartbeat_interval_seconds)
 
     def _on_fetch(self, fetch: Fetch, body: bytes) -> None:
         send, on_end = self._channel.send, self._on_end
-        file = None if fetch.file is None else BodyFile(self._descriptors.popleft(), fetch.file)
+        file = None if fetch.file is None else self._body_file(fetch.file)
         try:
             session = self._sessions.get(fetch.profile)
         except (HttpSyntaxError, ProfileError, ProtocolError) as error:
@@ -226,6 +219,11 @@ class _Server:
             download = Download(session, fetch, body, send, on_end)
         self._downloads[fetch.id] = download
         download.start()
+
+    def _body_file(self, order: FileOrder) -> BodyFile:
+        handle = order.handle
+        descriptor = system.open_copy(handle) if handle else self._descriptors.popleft()
+        return BodyFile(descriptor, order)
 
     def _on_end(self, request_id: int) -> None:
         del self._downloads[request_id]

@@ -5,10 +5,18 @@ from __future__ import annotations
 import mmap
 import os
 from collections import deque
+from typing import TYPE_CHECKING
 
 from .._ipc.messages import ProtocolError, SharedSlice
 from .._ipc.shared_memory import SHARED_MEMORY_BYTES, SLOT_SIZE_BYTES
-from .c_streams import HAS_SHARED_SLOTS, MemoryStream, SharedSlot
+from .._platform.system import system
+
+if TYPE_CHECKING or system.HAS_C_STREAMS:
+    from .c_streams import FWRITE, HAS_SHARED_SLOTS, MemoryStream, SharedSlot
+else:
+    from .python_streams import FWRITE, HAS_SHARED_SLOTS, MemoryStream, SharedSlot
+
+__all__ = ["FWRITE", "MemoryStream", "SharedSlot", "StreamPool", "streams"]
 
 # Smaller bodies fit into the socket's buffer anyway.
 _MIN_SHARED_BYTES = 128 * 1024

@@ -7,24 +7,23 @@ import socket
 
 from .._ipc.framing import encode_frame
 from .._ipc.messages import Ready
-from .._platform.process import die_with_parent, leave_signals_to_parent
+from .._platform.system import system
 
 # For the Hello, and then for the crawler to close the socket.
 _TIMEOUT_SECONDS = 30.0
 _READ_BYTES = 65536
 
 
-def refuse(sock: int, problem: str) -> None:
+def refuse(sock: socket.socket, problem: str) -> None:
     """Answer the crawler's Hello with a problem, and wait until it closes the socket.
 
     Args:
-        sock: the socket's descriptor.
+        sock: to the crawler.
         problem: why this worker can take no requests.
     """
-    leave_signals_to_parent()
-    die_with_parent()
+    system.tie_to_parent()
     ready = Ready(curl="", max_descriptors=0, problem=problem)
-    with socket.socket(fileno=sock) as channel, contextlib.suppress(OSError):
+    with sock as channel, contextlib.suppress(OSError):
         channel.settimeout(_TIMEOUT_SECONDS)
         if channel.recv(_READ_BYTES):
             channel.sendall(encode_frame(ready))

@@ -88,7 +88,7 @@ class Origin:
             listener.close()
             raise
         self.port = listener.getsockname()[1]
-        self._loop = asyncio.SelectorEventLoop()
+        self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(
             target=self._run, args=(listener,), name=f"origin-{self.port}", daemon=True

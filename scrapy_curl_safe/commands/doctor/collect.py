@@ -20,10 +20,7 @@ from ..._crawl.components import is_derived
 from ..._crawl.other_handlers import BY_ADDON, SCHEMES, where_set
 from ..._crawl.scrapy_api import load_addons
 from ..._crawl.unknown_names import unknown_settings
-from ..._platform.affinity import usable_cpus
-from ..._platform.limits import max_descriptors
-from ..._platform.memory import available_megabytes
-from ..._platform.sysctl import read_sysctl
+from ..._platform.system import system
 from ...addon import Addon
 from ...handler import CurlSafeDownloadHandler
 from ...settings import Settings
@@ -59,6 +56,7 @@ def collect_facts(project: ScrapySettings, spider: type[Spider] = Spider) -> Fac
         error, trial, workers, adaptive = str(wrong), WorkerTrial(), 0, False
         browser_headers = ""
     loaded = crawler.settings
+    network = system.network_limits()
     return Facts(
         concurrent_requests=loaded.getint("CONCURRENT_REQUESTS"),
         concurrent_items=loaded.getint("CONCURRENT_ITEMS"),
@@ -70,13 +68,17 @@ def collect_facts(project: ScrapySettings, spider: type[Spider] = Spider) -> Fac
         browser_headers=browser_headers,
         unknown_settings=dict(unknown_settings(loaded)),
         settings_error=error,
-        open_files=min(max_descriptors(), _NO_LIMIT),
-        ports=_ports(),
-        tw_reuse=_number("net.ipv4.tcp_tw_reuse"),
-        fin_timeout=_number("net.ipv4.tcp_fin_timeout"),
-        conntrack=_conntrack(),
-        memory=available_megabytes(),
-        cpus=usable_cpus(),
+        open_files=min(system.max_descriptors(), _NO_LIMIT),
+        ports=network.ports,
+        tw_reuse=network.tw_reuse,
+        fin_timeout=network.fin_timeout,
+        time_wait=network.time_wait,
+        conntrack=network.conntrack,
+        memory=system.available_megabytes(),
+        cpus=system.usable_cpus(),
+        system_name=system.NAME,
+        lacking=system.LACKING,
+        fixes=system.FIXES,
         browser=trial.browser,
         targets=trial.targets,
         conflict=trial.conflict,
@@ -155,22 +157,3 @@ def _versions(trial: WorkerTrial) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-# The machine
-
-
-def _ports() -> tuple[int, int] | None:
-    numbers = read_sysctl("net.ipv4.ip_local_port_range")
-    return (numbers[0], numbers[1]) if numbers is not None and len(numbers) == 2 else None
-
-
-def _number(name: str) -> int | None:
-    numbers = read_sysctl(name)
-    return numbers[0] if numbers is not None and len(numbers) == 1 else None
-
-
-def _conntrack() -> tuple[int, int] | None:
-    count = _number("net.netfilter.nf_conntrack_count")
-    most = _number("net.netfilter.nf_conntrack_max")
-    return None if count is None or most is None else (count, most)

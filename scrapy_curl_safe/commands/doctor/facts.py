@@ -31,6 +31,7 @@ class Facts:
         ports: lowest and highest local port of outgoing connections.
         tw_reuse: net.ipv4.tcp_tw_reuse.
         fin_timeout: net.ipv4.tcp_fin_timeout, in seconds.
+        time_wait: TcpTimedWaitDelay, in seconds.
         conntrack: entries in the firewall's connection table, and its capacity.
         memory: available, in MB.
         cpus: number of CPUs that this process may use.
@@ -39,6 +40,9 @@ class Facts:
         targets: all those of curl_cffi.
         conflict: a header of the settings that contradicts the browser; None for none.
         today: the date.
+        system_name: of the operating system.
+        lacking: facilities that the system does not have at all.
+        fixes: by check: the command that mends what it finds, on this system.
         refusals: what the system refused to this process or to a worker, with the errno of each.
         missing: what curl_cffi lacks: by name, what a crawl is like without it.
         versions: of the packages, and of libcurl if a worker reported it.
@@ -67,6 +71,7 @@ class Facts:
     ports: tuple[int, int] | None = None
     tw_reuse: int | None = None
     fin_timeout: int | None = None
+    time_wait: int | None = None
     conntrack: tuple[int, int] | None = None
     memory: int | None = None
     cpus: int | None = None
@@ -74,6 +79,9 @@ class Facts:
     targets: Sequence[str] = ()
     conflict: HeaderConflict | None = None
     today: date = field(default_factory=date.today)
+    system_name: str = ""
+    lacking: Sequence[Facility] = ()
+    fixes: Mapping[str, str] = field(default_factory=dict)
     refusals: Mapping[Facility, int] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)

@@ -19,13 +19,16 @@ _REQUEST_MB = 0.07
 _PORTS_PER_REQUEST = 4
 # Linux's default: see tcp(7).
 _LONG_FIN_TIMEOUT_SECONDS = 60
+# The least that Windows takes.
+_LONG_TIME_WAIT_SECONDS = 30
 _MANY_REQUESTS = 1000
 
 
 def check_machine(facts: Facts) -> list[Finding | None]:
     """Return a finding of each check; None where nothing is known on this system."""
     found = [_open_files(facts), _ports(facts), _tw_reuse(facts), _fin_timeout(facts)]
-    return [*found, _conntrack(facts), _memory(facts), _cpus(facts), *_refusals(facts)]
+    found += [_time_wait(facts), _conntrack(facts), _memory(facts), _cpus(facts), _lacking(facts)]
+    return [*found, *_refusals(facts)]
 
 
 def _open_files(facts: Facts) -> Finding | None:
@@ -42,8 +45,7 @@ def _open_files(facts: Facts) -> Finding | None:
         return Finding("open files", CheckStatus.OK, value, why)
     short = facts.open_files < facts.concurrent_requests + _SPARE_DESCRIPTORS // 2
     status = CheckStatus.PROBLEM if short else CheckStatus.WARNING
-    fix = f"ulimit -Hn {wanted} (as root; or LimitNOFILE={wanted} in a systemd unit)"
-    return Finding("open files", status, value, why, fix)
+    return Finding("open files", status, value, why, _fix(facts, "open files", wanted=wanted))
 
 
 def _ports(facts: Facts) -> Finding | None:
@@ -56,8 +58,7 @@ def _ports(facts: Facts) -> Finding | None:
     if count >= _PORTS_PER_REQUEST * facts.concurrent_requests:
         return Finding("local ports", CheckStatus.OK, value, why)
     status = CheckStatus.PROBLEM if count < facts.concurrent_requests else CheckStatus.WARNING
-    fix = 'sysctl -w net.ipv4.ip_local_port_range="1024 65535"'
-    return Finding("local ports", status, value, why, fix)
+    return Finding("local ports", status, value, why, _fix(facts, "local ports"))
 
 
 def _tw_reuse(facts: Facts) -> Finding | None:
@@ -78,6 +79,20 @@ def _fin_timeout(facts: Facts) -> Finding | None:
     fix = "sysctl -w net.ipv4.tcp_fin_timeout=30" if long else ""
     status = CheckStatus.WARNING if long else CheckStatus.OK
     return Finding("tcp_fin_timeout", status, f"{facts.fin_timeout} s", why, fix)
+
+
+def _time_wait(facts: Facts) -> Finding | None:
+    if facts.time_wait is None:
+        return None
+    value, why = (
+        f"{facts.time_wait} s",
+        "the port of a closed connection stays blocked for this long",
+    )
+    long = facts.time_wait > _LONG_TIME_WAIT_SECONDS
+    if not long or facts.concurrent_requests < _MANY_REQUESTS:
+        return Finding("TcpTimedWaitDelay", CheckStatus.OK, value, why)
+    fix = _fix(facts, "TcpTimedWaitDelay")
+    return Finding("TcpTimedWaitDelay", CheckStatus.WARNING, value, why, fix)
 
 
 def _conntrack(facts: Facts) -> Finding | None:
@@ -116,6 +131,18 @@ def _cpus(facts: Facts) -> Finding | None:
         return Finding("workers", CheckStatus.OK, value, why)
     fix = f"CURL_SAFE_WORKERS = {max(2, facts.cpus)}"
     return Finding("workers", CheckStatus.WARNING, value, why, fix)
+
+
+def _lacking(facts: Facts) -> Finding | None:
+    if not facts.lacking:
+        return None
+    names = ", ".join(facility.value for facility in facts.lacking)
+    why = "; ".join(WITHOUT[facility][1] for facility in facts.lacking)
+    return Finding("system", CheckStatus.OK, f"{facts.system_name}, which has no {names}", why)
+
+
+def _fix(facts: Facts, check: str, **values: object) -> str:
+    return facts.fixes.get(check, "").format(**values)
 
 
 _FIXES = {Facility.CORE_LIMIT: "sysctl -w kernel.core_pattern=core"}

@@ -22,8 +22,8 @@ from ..._ipc.messages import (
     InvalidRequest,
     ResolvedBrowser,
 )
-from ..._platform.affinity import WorkerAffinity
 from ..._platform.refusals import Facility
+from ..._pool.affinity import WorkerAffinity
 from ..._pool.refusal_log import all_refusals
 from ..._pool.worker_client import WorkerClient, WorkerFailedError
 from ...settings import Settings

@@ -16,6 +16,7 @@ from .verdict import Verdict
 
 _SHARE_BAR_COLUMNS = 30
 _TIME_BAR_COLUMNS = 20
+_BLOCKS = ("█", "░", "▒")
 
 
 class ProgressBar(ProbeObserver):
@@ -163,19 +164,34 @@ def _table(report: ProbeReport) -> Table:
 def _print_bars(levels: list[Step], console: Console) -> None:
     """Print a line for each concurrency: the share that succeeded, and how long it took."""
     slowest = max((level.time_at(0.95) or 0.0 for level in levels), default=0.0)
-    _print(console, f"\n{'at once':>7}  {'█ done ░ failed':<{_SHARE_BAR_COLUMNS}}  █ p50 ▒ p95")
+    full, light, medium = _shades(console)
+    legend = f"{full} done {light} failed"
+    _print(
+        console,
+        f"\n{'at once':>7}  {legend:<{_SHARE_BAR_COLUMNS}}  {full} p50 {medium} p95",
+    )
     for level in levels:
         line = Text(f"{level.concurrency:>7}  ")
         failed = _cells(level.failed_share, _SHARE_BAR_COLUMNS)
-        line.append("█" * (_SHARE_BAR_COLUMNS - failed), "green")
-        line.append("░" * failed, "red")
+        line.append(full * (_SHARE_BAR_COLUMNS - failed), "green")
+        line.append(light * failed, "red")
         if slowest and level.times:
             half = _cells((level.time_at(0.5) or 0.0) / slowest, _TIME_BAR_COLUMNS)
             most = _cells((level.time_at(0.95) or 0.0) / slowest, _TIME_BAR_COLUMNS)
-            line.append("  " + "█" * half, "cyan")
-            line.append("▒" * (most - half), "cyan")
+            line.append("  " + full * half, "cyan")
+            line.append(medium * (most - half), "cyan")
         console.print(line)
     _print(console, "")
+
+
+def _shades(console: Console) -> tuple[str, str, str]:
+    """Return three characters for bars, in ASCII where the output has no blocks: in most of
+    Windows' code pages."""
+    try:
+        "".join(_BLOCKS).encode(console.encoding)
+    except UnicodeEncodeError:
+        return "#", ".", "="
+    return _BLOCKS
 
 
 def _cells(share: float, width: int) -> int:

@@ -1,4 +1,4 @@
-"""Chooses the CPUs that the workers run on (sched_setaffinity(2)).
+"""Chooses the CPUs that the workers run on.
 
 The kernel tends to wake a process on the CPU of the process that wrote to it. Workers would move to
 the crawler's CPU, and either wait for the crawler there or hold it up. A busy crawler determines
@@ -8,22 +8,13 @@ its CPU with other crawls, they may run anywhere.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable
 
-from .refusals import Facility, note_refusal
+from .._platform.system import system
 
 # Share of a CPU's time from which the crawler counts as busy.
 _BUSY_LOAD = 0.7
-
-
-def usable_cpus() -> int:
-    """Count the CPUs that this process may run on, or all of them if that is unknown."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except (AttributeError, OSError):
-        return os.cpu_count() or 1
 
 
 def choose_cpus(allowed: frozenset[int], crawler_cpu: int, load: float) -> frozenset[int]:
@@ -51,12 +42,7 @@ class WorkerAffinity:
     def apply(self, pid: int) -> None:
         """Move a new worker to the chosen CPUs."""
         if self._chosen:
-            try:
-                os.sched_setaffinity(pid, self._chosen)
-            except ProcessLookupError:
-                pass
-            except OSError as error:
-                note_refusal(Facility.AFFINITY, error)
+            system.move_to_cpus(pid, self._chosen)
 
     def review(self, pids: Iterable[int]) -> None:
         """Choose again, depending on how busy the crawler was since the last review.
@@ -73,19 +59,8 @@ class WorkerAffinity:
 
     def _choose(self, load: float) -> bool:
         """Choose the CPUs, and return whether they have changed."""
-        try:
-            allowed = frozenset(os.sched_getaffinity(0))
-            crawler_cpu = _cpu_of_this_thread()
-        except AttributeError:  # not Linux
+        found = system.choosable_cpus()
+        if found is None:
             return False
-        except OSError as error:
-            note_refusal(Facility.AFFINITY, error)
-            return False
-        before, self._chosen = self._chosen, choose_cpus(allowed, crawler_cpu, load)
+        before, self._chosen = self._chosen, choose_cpus(*found, load)
         return self._chosen != before
-
-
-def _cpu_of_this_thread() -> int:
-    """Return the CPU that this thread last ran on, from /proc (proc_pid_stat(5), field 39)."""
-    with open("/proc/thread-self/stat") as stat:
-        return int(stat.read().rpartition(")")[2].split()[36])
