@@ -15,7 +15,7 @@ CHAOS_ARGS ?=
 FUZZ_ARGS ?=
 BROWSERS_ARGS ?=
 
-.PHONY: help demo demo-distributed demo-scrapyd matrix package pictures reference docs next samples test test-fast coverage conformance browsers odd-responses bench chaos fuzz soak lint format clean
+.PHONY: test-macos test-windows help demo demo-distributed demo-scrapyd matrix package pictures reference docs next samples test test-fast coverage conformance browsers odd-responses bench chaos fuzz soak lint format clean
 
 help:
 	@echo "make demo    crawl the example's flaky origin, with a live log, stats and a summary"
@@ -23,6 +23,8 @@ help:
 	@echo "make demo-scrapyd  a Scrapyd runs the crawl"
 	@echo "make test    the test suite (some minutes)"
 	@echo "make test-fast  the tests that start no crawl and no worker"
+	@echo "make test-windows  tests with a Windows Python under Wine (installs Debian's, as root)"
+	@echo "make test-macos  the fast tests, and crawls, without what macOS does not have"
 	@echo "make coverage  the test suite with branch coverage of all processes"
 	@echo "make conformance  the table in docs/conformance.md: every handler, the same probes"
 	@echo "make browsers  records Chromium and Firefox, and compares every handler with them"
@@ -63,6 +65,27 @@ test: $(INSTALLED)
 
 test-fast: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -n $(JOBS) -m "not slow and not processes" $(PYTEST_ARGS)
+
+WINDOWS_VENV := .venv-windows
+# Whole crawls, and of the tests without processes those of what runs in both processes.
+WINDOWS_TESTS := $(addprefix tests/test_,windows.py framing.py loop.py messages.py selector_thread.py)
+
+$(WINDOWS_VENV)/.installed: pyproject.toml testkit/windows/setup.sh
+	testkit/windows/setup.sh $(WINDOWS_VENV)
+	touch $@
+
+test-windows: $(WINDOWS_VENV)/.installed
+	$(WINDOWS_VENV)/python -m pytest -n 2 $(WINDOWS_TESTS) $(PYTEST_ARGS)
+
+MACOS_VENV := .venv-macos
+
+$(MACOS_VENV)/.installed: $(INSTALLED) testkit/macos/setup.sh
+	testkit/macos/setup.sh $(MACOS_VENV) $(VENV)/bin/python
+	touch $@
+
+test-macos: $(MACOS_VENV)/.installed
+	$(MACOS_VENV)/bin/python -m pytest -n $(JOBS) -m "not slow and not processes" $(PYTEST_ARGS)
+	$(MACOS_VENV)/bin/python -m pytest -n $(JOBS) -m processes tests/test_macos.py $(PYTEST_ARGS)
 
 # A virtual environment of its own: each worker that it starts measures itself.
 $(COVERAGE_VENV)/.installed: pyproject.toml scrapy_curl_safe/_version.py tests/worker_coverage.py
@@ -183,6 +206,8 @@ lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --platform darwin --cache-dir .mypy_cache/macos -m scrapy_curl_safe._platform.macos
+	$(VENV)/bin/mypy --platform win32 --cache-dir .mypy_cache/windows -m scrapy_curl_safe._platform.windows
 	$(VENV)/bin/lint-imports --no-cache
 	$(VENV)/bin/codespell
 
@@ -192,4 +217,4 @@ format: $(INSTALLED)
 
 clean:
 	rm -rf $(SUITE_VENV)
-	rm -rf $(VENV) $(NEXT_VENV) $(CONFORMANCE_VENV) $(COVERAGE_VENV) .coverage* dist docs/_build .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(MACOS_VENV) $(WINDOWS_VENV) $(NEXT_VENV) $(CONFORMANCE_VENV) $(COVERAGE_VENV) .coverage* dist docs/_build .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis

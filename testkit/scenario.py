@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import select
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 Way = Literal["asyncio", "epoll", "select", "none"]
-#: The ways in which Scrapy can run: with three reactors, and without one.
-WAYS: tuple[Way, ...] = get_args(Way)
+#: The ways in which Scrapy can run here: with three reactors, of which Linux alone has epoll's, and
+#: without one.
+WAYS: tuple[Way, ...] = tuple(
+    way for way in get_args(Way) if way != "epoll" or hasattr(select, "epoll")
+)
 
 
 @dataclass(frozen=True, kw_only=True)

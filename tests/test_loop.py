@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from scrapy_curl_safe._platform.system import system
 from scrapy_curl_safe._worker.loop import Loop, LoopTimer
 
 READABLE, WRITABLE = system.READABLE, system.WRITABLE
+
+needs_pipes = pytest.mark.skipif(sys.platform == "win32", reason="it watches sockets alone")
 
 
 class StopError(Exception):
@@ -97,6 +100,7 @@ def test_what_is_unwatched_in_a_turn_is_not_told_in_it() -> None:
         one.close()
 
 
+@needs_pipes
 def test_one_that_is_closed_can_be_unwatched_and_its_number_used_again() -> None:
     loop = Loop()
     read, write = os.pipe()
@@ -135,6 +139,7 @@ def test_a_reader_and_a_writer_share_a_descriptor(
     assert done == ["written", "read"]
 
 
+@needs_pipes
 def test_reader_and_writer_hear_of_a_broken_pipe() -> None:
     loop, told = Loop(), []
     read, write = os.pipe()
@@ -221,6 +226,7 @@ def test_what_a_callback_raises_ends_the_loop() -> None:
         loop.run()
 
 
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="there is none")
 @pytest.mark.parametrize(
     "take_away", ["del select.epoll", "select.epoll = lambda: os.stat('/does/not/exist')"]
 )
