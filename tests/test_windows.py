@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,20 @@ def test_a_worker_is_recycled_by_its_memory(crawl: RunCrawl) -> None:
         crawled = crawl(*urls(origin, 200), CURL_SAFE_WORKER_MAX_MEMORY_MB=1)
     assert_all_pages(crawled, 200)
     assert crawled.stat("worker/recycle_count") > 0
+
+
+@pytest.mark.processes
+def test_metrics_are_served_and_the_port_is_nobody_elses(start_crawl: StartCrawl) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with TlsOrigin(delay=3600) as origin:
+        crawl = start_crawl(f"{origin.url}/", CURL_SAFE_PROMETHEUS_PORT=port)
+        crawl.wait_for(lambda: origin.in_service > 0)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as response:
+            assert b"curl_safe_requests_total 1.0" in response.read()
+        with socket.socket() as rival, pytest.raises(OSError, match=r"."):
+            rival.bind(("127.0.0.1", port))
 
 
 # Commands

@@ -20,6 +20,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from scrapy.crawler import Crawler
 
+from .._platform.system import system
 from .._pool.event_loop import EventLoop
 from .event_loop import running_event_loop
 from .metrics import read_metrics
@@ -43,7 +44,7 @@ class MetricsServer(ThreadingTCPServer):
 
     daemon_threads = True
     # Else a port that was used a moment ago could not be had.
-    allow_reuse_address = True
+    allow_reuse_address = system.CAN_REUSE_PORTS
 
     def __init__(self, port: int, crawler: Crawler) -> None:
         self._crawler = crawler

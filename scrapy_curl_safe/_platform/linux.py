@@ -43,6 +43,7 @@ from .resolver import resolver_state
 
 __all__ = [
     "APART",
+    "CAN_REUSE_PORTS",
     "FIXES",
     "HAS_C_STREAMS",
     "LACKING",
@@ -86,6 +87,8 @@ __all__ = [
 NAME = "Linux"
 #: Facilities that the system does not have at all.
 LACKING: tuple[Facility, ...] = ()
+#: Whether a server can have a port that was used a moment ago, and nobody else uses.
+CAN_REUSE_PORTS = True
 #: Whether the C library has streams that write to memory.
 HAS_C_STREAMS = True
 #: By the doctor's check: the command that mends what it finds.

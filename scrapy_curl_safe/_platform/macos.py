@@ -42,6 +42,7 @@ from .resolver import resolver_state
 
 __all__ = [
     "APART",
+    "CAN_REUSE_PORTS",
     "FIXES",
     "HAS_C_STREAMS",
     "LACKING",
@@ -91,6 +92,8 @@ LACKING: tuple[Facility, ...] = (
     Facility.BATCH_SCHEDULING,
     Facility.AFFINITY,
 )
+#: Whether a server can have a port that was used a moment ago, and nobody else uses.
+CAN_REUSE_PORTS = True
 #: Whether the C library has streams that write to memory.
 HAS_C_STREAMS = True
 #: By the doctor's check: the command that mends what it finds.

@@ -33,6 +33,7 @@ from .windows_sockets import sender  # noqa: E402
 
 __all__ = [
     "APART",
+    "CAN_REUSE_PORTS",
     "FIXES",
     "HAS_C_STREAMS",
     "LACKING",
@@ -81,6 +82,9 @@ LACKING: tuple[Facility, ...] = (
     Facility.BATCH_SCHEDULING,
     Facility.AFFINITY,
 )
+#: Whether a server can have a port that was used a moment ago, and nobody else uses. (On Windows
+#: it would have one that others use, too.)
+CAN_REUSE_PORTS = False
 #: Whether the C library has streams that write to memory.
 HAS_C_STREAMS = False
 #: By the doctor's check: the command that mends what it finds, as administrator.

@@ -67,12 +67,18 @@ rm -f "$root/py/python${version/./}._pth"
 site=$root/py/Lib/site-packages
 for_windows=(--platform win_amd64 --python-version "$version" --only-binary=:all:)
 python3 - "$clone/pyproject.toml" > "$root/requirements.txt" << 'PYTHON'
-import sys, tomllib
+import sys
+
+try:
+    import tomllib
+except ImportError:
+    from pip._vendor import tomli as tomllib
 
 with open(sys.argv[1], "rb") as file:
     project = tomllib.load(file)
 # Of the tests' requirements those of the tests that run here.
-wanted = ("cryptography", "h11", "h2", "hypothesis", "psutil", "pytest", "trustme")
+wanted = ("cryptography", "h11", "h2", "hypothesis", "prometheus", "psutil", "pytest",
+          "trustme")
 tests = [name for name in project["dependency-groups"]["test"] if name.startswith(wanted)]
 # pip tells neither what another system needs ...
 print("colorama", *project["project"]["dependencies"], *tests, sep="\n")
