@@ -327,6 +327,25 @@ def test_exit_statuses_in_words(status: int, text: str) -> None:
 
 
 @pytest.mark.processes
+def test_a_worker_of_a_virtual_environment_gets_the_socket(tmp_path: Path) -> None:
+    """Its python.exe would start another process."""
+    home = Path(sys.executable).parent
+    (tmp_path / "pyvenv.cfg").write_text(f"home = {home}\ninclude-system-site-packages = false\n")
+    launcher = str(tmp_path / "Scripts" / "python.exe")
+    code = (
+        f"import os, sys; sys.path.append({str(ROOT)!r})\n"
+        "from scrapy_curl_safe._platform.windows import take_inherited\n"
+        "sock, _ = take_inherited([])\n"
+        "sock.sendall(f'{os.getpid()} {sys.executable}'.encode())\n"
+    )
+    environment = {"SYSTEMROOT": os.environ["SYSTEMROOT"]}
+    process, sock = windows.start_worker([launcher, "-I", "-c", code], environment, None)
+    with sock:
+        assert sock.recv(1000).decode() == f"{process.pid} {launcher}"
+    assert process.wait(60) == 0
+
+
+@pytest.mark.processes
 def test_a_process_of_the_group_ends_with_its_owner() -> None:
     code = (
         "import subprocess, sys\n"

@@ -55,6 +55,7 @@ def start_worker(
     Raises:
         OSError: no process or no socket is available.
     """
+    command, environment = _without_launcher(command, environment)
     ours, theirs = connected_pair()
     try:
         process = subprocess.Popen(
@@ -73,6 +74,29 @@ def start_worker(
     finally:
         theirs.close()
     return process, ours
+
+
+def _without_launcher(
+    command: Sequence[str], environment: Mapping[str, str]
+) -> tuple[Sequence[str], Mapping[str, str]]:
+    """Have a command run the interpreter itself.
+
+    In a virtual environment, python.exe is a launcher: it starts the interpreter as another
+    process, which the socket would not reach. `pyvenv.cfg` says where the interpreter is, and that
+    finds the virtual environment by a variable, as from the launcher.
+    """
+    launcher = command[0]
+    configuration = os.path.join(os.path.dirname(launcher), os.pardir, "pyvenv.cfg")
+    try:
+        with open(configuration, encoding="utf-8") as file:
+            lines = dict(line.split("=", 1) for line in file if "=" in line)
+    except (OSError, ValueError):
+        return command, environment
+    home = next((value.strip() for name, value in lines.items() if name.strip() == "home"), "")
+    interpreter = os.path.join(home, os.path.basename(launcher))
+    if not home or not os.path.isfile(interpreter):
+        return command, environment
+    return [interpreter, *command[1:]], {**environment, "__PYVENV_LAUNCHER__": launcher}
 
 
 def _end_with_this_process(pid: int) -> None:
