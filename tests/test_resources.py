@@ -203,7 +203,7 @@ def test_a_successor_is_up_before_a_worker_drains(
     # One is up; from then on each replacement is followed by a successor, never the other way.
     kinds = [line.startswith("Replacing") for line in lines]
     assert kinds[0] is False
-    assert kinds.count(True) == crawled.stat("worker/recycle_count") >= 2
+    assert kinds.count(True) == crawled.stat("worker/recycle_count") >= 1
     assert "retry/count" not in crawled.stats
     served = [r["meta"]["curl_safe_info"]["worker"] for r in crawled.responses]
     assert set(served) == {0}
