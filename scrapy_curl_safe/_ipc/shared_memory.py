@@ -28,7 +28,7 @@ class SharedMemoryReader:
     """The crawler's view of the memory.
 
     Args:
-        fd: from `_platform.memory.create_shared_memory`; may be closed afterwards.
+        fd: from `system.create_shared_memory`; may be closed afterwards.
     """
 
     def __init__(self, fd: int) -> None:
