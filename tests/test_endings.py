@@ -153,6 +153,20 @@ def test_where_no_worker_can_start_jobdir_keeps_the_requests(
     assert sorted(r["url"] for r in second.responses) == sorted(requested)
 
 
+def test_a_crawl_that_fails_while_it_starts_is_closed_all_the_same(
+    crawl: RunCrawl, tmp_path: Path
+) -> None:
+    broken = tmp_path / "python3"
+    broken.write_text("#!/bin/false\n")
+    broken.chmod(0o700)
+    crawled = crawl(
+        "https://127.0.0.1:9/",
+        scenario=Scenario(interpreter=str(broken)),
+        EXTENSIONS={"testkit.components.LateEngine": 0},
+    )
+    assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
+
+
 def test_no_descriptor_for_a_worker(crawl: RunCrawl) -> None:
     with TlsOrigin() as origin:
         crawled = crawl(origin.url, EXTENSIONS={"testkit.components.NoDescriptorLeft": 0})

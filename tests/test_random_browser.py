@@ -179,13 +179,3 @@ def test_no_handshake_is_mixed_with_headers_of_another_browser(crawl: RunCrawl) 
             by_session.setdefault((number % 10, number % 3), set()).add(looks(origin, request))
     assert len(by_session) == 30
     assert all(len(browsers) == 1 for browsers in by_session.values())
-
-
-def test_a_crawl_that_fails_while_it_starts_is_closed_all_the_same(crawl: RunCrawl) -> None:
-    crawled = crawl(
-        "https://127.0.0.1:9/",
-        CURL_SAFE_BROWSERS=["chrome", {"no_such_field": 1}],
-        EXTENSIONS={"testkit.components.LateEngine": 0},
-        **ON,
-    )
-    assert crawled.stats["finish_reason"] == "curl_safe_no_worker"
