@@ -128,6 +128,15 @@ def test_a_crawl_warns_once(crawl: RunCrawl, agent: str, mode: str) -> None:
 
 
 @pytest.mark.processes
+def test_the_first_request_is_the_spiders_and_not_that_for_robots_txt(crawl: RunCrawl) -> None:
+    with TlsOrigin() as origin:
+        request = {"url": f"{origin.url}/0", "headers": {"User-Agent": FIREFOX_147}}
+        crawled = crawl(request, ROBOTSTXT_OBEY=True, CURL_SAFE_BROWSER_HEADERS="static")
+        assert len(origin.requests) == 2
+    assert "/0> contradicts the impersonated browser" in crawled.log
+
+
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "settings",
     [

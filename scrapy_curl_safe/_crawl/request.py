@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec.structs import replace
 from scrapy import Request
+from scrapy.http.request import NO_CALLBACK
 
 from .._ipc.messages import Fetch, encode_profile
 from .._pool.origins import Route
@@ -68,7 +69,8 @@ async def learn_browser(
 ) -> None:
     """Learn the target of a profile before the first request with it is built.
 
-    Fixed headers need no target, but whether the first such request contradicts it is checked.
+    Fixed headers need no target, but whether the spider's first such request contradicts it is
+    checked.
 
     Args:
         options: as `options_of` returned them.
@@ -79,7 +81,9 @@ async def learn_browser(
         return
     headers = request_headers(request, options, like_browser=True)
     if not profile.is_like_browser or not may_conflict(headers):
-        context.targets.leave(profile)
+        # That for robots.txt does not have what the spider's requests have.
+        if request.callback is not NO_CALLBACK:
+            context.targets.leave(profile)
         return
     await context.targets.learn(profile)
     target = context.targets.get(profile)
