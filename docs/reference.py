@@ -76,6 +76,8 @@ def reference() -> str:
         "(`WorkerCrashedError`) is `worker_crashed` or `worker_hung`, a reused connection that "
         "dies before the answer begins (`ConnectionDiedError`) is `connection_died`, and an answer "
         "that HTTP/2 forbids (`Http2ProtocolError`) is `http2_protocol`.",
+        "With [sessions](sessions.md), a request that was refused is retried with the reason "
+        "`session_blocked`, and one that failed by its proxy with `session_proxy`.",
         "## Signals",
         "They are sent as Scrapy's own handlers send them. If no receiver is connected, a response "
         "comes in one piece. A receiver may raise `StopDownload`, which cancels the transfer.",

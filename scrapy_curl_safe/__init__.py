@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from ._crawl.sessions.blocked import BlockedPolicy
     from .addon import Addon
     from .compression import HttpCompressionMiddleware
     from .exceptions import (
         ConnectionDiedError,
         HandshakeError,
+        NoSessionError,
         OriginUnavailableError,
         ProxyAuthenticationError,
         UnsupportedProxyError,
@@ -27,9 +29,11 @@ if TYPE_CHECKING:
     from .monitor import HandshakeMonitor
     from .pipelines import FilesPipeline, ImagesPipeline
     from .random_browser import RandomBrowserMiddleware
+    from .sessions import SessionMiddleware
 
 __all__ = [
     "Addon",
+    "BlockedPolicy",
     "ConnectionDiedError",
     "CurlSafeDownloadHandler",
     "FilesPipeline",
@@ -38,15 +42,18 @@ __all__ = [
     "HandshakeRetryMiddleware",
     "HttpCompressionMiddleware",
     "ImagesPipeline",
+    "NoSessionError",
     "OriginUnavailableError",
     "ProxyAuthenticationError",
     "RandomBrowserMiddleware",
+    "SessionMiddleware",
     "UnsupportedProxyError",
     "WorkerCrashedError",
 ]
 
 _MODULES = {
     "Addon": "addon",
+    "BlockedPolicy": "_crawl.sessions.blocked",
     "ConnectionDiedError": "exceptions",
     "CurlSafeDownloadHandler": "handler",
     "FilesPipeline": "pipelines",
@@ -55,9 +62,11 @@ _MODULES = {
     "HandshakeRetryMiddleware": "middleware",
     "HttpCompressionMiddleware": "compression",
     "ImagesPipeline": "pipelines",
+    "NoSessionError": "exceptions",
     "OriginUnavailableError": "exceptions",
     "ProxyAuthenticationError": "exceptions",
     "RandomBrowserMiddleware": "random_browser",
+    "SessionMiddleware": "sessions",
     "UnsupportedProxyError": "exceptions",
     "WorkerCrashedError": "exceptions",
 }

@@ -21,6 +21,7 @@ from .handler import CurlSafeDownloadHandler
 from .initiator import BrowserRefererMiddleware, InitiatorMiddleware
 from .middleware import HandshakeRetryMiddleware
 from .monitor import HandshakeMonitor, LastReport
+from .sessions import SessionMiddleware
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,10 @@ class Addon:
         settings.setdefault_in_component_priority_dict(
             "DOWNLOADER_MIDDLEWARES", HandshakeRetryMiddleware, 560
         )
+        if loaded.sessions is not None:
+            settings.setdefault_in_component_priority_dict(
+                "DOWNLOADER_MIDDLEWARES", SessionMiddleware, 585
+            )
         settings.setdefault_in_component_priority_dict("EXTENSIONS", HandshakeMonitor, 0)
         settings.setdefault_in_component_priority_dict("ITEM_PIPELINES", LastReport, _LAST)
         if loaded.decode:

@@ -94,6 +94,10 @@ class UnsupportedProxyError(ValueError):
     """The scheme of the proxy's URL is none of http, https, socks4, socks4a, socks5 and socks5h."""
 
 
+class NoSessionError(DownloadFailedError):
+    """No session could be had for an hour: all proxies rest, or all sessions were asked to wait."""
+
+
 class WorkerCrashedError(DownloadFailedError):
     """The worker process that had the request exited before the response was complete, or no worker
     could be started.
@@ -128,6 +132,7 @@ for _exception in (
     HandshakeError,
     OriginUnavailableError,
     ConnectionDiedError,
+    NoSessionError,
     ProxyAuthenticationError,
     UnsupportedProxyError,
     WorkerCrashedError,

@@ -4,6 +4,8 @@ Prometheus."""
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from scrapy import Spider, signals
@@ -13,8 +15,10 @@ from scrapy.utils.asyncio import create_looping_call
 
 from ._crawl.advice import advice
 from ._crawl.context import context_of, origins_of
-from ._crawl.health import Progress, health_line, progress_of
+from ._crawl.health import Progress, SessionCounts, health_line, progress_of
 from ._crawl.scrapy_api import close_crawl
+from ._crawl.session_pools import session_pool_of
+from ._crawl.sessions.health import Proxy
 from ._pool.origins import Origin
 from .settings import Settings
 
@@ -87,6 +91,9 @@ class HandshakeMonitor:
         self._judge(spider)
         if worst := self._origins.worst(_IN_TABLE):
             logger.info("%s", _table(worst), extra={"spider": spider})
+        pool = session_pool_of(self._crawler)
+        if pool is not None and (bad := pool.worst_proxies(_IN_TABLE)):
+            logger.info("%s", _table_of_proxies(bad), extra={"spider": spider})
 
     def _interval_ended(self, spider: Spider) -> None:
         self._report(spider)
@@ -108,8 +115,15 @@ class HandshakeMonitor:
             before,
             waiting=self._origins.waiting.total(),
             workers=workers,
+            sessions=self._session_counts(),
         )
         logger.info("%s%s", line, _limits(self._origins.limited()), extra={"spider": spider})
+
+    def _session_counts(self) -> SessionCounts | None:
+        pool = session_pool_of(self._crawler)
+        if pool is None:
+            return None
+        return SessionCounts(pool.alive, pool.resting(time.monotonic()), len(pool.proxies))
 
     def _judge(self, spider: Spider) -> None:
         """Warn if too many handshakes have failed since the last time, or close the crawl."""
@@ -193,12 +207,26 @@ def _table(worst: list[Origin]) -> str:
         share = f"{failed / (done + failed):.1%}"
         limit = str(origin.limit.value) if origin.limit.is_lowered else "-"
         rows.append((str(origin.route), str(done), str(failed), share, limit, kinds))
+    return _aligned("Handshakes by origin, the worst first:", rows)
+
+
+def _table_of_proxies(worst: list[Proxy]) -> str:
+    rows = [("proxy", "requests", "failed", "blocked", "causes")]
+    for proxy in worst:
+        causes = ", ".join(f"{count} {cause}" for cause, count in proxy.failures.most_common())
+        failed, blocked = proxy.failures.total(), proxy.blocks
+        rows.append((proxy.label, str(proxy.requests), str(failed), str(blocked), causes))
+    return _aligned("Requests by proxy, the worst first:", rows)
+
+
+def _aligned(title: str, rows: Sequence[Sequence[str]]) -> str:
+    """Return a table: the first and the last column have words, the others numbers."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
-            cell.rjust(width) if 0 < number < 5 else cell.ljust(width)
+            cell.rjust(width) if 0 < number < len(row) - 1 else cell.ljust(width)
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]
-    return "\n".join(["Handshakes by origin, the worst first:", *lines])
+    return "\n".join([title, *lines])

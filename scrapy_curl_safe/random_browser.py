@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 from typing import Any
 
 from scrapy import Request
 from scrapy.crawler import Crawler
 
 from ._crawl.compat import foreign_options
+from ._crawl.identity import IDENTITY_KEYS, drop_identity
 from ._crawl.meta import PICKED
-from ._crawl.scrapy_api import DEFAULT_HEADERS
+from ._crawl.sessions.assignment import choice, seed_of
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Keys with which a request says itself what it looks like.
-_IDENTITY = (
-    "impersonate",
-    "ja3",
-    "akamai",
-    "perk",
-    "extra_fp",
-    "raw_headers",
-    "default_headers",
-)
-
 
 class RandomBrowserMiddleware:
-    """Picks one of CURL_SAFE_BROWSERS for each session key, which keeps it as long as the crawl
-    runs. A request that specifies its own browser keeps that.
+    """Picks one of CURL_SAFE_BROWSERS for each session key, which keeps it: in later crawls of the
+    spider, and on other machines, too. A request that specifies its own browser keeps that.
 
     Its order must be above that of HttpProxyMiddleware (750), which sets the proxy:
     ``DOWNLOADER_MIDDLEWARES = {"scrapy_curl_safe.RandomBrowserMiddleware": 760}``.
@@ -50,7 +38,7 @@ class RandomBrowserMiddleware:
         self._compat = settings.compat
         self._has_noted = False
         # A hash in place of a table: a crawl may have any number of sessions.
-        self._seed = os.urandom(16)
+        self._seed = seed_of(crawler.settings["BOT_NAME"], crawler.spidercls.name)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> RandomBrowserMiddleware:
@@ -73,34 +61,22 @@ class RandomBrowserMiddleware:
         options = request.meta.get("curl_safe", {})
         if not isinstance(options, dict):
             return
-        if any(key in options for key in _IDENTITY) and PICKED not in request.meta:
+        if any(key in options for key in IDENTITY_KEYS) and PICKED not in request.meta:
             return
         if self._compat:
             foreign = foreign_options(request.meta, self._crawler.spider)
-            if foreign is False or any(key in foreign for key in _IDENTITY):
+            if foreign is False or any(key in foreign for key in IDENTITY_KEYS):
                 return
-        digest = hashlib.blake2b(repr(self.session_key(request)).encode(), key=self._seed).digest()
-        browser = self._browsers[int.from_bytes(digest, "big") % len(self._browsers)]
+        key = repr(self.session_key(request))
+        browser = self._browsers[choice(self._seed, key, len(self._browsers))]
         request.meta["curl_safe"] = {**options, "impersonate": browser}
         request.meta[PICKED] = True
-        for name in [name for name in request.headers if _names_browser(name)]:
-            if not self._has_noted:
-                self._note_own(request, name)
-            del request.headers[name]
-
-    def _note_own(self, request: Request, name: bytes) -> None:
-        """Log once that a header is not sent that somebody has set."""
-        if request.headers.getlist(name) == [DEFAULT_HEADERS.get(name.lower())]:
-            return
-        self._has_noted = True
-        logger.info(
-            "The %s of %s is not sent, and that of no other request: each session has its "
-            "browser's own",
-            name.decode("latin-1"),
-            request,
-        )
-
-
-def _names_browser(header: bytes) -> bool:
-    lower = header.lower()
-    return lower == b"user-agent" or lower.startswith(b"sec-ch-ua")
+        somebodys = drop_identity(request)
+        if somebodys is not None and not self._has_noted:
+            self._has_noted = True
+            logger.info(
+                "The %s of %s is not sent, and that of no other request: each session has its "
+                "browser's own",
+                somebodys.decode("latin-1"),
+                request,
+            )

@@ -14,6 +14,7 @@ from typing import Any
 from scrapy.settings import BaseSettings
 
 from ._platform.system import system
+from .session_settings import SessionSettings, parse_sessions
 
 HTTP_VERSIONS = ("v1", "v2", "v2tls", "v2_prior_knowledge", "v3", "v3only")
 # Aliases: each stands for the newest such browser that the installed curl_cffi has.
@@ -42,7 +43,7 @@ class Settings:
             plain curl
         browser_headers: which of the browser's headers a request carries: `"context"`, those that
             the browser would send for it; `"static"`, a fixed set; `"none"`
-        browsers: the browsers that `RandomBrowserMiddleware` picks from
+        browsers: the browsers that `RandomBrowserMiddleware` and sessions pick from
         http_version: `None` to let the TLS negotiation decide, or one of curl_cffi's names
         worker_max_requests: replace a worker after this many requests; 0 for never
         worker_max_memory_mb: replace a worker whose resident memory exceeds this; 0 for never
@@ -64,6 +65,7 @@ class Settings:
         python: the interpreter that runs the workers; `None` for `sys.executable`. Frozen programs
             must set it
         files_dir: where bodies go whose `meta["curl_safe"]["file"]` is `True` or a relative path
+        sessions: `None`, or a dict that turns sessions on; [Sessions](sessions.md) has its keys
         compat: whether to understand the meta keys of four other handlers as well
     """
 
@@ -87,6 +89,7 @@ class Settings:
     decode: bool
     python: str | None
     files_dir: str | None
+    sessions: SessionSettings | None
     compat: bool
     concurrent_requests: int
     download_timeout: float
@@ -117,7 +120,7 @@ class Settings:
             workers=read.whole("CURL_SAFE_WORKERS", default_workers(), 1, 64),
             impersonate=read.checked("CURL_SAFE_IMPERSONATE", "chrome", parse_impersonate),
             browser_headers=read.checked("CURL_SAFE_BROWSER_HEADERS", "context", _browser_headers),
-            browsers=read.checked("CURL_SAFE_BROWSERS", _BROWSERS, _parse_browsers),
+            browsers=read.checked("CURL_SAFE_BROWSERS", _BROWSERS, parse_browsers),
             http_version=read.checked("CURL_SAFE_HTTP_VERSION", None, parse_http_version),
             worker_max_requests=read.whole("CURL_SAFE_WORKER_MAX_REQUESTS", 0),
             worker_max_memory_mb=read.whole("CURL_SAFE_WORKER_MAX_MEMORY_MB", 0),
@@ -134,6 +137,7 @@ class Settings:
             decode=read.flag("CURL_SAFE_DECODE", True),
             python=read.checked("CURL_SAFE_PYTHON", None, _path),
             files_dir=read.checked("CURL_SAFE_FILES_DIR", None, _directory),
+            sessions=parse_sessions(read.raw("CURL_SAFE_SESSIONS"), parse_browsers),
             compat=read.flag("CURL_SAFE_COMPAT", False),
             concurrent_requests=read.whole("CONCURRENT_REQUESTS", 16),
             download_timeout=read.number("DOWNLOAD_TIMEOUT", 180),
@@ -162,6 +166,9 @@ class _Reader:
 
     def __init__(self, settings: BaseSettings) -> None:
         self._settings = settings
+
+    def raw(self, name: str) -> Any:
+        return self._settings[name]
 
     def checked(self, name: str, default: Any, check: Callable[[Any], Any]) -> Any:
         # BaseSettings.get() would return the default for a value of None as well.
@@ -255,7 +262,12 @@ def _browser_headers(value: Any) -> str:
     raise ValueError(f"one of {', '.join(BROWSER_HEADERS)}")
 
 
-def _parse_browsers(value: Any) -> tuple[str | dict[str, Any], ...]:
+def parse_browsers(value: Any) -> tuple[str | dict[str, Any], ...]:
+    """Check a list of browsers.
+
+    Raises:
+        ValueError: says what the setting takes.
+    """
     browsers = value
     if isinstance(value, str):
         browsers = _from_json(value, "[", [name.strip() for name in value.split(",")])

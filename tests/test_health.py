@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scrapy_curl_safe._crawl.health import Progress, health_line, progress_of
+from scrapy_curl_safe._crawl.health import Progress, SessionCounts, health_line, progress_of
 
 
 def stats(**counts: int) -> dict[str, int]:
@@ -63,6 +63,22 @@ def test_a_crawl_that_fails_before_tls_is_not_all_zeros() -> None:
         "Health of the whole crawl: 0 responses, 0 on reused connections; 0 handshakes; "
         "9 connections not made (7 refused, 2 proxy_auth); 2 of 2 workers up"
     )
+
+
+def test_sessions_are_named_with_what_became_of_others() -> None:
+    counts = stats(
+        session__open_count=12,
+        session__end_count__blocked=3,
+        session__end_count__requests=1,
+        session__block_count__403=5,
+    )
+    now = SessionCounts(alive=8, resting=1, proxies=8)
+    assert health_line(counts, None, waiting=0, workers=(2, 2), sessions=now).endswith(
+        "2 of 2 workers up; 8 sessions, ended before: 3 blocked, 1 requests; blocked: 5 403; "
+        "1 of 8 proxies resting"
+    )
+    alone = SessionCounts(alive=1, resting=0, proxies=0)
+    assert health_line({}, None, waiting=0, workers=None, sessions=alone).endswith("; 1 session")
 
 
 def test_what_waits_what_was_lost_and_what_died() -> None:

@@ -59,9 +59,11 @@ def test_a_session_is_a_proxy_its_user_and_a_cookiejar() -> None:
     assert by.session_key(one) != by.session_key(other)
 
 
-def test_two_crawls_pick_by_themselves() -> None:
-    settings = {"CURL_SAFE_BROWSERS": [f"b{n}" for n in range(10_000)]}
-    assert picked(middleware(**settings)) != picked(middleware(**settings))
+def test_each_crawl_of_a_spider_picks_the_same() -> None:
+    """One that goes on after a stop, and one on another machine, too."""
+    settings: dict[str, Any] = {"CURL_SAFE_BROWSERS": [f"b{n}" for n in range(10_000)]}
+    assert picked(middleware(**settings)) == picked(middleware(**settings))
+    assert picked(middleware(**settings)) != picked(middleware(BOT_NAME="other", **settings))
 
 
 def test_the_key_can_be_another() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import inspect
 import sys
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
@@ -12,9 +13,11 @@ from typing import Any, Literal
 import pytest
 import scrapy.http
 from pydispatch import dispatcher
-from scrapy import Spider, signals
+from scrapy import Request, Spider, signals
+from scrapy.core.downloader import Downloader
 from scrapy.core.engine import ExecutionEngine
 from scrapy.crawler import Crawler
+from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
 from scrapy.http import Headers, HtmlResponse, JsonResponse, Response, TextResponse, XmlResponse
 from scrapy.utils.test import get_crawler
@@ -74,6 +77,23 @@ def test_the_engine_has_what_closing_a_crawl_needs() -> None:
     assert callable(ExecutionEngine.close_spider_async)
     names = set(ExecutionEngine.__init__.__code__.co_names)
     assert {"running", "start_time"} <= names
+
+
+def test_the_cookie_middleware_has_a_jar_for_each_key() -> None:
+    jars = CookiesMiddleware().jars
+    assert list(jars["a"]) == []
+    assert jars.pop("a", None) is not None
+    assert "a" not in jars
+
+
+def test_the_engine_has_what_giving_up_a_place_needs() -> None:
+    source = inspect.getsource(ExecutionEngine)
+    assert "self.downloader" in source
+    assert "nextcall.schedule" in source
+    downloader = Downloader(get_crawler(Spider))
+    assert downloader.active == set()
+    assert downloader.slots == {}
+    assert downloader.get_slot_key(Request("https://a.test/")) == "a.test"
 
 
 def test_scrapy_has_a_handler_for_each_scheme(crawler: Crawler) -> None:

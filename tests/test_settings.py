@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from scrapy.settings import Settings as ScrapySettings
 
+from scrapy_curl_safe import BlockedPolicy
 from scrapy_curl_safe._crawl.browser_names import FAMILIAR_NAMES, check_browsers
 from scrapy_curl_safe._worker.targets import KNOWN_NAMES
+from scrapy_curl_safe.session_settings import SessionSettings
 from scrapy_curl_safe.settings import Settings, default_workers
 from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins.tls import TlsOrigin
@@ -39,6 +41,7 @@ DEFAULTS = {
     "CURL_SAFE_DECODE": True,
     "CURL_SAFE_PYTHON": None,
     "CURL_SAFE_FILES_DIR": None,
+    "CURL_SAFE_SESSIONS": None,
     "CURL_SAFE_COMPAT": False,
 }
 
@@ -70,6 +73,20 @@ GOOD = [
     ("CURL_SAFE_FILES_DIR", "/srv/../srv/files", "/srv/files"),
     ("CURL_SAFE_FILES_DIR", Path("/srv/files"), "/srv/files"),
     ("CURL_SAFE_FILES_DIR", "", None),
+    ("CURL_SAFE_SESSIONS", {}, SessionSettings()),
+    ("CURL_SAFE_SESSIONS", "None", None),
+    ("CURL_SAFE_SESSIONS", '{"size": 3, "per": "crawl"}', SessionSettings(size=3, per="crawl")),
+    ("CURL_SAFE_SESSIONS", {"browsers": "edge, tor"}, SessionSettings(browsers=("edge", "tor"))),
+    (
+        "CURL_SAFE_SESSIONS",
+        {"proxies": ["http://u:p@a.test:1", "b.test:80", "socks5h://[::1]:9"]},
+        SessionSettings(proxies=("http://u:p@a.test:1", "b.test:80", "socks5h://[::1]:9")),
+    ),
+    (
+        "CURL_SAFE_SESSIONS",
+        {"blocked": "scrapy_curl_safe.BlockedPolicy", "max_age": 60, "max_requests": 5},
+        SessionSettings(blocked=BlockedPolicy, max_age=60.0, max_requests=5),
+    ),
     ("CURL_SAFE_COMPAT", "True", True),
     ("DOWNLOAD_BIND_ADDRESS", "127.0.0.2", ("127.0.0.2", 0)),
     ("DOWNLOAD_BIND_ADDRESS", ("::1", 0), ("::1", 0)),
@@ -126,6 +143,44 @@ BAD = [
     ("DOWNLOAD_BIND_ADDRESS", "eth0", "an IP address, or a tuple"),
     ("DOWNLOAD_BIND_ADDRESS", ("127.0.0.1",), "an IP address, or a tuple"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("sessions", "message"),
+    [
+        (7, "CURL_SAFE_SESSIONS is 7: it takes a dict, or None"),
+        ("{'size': 1}", "CURL_SAFE_SESSIONS: as text, it takes only JSON"),
+        ({"sizes": 1}, "CURL_SAFE_SESSIONS has an unknown key 'sizes': it knows proxies, brow"),
+        ({"size": -1}, r"CURL_SAFE_SESSIONS['size'] is -1: it takes a whole number of 0 or more"),
+        ({"max_requests": 1.5}, "CURL_SAFE_SESSIONS['max_requests'] is 1.5: it takes a whole"),
+        ({"max_age": "1h"}, "CURL_SAFE_SESSIONS['max_age'] is '1h': it takes a number of 0 or"),
+        ({"max_errors": 0}, "CURL_SAFE_SESSIONS['max_errors'] is 0: it takes a whole number of 1"),
+        ({"per": "site"}, "CURL_SAFE_SESSIONS['per'] is 'site': it takes one of origin, crawl"),
+        ({"browsers": []}, "CURL_SAFE_SESSIONS['browsers'] is []: it takes a list of what"),
+        ({"blocked": "no.such.Policy"}, "CURL_SAFE_SESSIONS['blocked'] is 'no.such.Policy': it"),
+        ({"blocked": "scrapy.Request"}, "it takes the path of a class with a method `reason`"),
+        ({"proxies": "no.such.proxies"}, "CURL_SAFE_SESSIONS['proxies'] is 'no.such.proxies'"),
+        ({"proxies": {}}, "CURL_SAFE_SESSIONS['proxies'] takes a list of URLs, or the path of"),
+        ({"proxies": ["ftp://u:secret@a"]}, "CURL_SAFE_SESSIONS['proxies'][0] takes the URL of"),
+        ({"proxies": ["http://u:secret@a"] * 2}, "takes each proxy only once"),
+        ({"proxies": "http://u:secret@a.test:1"}, "CURL_SAFE_SESSIONS['proxies'] takes a list"),
+    ],
+)
+def test_bad_sessions(sessions: object, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)) as raised:
+        Settings.load(ScrapySettings({"CURL_SAFE_SESSIONS": sessions}))
+    assert "secret" not in str(raised.value)
+
+
+def test_proxies_of_a_function() -> None:
+    for proxies in ("tests.test_settings.some_proxies", some_proxies):
+        settings = Settings.load(ScrapySettings({"CURL_SAFE_SESSIONS": {"proxies": proxies}}))
+        assert settings.sessions is not None
+        assert settings.sessions.load_proxies() == ("http://a.test:1",)
+
+
+def some_proxies() -> list[str]:
+    return ["http://a.test:1"]
 
 
 def test_every_setting_is_tried() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from scrapy.statscollectors import StatsCollector
 from scrapy.utils.test import get_crawler
 
 import scrapy_curl_safe
+from scrapy_curl_safe import SessionMiddleware
 from scrapy_curl_safe._crawl.histogram import LogHistogram
 from scrapy_curl_safe._crawl.metrics import read_metrics
+from scrapy_curl_safe._crawl.session_pools import session_pool_of
+from scrapy_curl_safe._crawl.sessions.session import VisitorSession
 from scrapy_curl_safe._crawl.stats import CONNECTION_CAUSES, PREFIX, STATS, CrawlStats
 from scrapy_curl_safe._ipc.failures import HANDSHAKE_KINDS, FailureKind
 from scrapy_curl_safe._ipc.messages import TransferStats
@@ -130,7 +134,9 @@ def test_what_is_counted_is_what_is_declared(collector: StatsCollector) -> None:
     counted = {key.removeprefix(PREFIX) for key in collector.get_stats()}
     of_retries = ("retry", "retried_request", "recovered", "gave_up")
     by_the_middleware = {f"handshake/{name}_count" for name in of_retries}
-    assert counted | by_the_middleware == {key for stat in STATS for key in declared(stat.key)}
+    declared_keys = {key for stat in STATS for key in declared(stat.key)}
+    of_sessions = {key for key in declared_keys if key.startswith(("session/", "proxy/"))}
+    assert counted | by_the_middleware == declared_keys - of_sessions
 
 
 def test_the_pool_counts_all_its_events() -> None:
@@ -218,6 +224,23 @@ def test_each_metric_that_a_stat_names_shows_it() -> None:
         sample = (f"{stat.metric}_total", *filter(None, [stat.label]))
         assert samples[sample] == 1000 + number
         assert stat.type == "counter"
+
+
+def test_sessions_have_metrics_by_the_reason() -> None:
+    crawler = get_crawler(settings_dict={"CURL_SAFE_SESSIONS": {"proxies": ["http://a.test:1"]}})
+    SessionMiddleware.from_crawler(crawler)
+    pool = session_pool_of(crawler)
+    assert pool is not None
+    session = pool.acquire("https://a.test:443", 0.0)
+    assert isinstance(session, VisitorSession)
+    pool.proxy_failed(session, "https://a.test:443", "timeout", time.monotonic())
+    pool.blocked(session, "https://b.test:443", "403", time.monotonic())
+    samples = exported(read_metrics(crawler))
+    assert samples["curl_safe_sessions",] == 0
+    assert samples["curl_safe_sessions_ended_total", "blocked"] == 1
+    assert samples["curl_safe_blocks_total", "403"] == 1
+    assert samples["curl_safe_proxy_failures_total", "timeout"] == 1
+    assert samples["curl_safe_resting_proxies",] == 0  # It answered, if not well.
 
 
 def test_no_metric_is_without_a_stat() -> None:

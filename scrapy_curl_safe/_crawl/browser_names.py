@@ -50,6 +50,9 @@ def check_browsers(settings: Settings) -> None:
     """
     named = [(f"CURL_SAFE_IMPERSONATE is {settings.impersonate!r}", settings.impersonate)]
     named += [(f"CURL_SAFE_BROWSERS has {browser!r}", browser) for browser in settings.browsers]
+    if settings.sessions is not None:
+        label = "CURL_SAFE_SESSIONS['browsers'] has"
+        named += [(f"{label} {browser!r}", browser) for browser in settings.sessions.browsers]
     doubtful = [
         (label, browser)
         for label, browser in named

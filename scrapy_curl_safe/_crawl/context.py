@@ -206,6 +206,14 @@ class CrawlContext:
             (f"CURL_SAFE_BROWSERS has {browser!r}", self._profile({"impersonate": browser}).encoded)
             for browser in self.settings.browsers
         ]
+        if self.settings.sessions is not None:
+            browsers += [
+                (
+                    f"CURL_SAFE_SESSIONS['browsers'] has {browser!r}",
+                    self._profile({"impersonate": browser}).encoded,
+                )
+                for browser in self.settings.sessions.browsers
+            ]
         default = f"CURL_SAFE_IMPERSONATE is {self.settings.impersonate!r}"
         return [(default, self.profile.encoded), *browsers]
 

@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from .sessions.pool import SESSION_BLOCKS, SESSION_ENDS
 from .stats import PREFIX
 from .words import many
+
+
+class SessionCounts(NamedTuple):
+    """What there is at the moment.
+
+    Attributes:
+        alive: sessions that get requests.
+        resting: proxies that rest.
+        proxies: in all.
+    """
+
+    alive: int
+    resting: int
+    proxies: int
 
 
 class Progress(NamedTuple):
@@ -35,6 +50,7 @@ def health_line(
     *,
     waiting: int,
     workers: tuple[int, int] | None,
+    sessions: SessionCounts | None = None,
 ) -> str:
     """Return what the health line says of a crawl, the limits of its origins apart.
 
@@ -43,6 +59,7 @@ def health_line(
         before: as of the last line; None if this is the first.
         waiting: how many requests wait for their next retry.
         workers: how many take requests, and how many should; None if none download.
+        sessions: None without CURL_SAFE_SESSIONS.
     """
     now = progress_of(stats)
     reused = _count(stats, "connection/reused_count")
@@ -58,6 +75,8 @@ def health_line(
         clauses.append(f"{workers[0]} of {many(workers[1], 'worker')} up")
         if crashed := _count(stats, "worker/crash_count") + _count(stats, "worker/hang_count"):
             clauses[-1] += f", {crashed} crashed"
+    if sessions is not None:
+        clauses += _sessions(stats, sessions)
     line = f"Health of the whole crawl: {'; '.join(clauses)}"
     if before is not None:
         new = now.since(before)
@@ -91,9 +110,26 @@ def _retries(stats: Mapping[str, Any], waiting: int) -> list[str]:
     return clauses
 
 
-def _by_cause(stats: Mapping[str, Any], key: str) -> str:
+def _sessions(stats: Mapping[str, Any], now: SessionCounts) -> list[str]:
+    alive = many(now.alive, "session")
+    if ended := _by_cause(stats, SESSION_ENDS):
+        alive += f", ended before: {ended}"
+    clauses = [alive]
+    if blocks := _by_cause(stats, SESSION_BLOCKS):
+        clauses.append(f"blocked: {blocks}")
+    if now.resting:
+        clauses.append(f"{now.resting} of {now.proxies} proxies resting")
+    return clauses
+
+
+def counts_below(stats: Mapping[str, Any], key: str) -> dict[str, int]:
+    """Return the counts below a key of the stats."""
     prefix = f"{PREFIX}{key}/"
-    causes = {name.removeprefix(prefix): stats[name] for name in stats if name.startswith(prefix)}
+    return {name.removeprefix(prefix): stats[name] for name in stats if name.startswith(prefix)}
+
+
+def _by_cause(stats: Mapping[str, Any], key: str) -> str:
+    causes = counts_below(stats, key)
     return ", ".join(
         f"{causes[cause]} {cause}" for cause in sorted(causes, key=lambda c: -causes[c])
     )

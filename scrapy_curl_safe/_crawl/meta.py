@@ -31,6 +31,16 @@ HTTP1_ORIGIN = "curl_safe_http1_origin"
 GAVE_UP = "curl_safe_gave_up"
 #: Whether RandomBrowserMiddleware picked the browser in `meta["curl_safe"]`.
 PICKED = "curl_safe_picked"
+#: The id of the session that sent the request last.
+SESSION = "curl_safe_session"
+#: What that session has set: the proxy without credentials, the cookiejar, and the browser.
+BOUND = "curl_safe_bound"
+#: The id of the session that was refused last.
+REFUSED = "curl_safe_refused"
+#: How often sessions were refused, or their proxies failed, with the request.
+REFUSALS = "curl_safe_refusals"
+#: How often the request went back to the scheduler, since no session was free.
+RETURNS = "curl_safe_returns"
 #: Whether `curl_safe_info` is to have the MD5 of a file, too.
 MD5 = "curl_safe_md5"
 
@@ -106,6 +116,12 @@ def _file(value: Any) -> str | bool:
     raise ValueError("the path of a file, or True for one in CURL_SAFE_FILES_DIR")
 
 
+def _session(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("the name of a session")
+    return value
+
+
 #: The keys of `meta["curl_safe"]`, each with what returns its checked value or raises ValueError.
 CHECKS: dict[str, Callable[[Any], Any]] = {
     "impersonate": parse_impersonate,
@@ -121,6 +137,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "from": _initiator,
     "clicked": _boolean,
     "file": _file,
+    "session": _session,
 }
 
 
@@ -143,6 +160,8 @@ def request_options(meta: Mapping[str, Any]) -> dict[str, Any] | Literal[False]:
         clicked: `False` if no user caused it, but a script or a meta refresh
         file: where the body goes, in place of memory; a relative path is one in
             `CURL_SAFE_FILES_DIR`
+        session: the name of the session that sends the request, which is set where it is not there;
+            only with `CURL_SAFE_SESSIONS`
 
     Raises:
         ValueError: an unknown key or a bad value, naming it and what it takes.

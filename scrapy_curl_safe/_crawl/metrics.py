@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,7 +17,10 @@ from scrapy.crawler import Crawler
 from .._ipc.failures import HANDSHAKE_KINDS
 from .._pool.origins import Origin
 from .context import context_of
+from .health import counts_below
 from .retry_rules import RETRY_REASONS
+from .session_pools import session_pool_of
+from .sessions.pool import PROXY_FAILURES, SESSION_BLOCKS, SESSION_ENDS, SessionPool
 from .stats import PREFIX, STATS
 
 # Origins whose limit has a label of its own, the lowest limits first: a crawl may meet any number
@@ -51,6 +55,9 @@ def read_metrics(crawler: Crawler) -> list[Metric]:
     stats = crawler.stats.get_stats()
     metrics = [_counter(stats, name, *about) for name, about in _COUNTERS.items()]
     metrics += [_retries(stats), _handshakes(stats), _responses(stats), _loop_lag(stats)]
+    sessions = session_pool_of(crawler)
+    if sessions is not None:
+        metrics += session_metrics(stats, sessions, time.monotonic())
     context = context_of(crawler)
     if context is not None:
         pool, times = context.pool, context.stats.handshake_times
@@ -130,6 +137,24 @@ def limit_metrics(limited: list[Origin]) -> Iterable[Metric]:
         route = origin.route
         limits.add_metric([route.origin, route.proxy or ""], origin.limit.value)
     yield limits
+
+
+def session_metrics(stats: Mapping[str, Any], pool: SessionPool, now: float) -> Iterable[Metric]:
+    """Yield the metrics of the sessions and their proxies."""
+    yield _gauge("curl_safe_sessions", "Sessions that get requests.", pool.alive)
+    yield _gauge("curl_safe_resting_proxies", "Proxies that rest.", pool.resting(now))
+    yield _by_reason(stats, "curl_safe_sessions_ended", "Sessions that ended.", SESSION_ENDS)
+    yield _by_reason(stats, "curl_safe_blocks", "Responses that were blocks.", SESSION_BLOCKS)
+    yield _by_reason(
+        stats, "curl_safe_proxy_failures", "Requests that failed by their proxy.", PROXY_FAILURES
+    )
+
+
+def _by_reason(stats: Mapping[str, Any], name: str, text: str, key: str) -> Metric:
+    family = CounterMetricFamily(name, text, labels=["reason"])
+    for reason, count in counts_below(stats, key).items():
+        family.add_metric([reason], count)
+    return family
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -19,6 +19,7 @@ from .._pool.origins import Route
 from ..exceptions import UnsupportedProxyError
 from ..settings import Settings, parse_bind_address
 from .installed_browsers import InstalledBrowsers
+from .meta import SESSION
 
 _SCHEME = re.compile(r"\w+://")
 _PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
@@ -52,7 +53,7 @@ def route_of(request: Request, options: Mapping[str, Any]) -> Route:
         options: as `make_profile` takes them.
     """
     proxy = options.get("proxy", request.meta.get("proxy"))
-    return Route(origin_of(request), _without_credentials(proxy) if proxy else None)
+    return Route(origin_of(request), without_credentials(proxy) if proxy else None)
 
 
 def header_mode(options: Mapping[str, Any], settings: Settings) -> str:
@@ -118,6 +119,7 @@ def make_profile(
         proxy_user=user,
         proxy_password=password,
         proxy_headers=proxy_headers,
+        visitor=request.meta.get(SESSION) if "session" in options else None,
     )
 
 
@@ -208,6 +210,7 @@ def _basic_credentials(authorization: bytes) -> bytes | None:
         return None
 
 
-def _without_credentials(proxy: str) -> str:
+def without_credentials(proxy: str) -> str:
+    """Return the URL of a proxy as it may be shown."""
     parts = urlsplit(_with_scheme(proxy))
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -33,13 +33,20 @@ def options_of(request: Request, context: CrawlContext) -> dict[str, Any] | Lite
     """Return what the request's meta asks for, checked; False for Scrapy's own handler.
 
     Raises:
-        ValueError: a key or a value that is not known.
+        ValueError: a key or a value that is not known, or a session without CURL_SAFE_SESSIONS.
     """
     if context.settings.compat:
-        return all_options(request.meta, context.crawler.spider)
-    if not FOREIGN_KEYS.isdisjoint(request.meta):
-        context.note_foreign_keys(request)
-    return request_options(request.meta)
+        options = all_options(request.meta, context.crawler.spider)
+    else:
+        if not FOREIGN_KEYS.isdisjoint(request.meta):
+            context.note_foreign_keys(request)
+        options = request_options(request.meta)
+    if options and "session" in options and context.settings.sessions is None:
+        raise ValueError(
+            f'meta["curl_safe"]["session"] is {options["session"]!r}: it takes CURL_SAFE_SESSIONS, '
+            "which is not set"
+        )
+    return options
 
 
 def profile_of(request: Request, options: dict[str, Any], context: CrawlContext) -> EncodedProfile:

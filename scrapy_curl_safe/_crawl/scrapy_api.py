@@ -11,6 +11,9 @@ leads to the same pages:
                                              of bodies that exceed a limit, Scrapy decodes a part
     http.Headers being a dict                headers are read and made with its own methods
     CookiesMiddleware.jars                   no cookie of Scrapy's jar is kept from a request
+    CookiesMiddleware.jars                   no cookie of a session is kept for a continued crawl
+    ExecutionEngine.downloader.active        a request that waits for a session keeps its place
+    ExecutionEngine._slot.nextcall           a place that is given up is taken some seconds later
     ExecutionEngine.running, .start_time     the other one shows whether the engine has started
     ExecutionEngine.close_spider_async       a crawl that is closed ends with the reason "shutdown"
 """
@@ -61,6 +64,7 @@ __all__ = [
     "DecodedBodyMiddleware",
     "DownloadSignals",
     "close_crawl",
+    "cookiejars",
     "cookies_for",
     "copy_headers",
     "default_handler_path",
@@ -69,6 +73,7 @@ __all__ = [
     "load_addons",
     "make_headers",
     "response_class",
+    "wake_engine",
 ]
 
 logger = logging.getLogger(__name__)
@@ -291,15 +296,20 @@ def default_handler_path(crawler: Crawler, scheme: str) -> str:
 
 def cookies_for(crawler: Crawler, request: Request) -> Iterable[Cookie] | None:
     """Return the jar from which Scrapy takes a request's cookies; None if it uses none."""
-    try:
-        middleware = crawler.get_downloader_middleware(CookiesMiddleware)
-    except RuntimeError:  # A handler by itself, without an engine.
-        return None
-    jars = getattr(middleware, "jars", None)
+    jars = cookiejars(crawler)
     if jars is None or request.meta.get("dont_merge_cookies"):
         return None
     jar: Iterable[Cookie] = jars[request.meta.get("cookiejar")]
     return jar
+
+
+def cookiejars(crawler: Crawler) -> Any:
+    """Return Scrapy's jars by their keys, of which each is made if need be; None if it has none."""
+    try:
+        middleware = crawler.get_downloader_middleware(CookiesMiddleware)
+    except RuntimeError:  # A handler by itself, without an engine.
+        return None
+    return getattr(middleware, "jars", None)
 
 
 def load_addons(crawler: Crawler) -> None:
@@ -344,6 +354,14 @@ def close_crawl(crawler: Crawler, reason: str) -> None:
         close()
     else:
         crawler.signals.connect(close, signals.engine_started, weak=False)
+
+
+def wake_engine(crawler: Crawler) -> None:
+    """Let the engine look for requests to send."""
+    slot = getattr(crawler.engine, "_slot", None)
+    schedule = getattr(getattr(slot, "nextcall", None), "schedule", None)
+    if schedule is not None:
+        schedule()
 
 
 def _has_started(crawler: Crawler) -> bool:

@@ -29,7 +29,12 @@ class StartLog:
 
     def __init__(self, settings: Settings, schemes: Sequence[str], *, picks_browsers: bool) -> None:
         self._workers = settings.workers
-        self._browsers = settings.browsers if picks_browsers else (settings.impersonate,)
+        if settings.sessions is not None:
+            self._browsers: tuple[str | dict[str, Any] | None, ...] = (
+                settings.sessions.browsers or settings.browsers
+            )
+        else:
+            self._browsers = settings.browsers if picks_browsers else (settings.impersonate,)
         self._schemes = schemes
         self._is_logged = False
 

@@ -24,8 +24,8 @@ class Stat(NamedTuple):
     """The declaration of a stat.
 
     Attributes:
-        key: below `curl_safe/`; `{kind}` stands for each kind of failed handshake, and `{cause}`
-            for each value of `CONNECTION_CAUSES`.
+        key: below `curl_safe/`; `{kind}` stands for each kind of failed handshake, `{cause}` for
+            each value of `CONNECTION_CAUSES`, and any other name for what the meaning lists.
         meaning: for the reference.
         type: "counter" (only adds up), "max", or "rate" (set at the end of each interval).
         metric: name of the Prometheus counter that shows it; empty if none shows it alone.
@@ -146,6 +146,21 @@ STATS = (
         "worker/quarantine_count",
         "requests that were in flight in two workers when they died, and got one of their own",
         metric="curl_safe_quarantined_requests",
+    ),
+    Stat("session/open_count", "sessions that were opened"),
+    Stat(
+        "session/end_count/{ending}",
+        "sessions that ended, by the reason: `requests`, `age`, `blocked`, or `proxy` (it failed)",
+    ),
+    Stat(
+        "session/block_count/{reason}",
+        "responses, and failures, that were blocks, by the reason that the policy gives: a status, "
+        "`challenge` or `handshake`",
+    ),
+    Stat(
+        "proxy/failure_count/{failure}",
+        "requests that failed by the proxy of their session, by the cause: `refused`, `timeout`, "
+        "`handshake`, `407`, or `unavailable` (the circuit breaker of the way through it is open)",
     ),
     Stat("loop_lag_max", "seconds that the crawler's own loop was blocked", "max"),
 )

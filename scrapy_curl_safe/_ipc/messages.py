@@ -58,6 +58,8 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     proxy_user: bytes | None = None
     proxy_password: bytes | None = None
     proxy_headers: list[tuple[bytes, bytes]] = []
+    #: The session that the requests belong to; None without sessions.
+    visitor: str | None = None
     #: True closes each connection after one request and never resumes a TLS session.
     once: bool = False
 

@@ -77,7 +77,8 @@ class Proxy(BackgroundServer):
             return
         to_proxy = await asyncio.open_connection("127.0.0.1", self._behind)
         await asyncio.gather(
-            _copy(reader, to_proxy[1], received), _copy(to_proxy[0], writer, bytearray())
+            copy_stream(reader, to_proxy[1], received),
+            copy_stream(to_proxy[0], writer, bytearray()),
         )
 
 
@@ -108,11 +109,11 @@ class PortProxy(StreamServer):
         origin = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"\x05\x00\x00\x01" + bytes(6))
         await asyncio.gather(
-            _copy(reader, origin[1], bytearray()), _copy(origin[0], writer, bytearray())
+            copy_stream(reader, origin[1], bytearray()), copy_stream(origin[0], writer, bytearray())
         )
 
 
-async def _copy(
+async def copy_stream(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: bytearray
 ) -> None:
     with contextlib.suppress(OSError):

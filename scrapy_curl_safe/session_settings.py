@@ -1,0 +1,181 @@
+"""Checks CURL_SAFE_SESSIONS. Its messages never show a proxy's credentials."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from scrapy.settings import BaseSettings
+from scrapy.utils.misc import load_object
+
+_NAME = "CURL_SAFE_SESSIONS"
+_PER = ("origin", "crawl")
+
+_KEYS = (
+    "proxies",
+    "browsers",
+    "size",
+    "max_requests",
+    "max_age",
+    "max_errors",
+    "per",
+    "blocked",
+)
+_PROXY = re.compile(r"(?:(?:https?|socks4a?|socks5h?)://)?[^\s/@]+(?::[^\s/@]*@[^\s/@]+)?/?")
+
+Proxies = tuple[str, ...] | Callable[[], Iterable[str]]
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """The values of CURL_SAFE_SESSIONS.
+
+    Attributes:
+        proxies: their URLs, or a function that returns them, called once.
+        browsers: empty for those of CURL_SAFE_BROWSERS.
+        size: sessions that are in use at once; 0 for one per proxy.
+        max_requests: that a session gets; 0 for any number.
+        max_age: seconds that a session lasts; 0 for any time.
+        max_errors: errors in a row that end a session.
+        per: "origin" if each has sessions of its own, or "crawl".
+        blocked: the class of the policy that tells blocks; None for `BlockedPolicy`.
+    """
+
+    # Not shown, since they may have credentials.
+    proxies: Proxies = field(default=(), repr=False)
+    browsers: tuple[str | dict[str, Any], ...] = ()
+    size: int = 0
+    max_requests: int = 0
+    max_age: float = 0.0
+    max_errors: int = 1
+    per: str = "origin"
+    blocked: type | None = None
+
+    def load_proxies(self) -> tuple[str, ...]:
+        """Return the URLs of the proxies.
+
+        Raises:
+            ValueError: the function returns something else.
+        """
+        if isinstance(self.proxies, tuple):
+            return self.proxies
+        return _listed_proxies(list(self.proxies()))
+
+
+def parse_sessions(
+    value: Any, parse_browsers: Callable[[Any], tuple[str | dict[str, Any], ...]]
+) -> SessionSettings | None:
+    """Check the setting; None if it is absent.
+
+    Raises:
+        ValueError: the message has the setting, its key, the value and what it takes.
+    """
+    if value in (None, "", "None"):
+        return None
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"{_NAME}: as text, it takes only JSON ({error})") from None
+    # BaseSettings wraps a dict of a settings module in a BaseSettings.
+    if isinstance(value, BaseSettings):
+        value = value.copy_to_dict()
+    if not isinstance(value, dict):
+        raise ValueError(f"{_NAME} is {value!r}: it takes a dict, or None")
+    for key in value:
+        if key not in _KEYS:
+            raise ValueError(f"{_NAME} has an unknown key {key!r}: it knows {', '.join(_KEYS)}")
+    checks: dict[str, Callable[[Any], Any]] = {
+        "browsers": parse_browsers,
+        "size": _whole,
+        "max_requests": _whole,
+        "max_age": _seconds,
+        "max_errors": _errors,
+        "per": _per,
+        "blocked": _policy,
+    }
+    checked = {key: _checked(key, value[key], checks[key]) for key in checks if key in value}
+    if "proxies" in value:
+        checked["proxies"] = _proxies(value["proxies"])
+    return SessionSettings(**checked)
+
+
+def _checked(key: str, value: Any, check: Callable[[Any], Any]) -> Any:
+    try:
+        return check(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{_NAME}[{key!r}] is {value!r}: it takes {error}") from None
+
+
+def _proxies(value: Any) -> Proxies:
+    if callable(value):
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, (list, tuple)):
+        return _listed_proxies(value)
+    if isinstance(value, str) and "/" not in value and "@" not in value:
+        try:
+            found = load_object(value)
+        except (ImportError, NameError, ValueError) as error:
+            raise ValueError(
+                f"{_NAME}['proxies'] is {value!r}: it takes a list of URLs, or the path of a "
+                f"function that returns one ({error})"
+            ) from None
+        if callable(found):
+            return found  # type: ignore[no-any-return]
+    raise ValueError(
+        f"{_NAME}['proxies'] takes a list of URLs, or the path of a function that returns one"
+    )
+
+
+def _listed_proxies(proxies: Iterable[Any]) -> tuple[str, ...]:
+    listed = tuple(proxies)
+    for number, proxy in enumerate(listed):
+        if not isinstance(proxy, str) or not _PROXY.fullmatch(proxy):
+            raise ValueError(
+                f"{_NAME}['proxies'][{number}] takes the URL of a proxy, with one of the schemes "
+                "http, https, socks4, socks4a, socks5, socks5h"
+            )
+    if len(set(listed)) < len(listed):
+        raise ValueError(f"{_NAME}['proxies'] takes each proxy only once")
+    return listed
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("a whole number of 0 or more")
+    return value
+
+
+def _errors(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("a whole number of 1 or more")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise ValueError("a number of 0 or more")
+    return float(value)
+
+
+def _per(value: Any) -> str:
+    if value not in _PER:
+        raise ValueError(f"one of {', '.join(_PER)}")
+    return str(value)
+
+
+def _policy(value: Any) -> type | None:
+    takes = "the path of a class with a method `reason`, or None"
+    if value is None:
+        return None
+    try:
+        found = load_object(value)
+    except (ImportError, NameError, ValueError) as error:
+        raise ValueError(f"{takes} ({error})") from None
+    if isinstance(found, type) and callable(getattr(found, "reason", None)):
+        return found
+    raise ValueError(takes)

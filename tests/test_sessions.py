@@ -1,0 +1,417 @@
+"""The policy of sessions, in a time of its own: who gets which, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scrapy_curl_safe._crawl.sessions.assignment import choice, seed_of, turn
+from scrapy_curl_safe._crawl.sessions.health import LONGEST_REST_SECONDS, Proxy
+from scrapy_curl_safe._crawl.sessions.pool import SessionPool
+from scrapy_curl_safe._crawl.sessions.retry_after import LONGEST_SECONDS, retry_after
+from scrapy_curl_safe._crawl.sessions.saved import dump, load
+from scrapy_curl_safe._crawl.sessions.session import VisitorSession
+from scrapy_curl_safe._crawl.stats import STATS
+from scrapy_curl_safe.session_settings import SessionSettings
+
+SEED = seed_of("bot", "spider")
+ORIGIN = "https://a.test:443"
+OTHER = "https://b.test:443"
+TRIAL_SECONDS = 60.0
+
+
+class Crawl:
+    """A pool, with what it counts."""
+
+    def __init__(self, proxies: int = 0, *, crawl_id: str = "id", **settings: Any) -> None:
+        self.counts: Counter[str] = Counter()
+        self.dropped: list[VisitorSession] = []
+        self.proxies = [
+            Proxy(f"http://user:secret{n}@p{n}.test:1", f"http://p{n}.test:1")
+            for n in range(proxies)
+        ]
+        self.pool = SessionPool(
+            SessionSettings(**settings),
+            self.proxies,
+            ("chrome", "firefox", "safari"),
+            SEED,
+            crawl_id,
+            TRIAL_SECONDS,
+            on_dropped=self.dropped.append,
+            count=lambda key: self.counts.update([key]),
+        )
+
+    def acquire(self, now: float = 0.0, *, origin: str = ORIGIN, **options: Any) -> VisitorSession:
+        session = self.pool.acquire(origin, now, **options)
+        assert isinstance(session, VisitorSession)
+        return session
+
+    def wait(self, now: float = 0.0, *, origin: str = ORIGIN, **options: Any) -> float:
+        seconds = self.pool.acquire(origin, now, **options)
+        assert isinstance(seconds, float)
+        return seconds
+
+    def served(self, now: float = 0.0, *, origin: str = ORIGIN, **options: Any) -> VisitorSession:
+        """A session that has answered a request."""
+        session = self.acquire(now, origin=origin, **options)
+        self.pool.succeeded(session, origin)
+        return session
+
+
+# Which session a request gets
+
+
+def test_there_is_one_session_per_proxy_and_they_take_turns() -> None:
+    crawl = Crawl(5)
+    sessions = [crawl.served() for _ in range(15)]
+    assert {session.proxy for session in sessions} == set(crawl.proxies)
+    assert Counter(Counter(sessions).values()) == {3: 5}
+    assert crawl.counts == {"session/open_count": 5}
+
+
+def test_the_least_busy_session_comes_first() -> None:
+    crawl = Crawl(3)
+    first, second, third = (crawl.served() for _ in range(3))
+    for session in (first, first, second):
+        crawl.pool.change_in_flight(session.id, 1, 0.0)
+    assert [crawl.acquire(), crawl.acquire()] == [third, third]
+    crawl.pool.change_in_flight(third.id, 1, 0.0)
+    crawl.pool.change_in_flight(third.id, 1, 0.0)
+    assert crawl.acquire() is second
+
+
+def test_sessions_share_proxies_if_there_are_fewer() -> None:
+    crawl = Crawl(2, size=6)
+    counted = Counter(crawl.served().proxy for _ in range(6))
+    assert sorted(counted.values()) == [3, 3]
+    assert crawl.pool.alive == 6
+
+
+def test_without_proxies_there_is_one() -> None:
+    crawl = Crawl()
+    assert crawl.served() is crawl.served()
+    assert crawl.served().proxy is None
+
+
+@pytest.mark.parametrize("per", ["origin", "crawl"])
+def test_origins_have_sessions_of_their_own_or_share_them(per: str) -> None:
+    crawl = Crawl(1, per=per)
+    assert (crawl.served() is crawl.served(origin=OTHER)) == (per == "crawl")
+
+
+def test_a_new_session_has_one_request_until_it_has_its_cookies() -> None:
+    crawl = Crawl()
+    session = crawl.acquire()
+    assert crawl.wait() < 1
+    crawl.pool.change_in_flight(session.id, 1, 1.0)
+    crawl.pool.change_in_flight(session.id, -1, 1.0)
+    # The cookies are not there yet.
+    assert crawl.wait(1.0) < 1
+    crawl.pool.succeeded(session, ORIGIN)
+    assert crawl.acquire(1.0) is session
+
+
+def test_a_first_request_that_is_lost_does_not_hold_a_session_for_ever() -> None:
+    crawl = Crawl()
+    session = crawl.acquire()
+    assert crawl.acquire(TRIAL_SECONDS) is session
+
+
+def test_a_named_session_is_the_same_whenever_it_is_named() -> None:
+    crawl = Crawl(8)
+    named = crawl.served(name="account")
+    assert crawl.served(name="account") is named
+    assert named not in [crawl.served() for _ in range(20)]
+
+
+def test_a_name_gets_the_same_proxy_and_browser_on_each_machine() -> None:
+    names = [f"account-{n}" for n in range(50)] + ["a", "b", "ü"]
+    here, there = Crawl(8, crawl_id="one"), Crawl(8, crawl_id="two")
+    for name in names:
+        one, two = here.served(name=name), there.served(name=name)
+        assert one.browser == two.browser
+        assert one.proxy is not None
+        assert two.proxy is not None
+        assert one.proxy.url == two.proxy.url
+
+
+def test_two_crawls_of_a_queue_have_no_session_in_common() -> None:
+    here, there = Crawl(8, crawl_id="one"), Crawl(8, crawl_id="two")
+    mine = {here.served().name for _ in range(8)}
+    assert mine.isdisjoint(there.served().name for _ in range(8))
+    # The other crawl's requests get a session of this one.
+    name = next(iter(mine))
+    assert there.served(name=name).name != name
+
+
+def test_numbered_names_take_turns() -> None:
+    assert len({turn(SEED, f"account-{n}", 10) for n in range(90, 100)}) == 10
+
+
+@given(st.text(), st.integers(1, 10_000))
+def test_each_name_has_a_place(name: str, count: int) -> None:
+    assert 0 <= turn(SEED, name, count) < count
+    assert 0 <= choice(SEED, name, count) < count
+
+
+def test_the_seed_is_that_of_the_spider() -> None:
+    assert seed_of("bot", "spider") == SEED
+    assert len({seed_of("bot", "a"), seed_of("bot", "b"), seed_of("other", "a")}) == 3
+
+
+# How sessions end
+
+
+def test_a_session_ends_with_its_requests_and_redirects_stay_in_it() -> None:
+    crawl = Crawl(1, max_requests=3)
+    first = [crawl.served() for _ in range(3)]
+    assert len(set(first)) == 1
+    assert crawl.pool.resume(first[0].id, ORIGIN, 0.0) is first[0]
+    other = crawl.served()
+    assert other is not first[0]
+    assert other.proxy is first[0].proxy
+    assert crawl.counts["session/end_count/requests"] == 1
+
+
+def test_a_session_ends_with_its_age() -> None:
+    crawl = Crawl(2, max_age=10)
+    first = crawl.served(0.0)
+    assert crawl.served(5.0) is not first
+    assert first not in [crawl.served(10.0) for _ in range(4)]
+    assert crawl.counts["session/end_count/age"] == 1
+
+
+def test_a_refused_session_ends_and_another_takes_its_place() -> None:
+    crawl = Crawl(1, max_errors=2)
+    session = crawl.served()
+    crawl.pool.blocked(session, ORIGIN, "403", 0.0)
+    assert crawl.served() is session  # which forgives the error
+    for _ in range(2):
+        crawl.pool.blocked(session, ORIGIN, "403", 0.0)
+    other = crawl.served()
+    assert other.name != session.name
+    assert other.cookiejar != session.cookiejar
+    # Not even a redirect stays in it.
+    assert crawl.pool.resume(session.id, ORIGIN, 0.0) is None
+    assert crawl.counts["session/block_count/403"] == 3
+    assert crawl.counts["session/end_count/blocked"] == 1
+    assert crawl.pool.alive == 1
+
+
+def test_a_request_is_retried_in_another_session_if_there_is_one() -> None:
+    crawl = Crawl(2, max_errors=5)
+    first, second = crawl.served(), crawl.served()
+    assert crawl.served(avoid=first.id) is second
+    assert crawl.served(avoid=first.id) is second
+    alone = Crawl(1, max_errors=5)
+    assert alone.served(avoid=alone.served().id)
+
+
+def test_a_name_that_was_refused_gets_another_proxy() -> None:
+    crawl = Crawl(4)
+    first = crawl.served(name="account")
+    crawl.pool.blocked(first, ORIGIN, "403", 0.0)
+    second = crawl.served(name="account")
+    assert second.name == first.name
+    assert second.cookiejar != first.cookiejar
+    assert second.proxy is not first.proxy
+
+
+def test_the_cookies_of_the_oldest_ended_sessions_are_dropped() -> None:
+    crawl = Crawl(1, max_requests=1)
+    sessions = [crawl.served() for _ in range(1010)]
+    assert crawl.dropped == sessions[:10]
+    assert crawl.pool.get(sessions[0].id) is None
+    assert crawl.pool.alive == 0
+
+
+# Proxies
+
+
+def test_a_proxy_that_fails_rests_longer_each_time_and_is_tried_by_one_request() -> None:
+    crawl = Crawl(1)
+    now, delays = 0.0, []
+    for _ in range(12):
+        session = crawl.acquire(now)
+        crawl.pool.proxy_failed(session, ORIGIN, "refused", now)
+        delays.append(crawl.wait(now))
+        now += delays[-1]
+        if len(delays) < 12:
+            trial = crawl.acquire(now)
+            assert crawl.wait(now) > 0
+            crawl.pool.proxy_failed(trial, ORIGIN, "refused", now)
+            now += crawl.wait(now)
+    assert delays == sorted(delays)
+    assert delays[0] == 1.0
+    assert delays[-1] == LONGEST_REST_SECONDS
+
+
+def test_a_proxy_that_works_again_has_all_its_requests() -> None:
+    crawl = Crawl(1)
+    crawl.pool.proxy_failed(crawl.acquire(), ORIGIN, "timeout", 0.0)
+    trial = crawl.acquire(1.0)
+    crawl.pool.succeeded(trial, ORIGIN)
+    assert [crawl.acquire(1.0) for _ in range(3)] == [trial] * 3
+
+
+def test_failures_of_one_moment_are_one_failure() -> None:
+    crawl = Crawl(1)
+    session = crawl.acquire()
+    for _ in range(10):
+        crawl.pool.proxy_failed(session, ORIGIN, "timeout", 0.5)
+    assert crawl.wait(0.5) == 1.0
+
+
+def test_two_failures_of_a_proxy_that_has_worked_may_be_chance() -> None:
+    crawl = Crawl(1)
+    session = crawl.served()
+    for _ in range(2):
+        crawl.pool.proxy_failed(session, ORIGIN, "timeout", 0.0)
+        assert crawl.acquire() is session
+    crawl.pool.proxy_failed(session, ORIGIN, "timeout", 0.0)
+    assert crawl.wait() == 1.0
+
+
+def test_others_take_the_requests_of_a_proxy_that_rests() -> None:
+    crawl = Crawl(3, size=3)
+    sessions = [crawl.served() for _ in range(3)]
+    bad = sessions[0].proxy
+    assert bad is not None
+    for _ in range(3):
+        crawl.pool.proxy_failed(sessions[0], ORIGIN, "timeout", 0.0)
+    assert bad not in {crawl.served().proxy for _ in range(10)}
+    assert crawl.pool.alive == 3
+    assert crawl.pool.resting(0.0) == 1
+    assert [proxy.label for proxy in crawl.pool.worst_proxies(10)] == [bad.label]
+
+
+def test_a_proxy_that_an_origin_refuses_serves_others() -> None:
+    crawl = Crawl(1)
+    for _ in range(3):
+        crawl.pool.blocked(crawl.acquire(), ORIGIN, "403", 0.0)
+    assert crawl.wait() == 1.0
+    assert crawl.served(origin=OTHER)
+    assert crawl.pool.resting(0.0) == 0
+
+
+def test_a_name_moves_from_a_proxy_that_stays_dead() -> None:
+    crawl = Crawl(4)
+    now, first = 0.0, crawl.acquire(name="account")
+    crawl.pool.proxy_failed(first, ORIGIN, "refused", now)
+    for _ in range(2):
+        now += crawl.wait(now, name="account")
+        assert crawl.acquire(now, name="account") is first
+        crawl.pool.proxy_failed(first, ORIGIN, "refused", now)
+    assert crawl.acquire(now, name="account").proxy is not first.proxy
+
+
+# Waiting
+
+
+def test_a_session_is_left_alone_as_long_as_its_origin_asks() -> None:
+    crawl = Crawl(2, per="crawl")
+    first = crawl.served()
+    crawl.pool.rest(first, ORIGIN, 5.0)
+    second = crawl.served()
+    assert [crawl.served(4.9) for _ in range(3)] == [second] * 3
+    assert first in [crawl.served(4.9, origin=OTHER) for _ in range(2)]
+    crawl.pool.rest(second, ORIGIN, 9.0)
+    assert crawl.wait(4.0) == 1.0
+    assert crawl.acquire(5.0) is first
+
+
+def test_a_request_that_names_a_session_waits_for_it() -> None:
+    crawl = Crawl(2)
+    session = crawl.served()
+    crawl.pool.rest(session, ORIGIN, 5.0)
+    assert crawl.wait(1.0, name=session.name) == 4.0
+    assert crawl.served(1.0, name=session.name, may_move=True) is not session
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        (b"", None),
+        (b"0", None),
+        (b"5", 5),
+        (b" 120 ", 120),
+        (b"-5", None),
+        (b"soon", None),
+        (b"99999999999999999999999999", LONGEST_SECONDS),
+        ("٣".encode(), None),
+        (b"Thu, 01 Jan 1970 00:16:50 GMT", 10),
+        (b"Thu, 01 Jan 1970 00:16:30 GMT", None),
+        (b"Fri, 01 Jan 2100 00:00:00 GMT", LONGEST_SECONDS),
+        (b"Thu, 99 Foo 1970", None),
+    ],
+)
+def test_retry_after(value: bytes | None, seconds: float | None) -> None:
+    assert retry_after(value, 1000.0) == seconds
+
+
+@given(st.binary())
+def test_any_retry_after_is_bounded(value: bytes) -> None:
+    seconds = retry_after(value, 1000.0)
+    assert seconds is None or 0 < seconds <= LONGEST_SECONDS
+
+
+# Kept
+
+
+def test_sessions_go_on_in_a_continued_crawl() -> None:
+    crawl = Crawl(4, max_age=1000)
+    sessions = [crawl.served(7.0) for _ in range(4)]
+    named = crawl.served(7.0, name="account")
+    crawl.pool.rest(named, ORIGIN, 50.0)
+    refused = crawl.served(7.0, name="refused")
+    crawl.pool.blocked(refused, ORIGIN, "403", 7.0)
+    crawl.pool.blocked(sessions.pop(), ORIGIN, "403", 7.0)
+    state = dump(crawl.pool, 10.0, 1000.0, lambda jar: [jar])
+    assert "secret" not in str(state)
+    later = Crawl(4, crawl_id=state["crawl_id"])
+    restored = {
+        session.name: (session, cookies)
+        for session, cookies in load(later.pool, state, 500.0, 1005.0)
+    }
+    assert restored.keys() == {"account", *(session.name for session in sessions)}
+    for session in (named, *sessions):
+        same, cookies = restored[session.name]
+        assert cookies == [session.cookiejar] == [same.cookiejar]
+        assert same.browser == session.browser
+        assert same.proxy is not None
+        assert session.proxy is not None
+        assert same.proxy.url == session.proxy.url
+        # Born 8 seconds ago, of which 5 passed between the two.
+        assert same.born == 492.0
+    # It was asked to wait for 40 more seconds.
+    assert later.wait(500.0, name="account") == 35.0
+    assert later.served(500.0, name="refused").generation == 2
+    names = {later.served(500.0).name for _ in range(8)}
+    assert len(names) == 4
+    assert {session.name for session in sessions} < names
+
+
+def test_a_session_whose_proxy_is_gone_is_not_continued() -> None:
+    crawl = Crawl(2)
+    sessions = [crawl.served(), crawl.served()]
+    state = dump(crawl.pool, 0.0, 0.0, lambda jar: [jar])
+    later = Crawl(1, crawl_id=state["crawl_id"])
+    kept = [session.name for session, _ in load(later.pool, state, 0.0, 0.0)]
+    assert len(kept) < 2
+    assert later.served().proxy is later.proxies[0]
+    assert later.served().name not in {session.name for session in sessions} - set(kept)
+
+
+def test_what_the_pool_counts_is_declared() -> None:
+    """Some reasons are those of a policy."""
+    source = (Path(__file__).parent.parent / "scrapy_curl_safe/_crawl/sessions/pool.py").read_text()
+    declared = {stat.key.partition("/{")[0] for stat in STATS}
+    named = {key for key in declared if key.startswith(("session/", "proxy/"))}
+    assert len(named) == 4
+    assert all(f'"{key}"' in source for key in named)
