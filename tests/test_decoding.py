@@ -130,6 +130,8 @@ def assert_right(data: bytes, encodings: list[bytes], limit: int) -> None:
 
 # Its outer stream lacks a byte, and its inner one exceeds the limit all the same.
 @example(data=bytes(101), names=["br", "br"], cut=1, behind=b"", flips=[], raw=False, limit=100)
+# Garbage behind a stream breaks it if the stream is empty.
+@example(data=b"", names=["gzip"], cut=0, behind=b"\1", flips=[], raw=False, limit=0)
 # Of a frame that ends early Scrapy drops what is less than a piece.
 @example(data=b"an" * 40_000, names=["zstd"], cut=1, behind=b"", flips=[], raw=False, limit=70_000)
 @given(

@@ -165,7 +165,10 @@ class Decoding:
         try:
             pieces = decoder.decode(data, _MOST_AT_ONCE_BYTES)
             decoded = next(pieces, b"")
-            if any(pieces) or not decoder.is_complete or 0 < self._limit < len(decoded):
+            # Where nothing comes out, Scrapy minds what lies behind the end.
+            if not decoded or any(pieces) or not decoder.is_complete:
+                return None
+            if 0 < self._limit < len(decoded):
                 return None
         except DECODER_ERRORS:
             return None
