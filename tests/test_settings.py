@@ -139,6 +139,7 @@ BAD = [
     ("CURL_SAFE_DECODE", "gzip", "True or False"),
     ("CURL_SAFE_FILES_DIR", True, "the path of a directory, or None"),
     ("CURL_SAFE_COMPAT", "scrapy-curl", "True or False"),
+    ("CURL_SAFE_SESSIONS", 7, "a dict, or None"),
     ("DOWNLOADER_CLIENT_TLS_CIPHERS", 7, "a list of ciphers as OpenSSL takes it, or None"),
     ("DOWNLOAD_BIND_ADDRESS", "eth0", "an IP address, or a tuple"),
     ("DOWNLOAD_BIND_ADDRESS", ("127.0.0.1",), "an IP address, or a tuple"),
@@ -148,7 +149,6 @@ BAD = [
 @pytest.mark.parametrize(
     ("sessions", "message"),
     [
-        (7, "CURL_SAFE_SESSIONS is 7: it takes a dict, or None"),
         ("{'size': 1}", "CURL_SAFE_SESSIONS: as text, it takes only JSON"),
         ({"sizes": 1}, "CURL_SAFE_SESSIONS has an unknown key 'sizes': it knows proxies, brow"),
         ({"size": -1}, r"CURL_SAFE_SESSIONS['size'] is -1: it takes a whole number of 0 or more"),
