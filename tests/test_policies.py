@@ -186,8 +186,25 @@ def test_where_each_connection_is_closed_requests_have_their_own() -> None:
     assert not any(idle.must_connect("a") for _ in range(100))
 
 
-def test_those_that_close_at_one_time_say_little_of_the_next_ones() -> None:
+def test_where_none_was_ever_used_again_one_wrong_guess_is_enough() -> None:
     idle = IdleConnections()
+    for _ in range(3):
+        release(idle, "a")
+    assert not idle.must_connect("a")
+    release(idle, "a", expected=True)
+    assert not idle.has("a")
+    assert idle.must_connect("a")
+
+
+def proven() -> IdleConnections:
+    """Return an estimate of connections of which one was used again."""
+    idle = IdleConnections()
+    release(idle, "a", reused=True, capacity=0)
+    return idle
+
+
+def test_those_that_close_at_one_time_say_little_of_the_next_ones() -> None:
+    idle = proven()
     for _ in range(64):
         release(idle, "a")
     for _ in range(64):
@@ -249,7 +266,6 @@ def test_one_on_a_new_connection_where_an_idle_one_was_expected_was_a_wrong_gues
         FailureKind.ALERT,
         FailureKind.PROTOCOL,
         FailureKind.CERTIFICATE,
-        FailureKind.CONNECTION_DIED,
     ],
 )
 def test_so_was_a_failure_for_want_of_a_connection(kind: FailureKind) -> None:
@@ -259,6 +275,16 @@ def test_so_was_a_failure_for_want_of_a_connection(kind: FailureKind) -> None:
     assert not idle.has("a")
     release(idle, "a")
     assert idle.has("a")
+
+
+@pytest.mark.parametrize("expected", [False, True])
+def test_a_dead_connection_was_the_wrong_guess_of_libcurl_at_least(expected: bool) -> None:
+    idle = IdleConnections()
+    idle.learn("a", failure(FailureKind.CONNECTION_DIED), expected=expected, is_closed=False)
+    assert idle.must_connect("a")
+    idle = proven()
+    idle.learn("a", failure(FailureKind.CONNECTION_DIED), expected=expected, is_closed=False)
+    assert not idle.must_connect("a")
 
 
 @pytest.mark.parametrize("kind", [FailureKind.LOCAL, FailureKind.OTHER, FailureKind.DATALOSS])

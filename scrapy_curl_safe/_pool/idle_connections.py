@@ -11,8 +11,8 @@ _MOST_KEYS = 4096
 _MOST_PENALTY = 63
 # From this penalty on, the origin is taken to close each connection after one response.
 _CLOSES_EACH = 7
-# Failures of a request whose idle connection turned out to be gone.
-_CONNECTION_GONE = {*HANDSHAKE_KINDS, FailureKind.CONNECTION_DIED} - {FailureKind.LOCAL}
+# Failures of the new connection of a request whose idle one turned out to be gone.
+_CONNECTION_GONE = frozenset(HANDSHAKE_KINDS) - {FailureKind.LOCAL}
 
 
 class IdleConnections:
@@ -21,7 +21,8 @@ class IdleConnections:
 
     An origin may close a connection at any time, and only the worker notices. A wrong guess costs a
     handshake, and its penalty makes the next guesses more careful. After a few wrong guesses in a
-    row the origin is taken to close each connection after one response.
+    row the origin is taken to close each connection after one response; if none of its connections
+    was ever used again, after the first wrong guess.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,8 @@ class IdleConnections:
         # By key: how many new connections not to count on after a wrong guess, and how many of
         # them are left.
         self._penalties: dict[Hashable, tuple[int, int]] = {}
+        # Keys of connections that were used again.
+        self._proven: set[Hashable] = set()
 
     def __repr__(self) -> str:
         return f"<IdleConnections {sum(self._idle.values())} idle, {len(self._idle)} keys>"
@@ -65,10 +68,14 @@ class IdleConnections:
             capacity = 0 if is_closed else capacity_after(outcome.head)
             reused = not outcome.stats.connects
             self.release(key, reused=reused, expected=expected, capacity=capacity)
-        elif expected and isinstance(outcome, Failed) and outcome.kind in _CONNECTION_GONE:
-            self.release(key, reused=False, expected=True, capacity=0)
+        elif isinstance(outcome, Failed):
+            died = outcome.kind is FailureKind.CONNECTION_DIED  # libcurl, too, had expected it
+            if died or (expected and outcome.kind in _CONNECTION_GONE):
+                self.release(key, reused=False, expected=True, capacity=0, is_sure=died)
 
-    def release(self, key: Hashable, *, reused: bool, expected: bool, capacity: int) -> None:
+    def release(
+        self, key: Hashable, *, reused: bool, expected: bool, capacity: int, is_sure: bool = True
+    ) -> None:
         """Count a request that has ended.
 
         Args:
@@ -76,13 +83,18 @@ class IdleConnections:
             expected: whether an idle connection was expected for it.
             capacity: how many requests its connection takes now; 0 if it is closed. A shared
                 connection, as in HTTP/2, takes one more each time, as long as it lasts.
+            is_sure: whether an expected connection was certainly gone.
         """
         penalty, left = self._penalties.pop(key, (0, 0))
         if reused:
+            self._note_proven(key)
             self._put(key, capacity)
             return
         closes_each = penalty >= _CLOSES_EACH
-        if expected:
+        if expected and is_sure and not closes_each and key not in self._proven:
+            penalty = left = _CLOSES_EACH
+            self._idle.pop(key, None)
+        elif expected:
             # Connections that were closed at the same time count as one wrong guess.
             if closes_each or not left:
                 penalty = left = min(_MOST_PENALTY, 2 * penalty + 1)
@@ -94,6 +106,12 @@ class IdleConnections:
             self._penalties[key] = penalty, left
             if len(self._penalties) > _MOST_KEYS:
                 del self._penalties[next(iter(self._penalties))]
+
+    def _note_proven(self, key: Hashable) -> None:
+        if key not in self._proven:
+            if len(self._proven) == _MOST_KEYS:
+                self._proven.clear()
+            self._proven.add(key)
 
     def _put(self, key: Hashable, count: int) -> None:
         if not count:
