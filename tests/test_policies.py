@@ -266,6 +266,7 @@ def test_one_on_a_new_connection_where_an_idle_one_was_expected_was_a_wrong_gues
         FailureKind.ALERT,
         FailureKind.PROTOCOL,
         FailureKind.CERTIFICATE,
+        FailureKind.CONNECTION_DIED,
     ],
 )
 def test_so_was_a_failure_for_want_of_a_connection(kind: FailureKind) -> None:
@@ -275,16 +276,6 @@ def test_so_was_a_failure_for_want_of_a_connection(kind: FailureKind) -> None:
     assert not idle.has("a")
     release(idle, "a")
     assert idle.has("a")
-
-
-@pytest.mark.parametrize("expected", [False, True])
-def test_a_dead_connection_was_the_wrong_guess_of_libcurl_at_least(expected: bool) -> None:
-    idle = IdleConnections()
-    idle.learn("a", failure(FailureKind.CONNECTION_DIED), expected=expected, is_closed=False)
-    assert idle.must_connect("a")
-    idle = proven()
-    idle.learn("a", failure(FailureKind.CONNECTION_DIED), expected=expected, is_closed=False)
-    assert not idle.must_connect("a")
 
 
 @pytest.mark.parametrize("kind", [FailureKind.LOCAL, FailureKind.OTHER, FailureKind.DATALOSS])

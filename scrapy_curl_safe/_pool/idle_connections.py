@@ -11,8 +11,8 @@ _MOST_KEYS = 4096
 _MOST_PENALTY = 63
 # From this penalty on, the origin is taken to close each connection after one response.
 _CLOSES_EACH = 7
-# Failures of the new connection of a request whose idle one turned out to be gone.
-_CONNECTION_GONE = frozenset(HANDSHAKE_KINDS) - {FailureKind.LOCAL}
+# Failures of a request whose idle connection turned out to be gone.
+_CONNECTION_GONE = {*HANDSHAKE_KINDS, FailureKind.CONNECTION_DIED} - {FailureKind.LOCAL}
 
 
 class IdleConnections:
@@ -68,10 +68,8 @@ class IdleConnections:
             capacity = 0 if is_closed else capacity_after(outcome.head)
             reused = not outcome.stats.connects
             self.release(key, reused=reused, expected=expected, capacity=capacity)
-        elif isinstance(outcome, Failed):
-            died = outcome.kind is FailureKind.CONNECTION_DIED  # libcurl, too, had expected it
-            if died or (expected and outcome.kind in _CONNECTION_GONE):
-                self.release(key, reused=False, expected=True, capacity=0, is_sure=died)
+        elif expected and isinstance(outcome, Failed) and outcome.kind in _CONNECTION_GONE:
+            self.release(key, reused=False, expected=True, capacity=0, is_sure=False)
 
     def release(
         self, key: Hashable, *, reused: bool, expected: bool, capacity: int, is_sure: bool = True
@@ -83,7 +81,7 @@ class IdleConnections:
             expected: whether an idle connection was expected for it.
             capacity: how many requests its connection takes now; 0 if it is closed. A shared
                 connection, as in HTTP/2, takes one more each time, as long as it lasts.
-            is_sure: whether an expected connection was certainly gone.
+            is_sure: whether an expected connection was certainly closed after its last response.
         """
         penalty, left = self._penalties.pop(key, (0, 0))
         if reused:
