@@ -53,7 +53,7 @@ def start() -> None:
 
 
 def is_worker() -> bool:
-    """Whether the pool started this interpreter, as a worker whose stdout is /dev/null."""
+    """Tell whether the pool started this interpreter, as a worker whose stdout is /dev/null."""
     return any(
         argument.endswith("worker/__main__.py") for argument in sys.orig_argv[1:3]
     ) and os.path.samestat(os.fstat(1), os.stat(os.devnull))

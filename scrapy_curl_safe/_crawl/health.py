@@ -11,7 +11,7 @@ from .words import many
 
 
 class SessionCounts(NamedTuple):
-    """What there is at the moment.
+    """Sessions and proxies at the moment.
 
     Attributes:
         alive: sessions that get requests.

@@ -1,4 +1,4 @@
-"""What of a request says which browser it comes from. Pure."""
+"""The parts of a request that say which browser it comes from. Pure."""
 
 from __future__ import annotations
 

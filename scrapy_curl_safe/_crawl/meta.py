@@ -1,4 +1,4 @@
-"""This package's keys of request.meta, and what they may hold."""
+"""Keys of request.meta that are this package's, and the values that they may hold."""
 
 from __future__ import annotations
 

@@ -88,12 +88,12 @@ class FailureKind(str, enum.Enum):
 
     @property
     def is_handshake(self) -> bool:
-        """Whether the failure prevented a TLS handshake with the origin."""
+        """True if the failure prevented a TLS handshake with the origin."""
         return self in HANDSHAKE_KINDS
 
     @property
     def is_local(self) -> bool:
-        """Whether this machine, or the worker, is at its limit."""
+        """True if this machine, or the worker, is at its limit."""
         return self in (FailureKind.LOCAL, FailureKind.NO_MEMORY)
 
 

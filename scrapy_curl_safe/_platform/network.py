@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NetworkLimits:
-    """What is known about the limits. Each is None if it is unknown, or the system has no such
+    """The limits as far as they are known. Each is None if it is unknown, or the system has no such
     limit.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What Linux and macOS have in common."""
+"""The part that Linux and macOS have in common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How processes start and end on Windows."""
+"""Starts and ends processes on Windows."""
 
 from __future__ import annotations
 

@@ -33,11 +33,11 @@ _zstandard: Any = None if _zstd is not None else _load_library("zstandard")
 
 
 class Decoder(Protocol):
-    """What undoes one encoding of one body."""
+    """Undoes one encoding of one body."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether the stream may end here."""
+        """True if the stream may end here."""
 
     def decode(self, data: bytes, most: int = PIECE_BYTES) -> Iterator[bytes]:
         """Yield what the data decodes to, in pieces of at most this size."""

@@ -19,7 +19,7 @@ _CHANGING = (21, 41)
 
 
 class Visit(NamedTuple):
-    """What an origin sees of a visitor.
+    """The marks of a visitor that an origin sees.
 
     Attributes:
         cookie: empty if none was sent.

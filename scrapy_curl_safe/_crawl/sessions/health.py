@@ -14,7 +14,7 @@ _MOST_ORIGINS = 1000
 
 
 class Rest:
-    """Whether something that fails is to be left alone.
+    """Decides whether something that fails is to be left alone.
 
     Attributes:
         until: no request is sent before, but for a trial.

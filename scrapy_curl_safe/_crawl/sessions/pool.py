@@ -1,4 +1,4 @@
-"""Which session a request gets, and what becomes of sessions. Pure: the time is an argument.
+"""Chooses the session of each request, and ends sessions. Pure: the time is an argument.
 
 A session is open until it has had its requests or its age (it then ends, but redirects and retries
 of its requests still stay in it), or until it was refused too often in a row. In the place of one
