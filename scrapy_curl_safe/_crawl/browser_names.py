@@ -41,6 +41,17 @@ _TIMEOUT_SECONDS = 10.0
 _OF_FINGERPRINT = (FailureKind.OTHER, FailureKind.PROTOCOL)
 
 
+def named_browsers(settings: Settings) -> list[tuple[str, str | dict[str, Any] | None]]:
+    """Return the browsers of the settings, the default one first, each with how a message names
+    it."""
+    named = [(f"CURL_SAFE_IMPERSONATE is {settings.impersonate!r}", settings.impersonate)]
+    named += [(f"CURL_SAFE_BROWSERS has {browser!r}", browser) for browser in settings.browsers]
+    if settings.sessions is not None:
+        label = "CURL_SAFE_SESSIONS['browsers'] has"
+        named += [(f"{label} {browser!r}", browser) for browser in settings.sessions.browsers]
+    return named
+
+
 def check_browsers(settings: Settings) -> None:
     """Check the browsers in the settings.
 
@@ -48,14 +59,9 @@ def check_browsers(settings: Settings) -> None:
         ValueError: curl_cffi has no such browser, or takes no such fingerprint. The message has the
             setting, its value, and what would do.
     """
-    named = [(f"CURL_SAFE_IMPERSONATE is {settings.impersonate!r}", settings.impersonate)]
-    named += [(f"CURL_SAFE_BROWSERS has {browser!r}", browser) for browser in settings.browsers]
-    if settings.sessions is not None:
-        label = "CURL_SAFE_SESSIONS['browsers'] has"
-        named += [(f"{label} {browser!r}", browser) for browser in settings.sessions.browsers]
     doubtful = [
         (label, browser)
-        for label, browser in named
+        for label, browser in named_browsers(settings)
         if browser is not None and not (isinstance(browser, str) and browser in FAMILIAR_NAMES)
     ]
     if not doubtful:

@@ -19,7 +19,7 @@ from .._pool.origins import OriginRegistry
 from .._pool.pool import Pool
 from .._pool.worker_limits import WorkerLimits
 from ..settings import Settings
-from .browser_names import check_browsers
+from .browser_names import check_browsers, named_browsers
 from .browser_targets import BrowserTargets
 from .compat import FOREIGN_KEYS
 from .components import is_derived
@@ -202,20 +202,10 @@ class CrawlContext:
         )
 
     def _profiles(self) -> list[tuple[str, bytes]]:
-        browsers = [
-            (f"CURL_SAFE_BROWSERS has {browser!r}", self._profile({"impersonate": browser}).encoded)
-            for browser in self.settings.browsers
+        return [
+            (label, self._profile({"impersonate": browser}).encoded)
+            for label, browser in named_browsers(self.settings)
         ]
-        if self.settings.sessions is not None:
-            browsers += [
-                (
-                    f"CURL_SAFE_SESSIONS['browsers'] has {browser!r}",
-                    self._profile({"impersonate": browser}).encoded,
-                )
-                for browser in self.settings.sessions.browsers
-            ]
-        default = f"CURL_SAFE_IMPERSONATE is {self.settings.impersonate!r}"
-        return [(default, self.profile.encoded), *browsers]
 
     def _profile(self, options: dict[str, Any]) -> EncodedProfile:
         request = Request("data:,")
