@@ -10,8 +10,8 @@ leads to the same pages:
     HttpCompressionMiddleware._handle_encoding, _compression._DecompressionMaxSizeExceeded
                                              of bodies that exceed a limit, Scrapy decodes a part
     http.Headers being a dict                headers are read and made with its own methods
-    CookiesMiddleware.jars                   no cookie of Scrapy's jar is kept from a request
-    CookiesMiddleware.jars                   no cookie of a session is kept for a continued crawl
+    CookiesMiddleware.jars                   no cookie of Scrapy's jar is kept from a request, and
+                                             none of a session for a continued crawl
     ExecutionEngine.downloader.active        a request that waits for a session keeps its place
     ExecutionEngine._slot.nextcall           a place that is given up is taken some seconds later
     ExecutionEngine.running, .start_time     the other one shows whether the engine has started

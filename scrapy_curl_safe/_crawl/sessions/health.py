@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from ..backoff import backoff
+
 # The first rest after a failure, in seconds; each further one is twice as long.
 FIRST_REST_SECONDS = 1.0
 LONGEST_REST_SECONDS = 300.0
@@ -41,8 +43,8 @@ class Rest:
         if self._failures < tolerated and not self.rests:
             return
         self.rests += 1
-        seconds = min(LONGEST_REST_SECONDS, FIRST_REST_SECONDS * 2.0 ** min(self.rests - 1, 60))
-        self.until = now + seconds
+        # No two trials have to be kept apart, so the wait is not drawn.
+        self.until = now + backoff(self.rests, FIRST_REST_SECONDS, LONGEST_REST_SECONDS, 1.0)
         self._is_tried = False
 
     def succeeded(self) -> None:

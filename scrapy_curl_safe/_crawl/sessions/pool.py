@@ -275,7 +275,10 @@ class SessionPool:
         # Requests that were in flight as it was refused say no more of the proxy.
         if session.proxy is not None and not session.is_refused:
             session.proxy.blocked(origin, now)
-        self._count_error(session, "blocked")
+        session.errors += 1
+        if session.errors >= self._settings.max_errors:
+            session.is_refused = True
+            self._end(session, "blocked")
 
     def proxy_failed(self, session: VisitorSession, origin: str, cause: str, now: float) -> None:
         self._count(f"{PROXY_FAILURES}/{cause}")
@@ -297,12 +300,6 @@ class SessionPool:
         """Note a response that refused a request, but said when to come back."""
         self._count(f"{SESSION_BLOCKS}/{reason}")
         self.succeeded(session, origin)
-
-    def _count_error(self, session: VisitorSession, reason: str) -> None:
-        session.errors += 1
-        if session.errors >= self._settings.max_errors:
-            session.is_refused = True
-            self._end(session, reason)
 
     def _expire(self, session: VisitorSession, now: float) -> bool:
         age = self._settings.max_age
