@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import subprocess
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import psutil
 import trustme
 
 from benchmarks.pages import all_pages
+from benchmarks.server import Server, free_ports
 from testkit.processes import children
-from testkit.waiting import wait_until
 
 CONFIG = """
 daemon off; pid {directory}/pid; error_log stderr error;
@@ -53,7 +50,7 @@ http {{
 """
 
 
-class Nginx:
+class Nginx(Server):
     """A context manager. `url(name)` is the origin of one of its servers: warm, fresh, held
     (HTTP/2) or held1 (HTTP/1.1). The last two pass requests on to the port `holder`.
 
@@ -61,11 +58,10 @@ class Nginx:
         FileNotFoundError: there is no nginx on this machine.
     """
 
+    name, package = "nginx", "nginx-light"
+
     def __init__(self, holder: int = 9) -> None:
-        found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-        if found is None:
-            raise FileNotFoundError("nginx is not installed (apt-get install nginx-light)")
-        self._program = found
+        super().__init__()
         self._holder = holder
 
     def url(self, server: str) -> str:
@@ -81,9 +77,7 @@ class Nginx:
         """The processes that serve requests."""
         return children(self._process.pid)
 
-    def __enter__(self) -> Nginx:
-        self._directory = tempfile.mkdtemp(prefix="nginx-")
-        directory = Path(self._directory)
+    def _prepare(self, directory: Path) -> tuple[Sequence[str | Path], Sequence[int]]:
         certificate = trustme.CA().issue_cert("127.0.0.1", "localhost")
         chain = b"".join(pem.bytes() for pem in certificate.cert_chain_pems)
         (directory / "chain.pem").write_bytes(chain)
@@ -99,46 +93,8 @@ class Nginx:
             # Otherwise its workers would run as a user that cannot read root's directory.
             config = "user root;" + config
         (directory / "nginx.conf").write_text(config)
-        self._process = subprocess.Popen(
-            [self._program, "-p", str(directory), "-c", str(directory / "nginx.conf")]
-        )
-        for port in self._ports.values():
-            wait_for(port, self._process)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._process.terminate()
-        self._process.wait(30)
-        shutil.rmtree(self._directory)
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that were free just now, for servers that cannot choose one and report it."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until a server takes connections."""
-
-    def answers() -> bool:
-        if process.poll() is not None:
-            raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            return False
-        return True
-
-    wait_until(answers)
+        arguments = ["-p", str(directory), "-c", str(directory / "nginx.conf")]
+        return arguments, list(self._ports.values())
 
 
 if __name__ == "__main__":
