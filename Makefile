@@ -68,7 +68,8 @@ test-fast: $(INSTALLED)
 
 WINDOWS_VENV := .venv-windows
 # Whole crawls, and of the tests without processes those of what runs in both processes.
-WINDOWS_TESTS := $(addprefix tests/test_,windows.py framing.py loop.py messages.py selector_thread.py)
+WINDOWS_TESTS := $(addprefix tests/test_,windows.py other_systems.py framing.py loop.py messages.py \
+	selector_thread.py)
 
 $(WINDOWS_VENV)/.installed: pyproject.toml testkit/windows/setup.sh
 	testkit/windows/setup.sh $(WINDOWS_VENV)
@@ -85,7 +86,8 @@ $(MACOS_VENV)/.installed: $(INSTALLED) testkit/macos/setup.sh
 
 test-macos: $(MACOS_VENV)/.installed
 	$(MACOS_VENV)/bin/python -m pytest -n $(JOBS) -m "not slow and not processes" $(PYTEST_ARGS)
-	$(MACOS_VENV)/bin/python -m pytest -n $(JOBS) -m processes tests/test_macos.py $(PYTEST_ARGS)
+	$(MACOS_VENV)/bin/python -m pytest -n $(JOBS) -m processes tests/test_macos.py \
+		tests/test_other_systems.py $(PYTEST_ARGS)
 
 # A virtual environment of its own: each worker that it starts measures itself.
 $(COVERAGE_VENV)/.installed: pyproject.toml scrapy_curl_safe/_version.py tests/worker_coverage.py

@@ -7,7 +7,6 @@ import resource
 import signal
 import socket
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -21,9 +20,6 @@ from testkit.crawling import assert_all_pages, urls
 from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins.messages import Reply
 from testkit.origins.tls import TlsOrigin
-from testkit.processes import worker_pids
-from testkit.scenario import WAYS, Way
-from testkit.waiting import wait_until
 
 
 def test_this_is_the_system() -> None:
@@ -93,25 +89,6 @@ def test_a_descriptor_of_the_same_number_is_another_one() -> None:
 
 
 # Crawls
-
-
-@pytest.mark.processes
-@pytest.mark.parametrize("way", WAYS)
-def test_pages_over_tls_in_every_way_that_scrapy_runs(crawl: RunCrawl, way: Way) -> None:
-    with TlsOrigin() as origin:
-        crawled = crawl(*urls(origin, 200), way=way)
-    assert_all_pages(crawled, 200)
-    assert crawled.stat("worker/crash_count") == 0
-
-
-@pytest.mark.processes
-def test_no_worker_outlives_a_killed_crawler(start_crawl: StartCrawl, tmp_path: Path) -> None:
-    with TlsOrigin(delay=3600) as origin:
-        crawl = start_crawl(*urls(origin, 10))
-        crawl.wait_for(lambda: origin.in_service > 0 and len(crawl.ready_workers) == 2)
-        assert sorted(pid for _, pid in crawl.ready_workers) == worker_pids(tmp_path)
-        crawl.kill()
-        wait_until(lambda: not worker_pids(tmp_path))
 
 
 @pytest.mark.processes

@@ -29,7 +29,7 @@ from testkit.origins.certs import certs
 from testkit.origins.messages import Reply, SeenRequest
 from testkit.origins.tls import TlsOrigin
 from testkit.processes import worker_pids
-from testkit.scenario import Scenario, Way
+from testkit.scenario import Scenario
 from testkit.waiting import wait_until
 
 MEGABYTE = os.urandom(1 << 20)
@@ -37,15 +37,6 @@ ADDON = ("-s", 'ADDONS={"scrapy_curl_safe.Addon": 500}', "-s", "CONCURRENT_ITEMS
 
 
 # Crawls
-
-
-@pytest.mark.processes
-@pytest.mark.parametrize("way", ["asyncio", "select", "none"])
-def test_pages_over_tls_in_every_way_that_scrapy_runs(crawl: RunCrawl, way: Way) -> None:
-    with TlsOrigin() as origin:
-        crawled = crawl(*urls(origin, 200), way=way)
-    assert_all_pages(crawled, 200)
-    assert crawled.stat("worker/crash_count") == 0
 
 
 @pytest.mark.processes
@@ -86,16 +77,6 @@ def test_a_killed_worker_is_replaced(start_crawl: StartCrawl) -> None:
     assert_all_pages(crawled, 100)
     assert crawled.stat("worker/crash_count") == 1
     assert "died (exit status 15)" in crawled.log
-
-
-@pytest.mark.processes
-def test_no_worker_outlives_a_killed_crawler(start_crawl: StartCrawl, tmp_path: Path) -> None:
-    with TlsOrigin(delay=3600) as origin:
-        crawl = start_crawl(*urls(origin, 10))
-        crawl.wait_for(lambda: origin.in_service > 0 and len(crawl.ready_workers) == 2)
-        assert sorted(pid for _, pid in crawl.ready_workers) == worker_pids(tmp_path)
-        crawl.kill()
-        wait_until(lambda: not worker_pids(tmp_path))
 
 
 @pytest.mark.processes
