@@ -8,7 +8,7 @@ from .._ipc.failures import HANDSHAKE_KINDS, FailureKind
 from .._ipc.messages import Completed, Failed, Outcome, ResponseHead
 
 _MOST_KEYS = 4096
-_MOST_PENALTY = 63
+_MOST_PENALTY = 255
 # From this penalty on, the origin is taken to close each connection after one response.
 _CLOSES_EACH = 7
 # Failures of a request whose idle connection turned out to be gone.
@@ -22,7 +22,8 @@ class IdleConnections:
     An origin may close a connection at any time, and only the worker notices. A wrong guess costs a
     handshake, and its penalty makes the next guesses more careful. After a few wrong guesses in a
     row the origin is taken to close each connection after one response; if none of its connections
-    was ever used again, after the first wrong guess.
+    was ever used again, after the first wrong guess. From then on one right guess proves little: it
+    halves the penalty.
     """
 
     def __init__(self) -> None:
@@ -84,11 +85,13 @@ class IdleConnections:
             is_sure: whether an expected connection was certainly closed after its last response.
         """
         penalty, left = self._penalties.pop(key, (0, 0))
+        closes_each = penalty >= _CLOSES_EACH
         if reused:
             self._note_proven(key)
             self._put(key, capacity)
+            if closes_each:
+                self._penalties[key] = penalty // 2, penalty // 2
             return
-        closes_each = penalty >= _CLOSES_EACH
         if expected and is_sure and not closes_each and key not in self._proven:
             penalty = left = _CLOSES_EACH
             self._idle.pop(key, None)
