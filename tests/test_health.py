@@ -53,6 +53,12 @@ def test_later_ones_say_apart_what_is_new() -> None:
     assert line(FLAKY, before).endswith(". Since the last line: 0 responses; 0 handshakes")
 
 
+def test_a_long_block_of_the_event_loop_is_named_and_a_short_one_is_not() -> None:
+    blocked = {**FLAKY, "curl_safe/loop_lag_max": 5.37}
+    assert "; event loop blocked for up to 5.4 s, by a callback or a pipeline" in line(blocked)
+    assert "blocked" not in line({**FLAKY, "curl_safe/loop_lag_max": 0.9})
+
+
 def test_a_crawl_that_fails_before_tls_is_not_all_zeros() -> None:
     failed = stats(
         connection__failure_count=9,

@@ -68,7 +68,7 @@ class Judgement:
     Attributes:
         verdict: the conclusion.
         saw: what was seen, in a sentence or two.
-        advice: what to do about it; empty if there is nothing to do.
+        advice: what to do about it.
         concurrency: how many simultaneous handshakes work; None if not even one does.
         settings: of Scrapy and of this package, to paste.
     """
@@ -202,6 +202,11 @@ def _refused(given: Step, browsers: ProbeBrowsers, accepted: list[str]) -> Judge
 
 # If some did
 
+_YET_THEY_FAIL = (
+    "If handshakes fail in a crawl all the same, and its download handler runs in the crawler's "
+    "own process, the crawl's callbacks may hold them up."
+)
+
 
 def _some_succeeded(
     steps: Sequence[Step], levels: list[Step], browsers: ProbeBrowsers
@@ -216,7 +221,7 @@ def _some_succeeded(
         return _some_fail(levels, given)
     most = levels[-1].concurrency
     saw = f"{_successes(given)} succeeded, with up to {most} at once.{_slower(levels)}"
-    return Judgement(Verdict.HEALTHY, saw, "", most)
+    return Judgement(Verdict.HEALTHY, saw, _YET_THEY_FAIL, most)
 
 
 def _slower(levels: list[Step]) -> str:
