@@ -11,14 +11,18 @@ COVERAGE_VENV := .venv-coverage
 CONFORMANCE_VENV := .venv-conformance
 CONFORMANCE_ARGS ?=
 BENCH_ARGS ?= --write
+BUSY_ARGS ?= --write
+CRASH_ARGS ?=
 CHAOS_ARGS ?=
 FUZZ_ARGS ?=
 BROWSERS_ARGS ?=
 
-.PHONY: test-macos test-windows help demo demo-distributed demo-scrapyd matrix package pictures reference docs next samples test test-fast coverage conformance browsers odd-responses bench chaos fuzz soak lint format clean
+.PHONY: test-macos test-windows help demo demo-busy demo-crash demo-distributed demo-scrapyd matrix package pictures reference docs next samples test test-fast coverage conformance browsers odd-responses bench chaos fuzz soak lint format clean
 
 help:
 	@echo "make demo    crawl the example's flaky origin, with a live log, stats and a summary"
+	@echo "make demo-busy  what busy callbacks do to handshakes, with each handler (half an hour)"
+	@echo "make demo-crash  a crash in native code in the middle of a crawl, with each handler"
 	@echo "make demo-distributed  two crawls on one queue in Redis (needs redis-server)"
 	@echo "make demo-scrapyd  a Scrapyd runs the crawl"
 	@echo "make test    the test suite (some minutes)"
@@ -53,6 +57,12 @@ $(INSTALLED): pyproject.toml scrapy_curl_safe/_version.py
 
 demo: $(INSTALLED)
 	$(VENV)/bin/python example_project/demo.py
+
+demo-busy: $(CONFORMANCE_VENV)/.installed
+	$(CONFORMANCE_VENV)/bin/python -m benchmarks.busy $(BUSY_ARGS)
+
+demo-crash: $(CONFORMANCE_VENV)/.installed
+	$(CONFORMANCE_VENV)/bin/python -m benchmarks.crash $(CRASH_ARGS)
 
 demo-distributed: $(INSTALLED)
 	$(VENV)/bin/python example_project/demo_distributed.py

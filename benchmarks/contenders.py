@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
@@ -104,3 +106,22 @@ LEFT_OUT = {
     "scrapy-stealth": "it is a downloader middleware that downloads in threads, not a download "
     "handler, and it asks PyPI for a newer version whenever a crawl starts",
 }
+
+
+def installed(names: Sequence[str]) -> Iterator[Contender]:
+    """Return those of these names that are installed, and say on stderr what is left out."""
+    for name, reason in LEFT_OUT.items():
+        _say(f"{name} is left out: {reason}")
+    for contender in CONTENDERS:
+        if contender.distribution not in names:
+            continue
+        if contender.version() is None:
+            _say(f"{contender.distribution} is skipped: it is not installed")
+            continue
+        for wanted in contender.unmet():
+            _say(f"{contender.distribution} asks for {wanted}")
+        yield contender
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

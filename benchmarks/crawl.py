@@ -6,6 +6,7 @@ dies later. The last line is JSON about the whole crawl.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import os
@@ -19,6 +20,8 @@ from scrapy.crawler import CrawlerProcess
 from scrapy.http import Response
 from twisted.python.failure import Failure
 
+_TURN_SECONDS = 0.05
+
 
 class PagesSpider(scrapy.Spider):
     name = "pages"
@@ -26,6 +29,8 @@ class PagesSpider(scrapy.Spider):
     output: int
 
     async def start(self) -> AsyncIterator[scrapy.Request]:
+        self.longest_turn = 0.0
+        self._turns = asyncio.create_task(self._watch_loop())
         for number in range(self.plan["requests"]):
             yield scrapy.Request(
                 f"{self.plan['url']}/{number}",
@@ -35,7 +40,21 @@ class PagesSpider(scrapy.Spider):
                 errback=self.failed,
             )
 
+    async def _watch_loop(self) -> None:
+        before = time.monotonic()
+        while True:
+            await asyncio.sleep(_TURN_SECONDS)
+            now = time.monotonic()
+            self.longest_turn = max(self.longest_turn, now - before - _TURN_SECONDS)
+            before = now
+
+    def closed(self, reason: str) -> None:
+        self._turns.cancel()
+
     def parse(self, response: Response, number: int) -> None:
+        end = time.monotonic() + self.plan["busy"]
+        while time.monotonic() < end:
+            pass
         right = response.status == 200 and response.body.rstrip() == b"/%d" % number
         self._say("got" if right else "lost wrong page")
 
@@ -73,11 +92,14 @@ def main() -> None:
     started = time.monotonic()
     process.start()
     seconds = time.monotonic() - started
+    spider = crawler.spider
+    assert isinstance(spider, PagesSpider)
     stats = crawler.stats.get_stats() if crawler.stats else {}
     result = {
         "seconds": seconds,
         "retries": stats.get("retry/count", 0),
         "finish_reason": stats.get("finish_reason"),
+        "longest_turn": spider.longest_turn,
     }
     os.write(output, json.dumps(result).encode() + b"\n")
 

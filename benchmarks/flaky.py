@@ -9,62 +9,49 @@ and the origin run in separate processes. README.md says how to read the table.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import platform
-import signal
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.contenders import CONTENDERS, LEFT_OUT, OURS, Contender
+from benchmarks.contenders import CONTENDERS, LEFT_OUT, OURS, Contender, installed
+from benchmarks.crawls import Crawl, run_crawl
 from testkit.origins.process import OriginProcess
-from testkit.processes import descendants, resident_mb
 
-REPOSITORY = Path(__file__).parent.parent
-SAMPLE_INTERVAL = 0.2
 WIDTH_WITHOUT_TERMINAL = 150
 
 
 @dataclass
-class Crawl:
-    """The outcome of one crawl, as the crawl and the origin report it."""
+class Measured:
+    """One crawl, as it and the origin report it."""
 
     round: int
-    got: int
-    lost: int
-    lost_by: dict[str, int] = field(default_factory=dict)
-    dropped: int = 0
-    chrome: float = 0.0
-    retries: int | None = None
-    seconds: float | None = None
-    peak_rss_mb: float | None = None
-    origin_busy: float | None = None
-    ended: str = "finished"
+    crawl: Crawl
+    dropped: int
+    chrome: float
+    origin_busy: float | None
 
 
 def main() -> None:
     options = _options()
-    contenders = list(_installed(options.handlers))
-    crawls: dict[str, list[Crawl]] = {one.distribution: [] for one in contenders}
+    contenders = list(installed(options.handlers))
+    crawls: dict[str, list[Measured]] = {one.distribution: [] for one in contenders}
     for number in range(options.rounds):
         # Each round starts with a different one, so that other load on the machine hits them all.
         first = number % max(1, len(contenders))
         for contender in contenders[first:] + contenders[:first]:
-            crawl = _crawl(contender, number, options)
-            crawls[contender.distribution].append(crawl)
+            measured = _crawl(contender, number, options)
+            crawls[contender.distribution].append(measured)
+            crawl = measured.crawl
             _say(
                 f"round {number + 1}: {contender.distribution} got {crawl.got}, "
                 f"lost {crawl.lost}, {crawl.ended}"
@@ -116,112 +103,36 @@ def _positive(text: str) -> int:
     return number
 
 
-def _installed(names: Sequence[str]) -> Iterator[Contender]:
-    for name, reason in LEFT_OUT.items():
-        _say(f"{name} is left out: {reason}")
-    for contender in CONTENDERS:
-        if contender.distribution not in names:
-            continue
-        if contender.version() is None:
-            _say(f"{contender.distribution} is skipped: it is not installed")
-            continue
-        for wanted in contender.unmet():
-            _say(f"{contender.distribution} asks for {wanted}")
-        yield contender
-
-
-def _crawl(contender: Contender, number: int, options: argparse.Namespace) -> Crawl:
+def _crawl(contender: Contender, number: int, options: argparse.Namespace) -> Measured:
     settings = {
         "CONCURRENT_REQUESTS": options.concurrency,
         "CONCURRENT_REQUESTS_PER_DOMAIN": options.concurrency,
-        **contender.all_settings(),
     }
     if options.retry_times is not None:
         settings["RETRY_TIMES"] = options.retry_times
-    plan = {"requests": options.requests, "settings": settings, "meta": contender.meta}
-    with (
-        OriginProcess(drop=options.drop, seed=options.seed + number) as origin,
-        tempfile.TemporaryFile("w+") as results,
-        tempfile.TemporaryFile("w+") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.crawl"],
-            stdin=subprocess.PIPE,
-            stdout=results,
-            stderr=log,
-            text=True,
-            cwd=REPOSITORY,
-            start_new_session=True,
-        ) as process,
-    ):
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(json.dumps({**plan, "url": origin.url}))
-            process.stdin.close()
-        peak, hung = _watch(process, options.timeout)
-        results.seek(0)
-        crawl = _read(results.read().splitlines(), number, options.requests)
-        crawl.peak_rss_mb = peak
-        if hung:
-            crawl.ended = "hung"
-        elif process.returncode:
-            crawl.ended = f"exit code {process.returncode}"
-        if crawl.ended != "finished":
-            log.seek(0)
-            _say(log.read()[-2000:])
+    with OriginProcess(drop=options.drop, seed=options.seed + number) as origin:
+        crawl = run_crawl(
+            contender, origin.url, options.requests, settings, timeout=options.timeout
+        )
     counts = origin.counts
-    crawl.dropped = int(counts.get("closed", 0) + counts.get("reset", 0))
-    crawl.chrome = counts.get("chrome", 0) / max(1, counts.get("served", 0))
-    if crawl.seconds:
-        crawl.origin_busy = counts["cpu_seconds"] / crawl.seconds
-    return crawl
+    return Measured(
+        number,
+        crawl,
+        dropped=int(counts.get("closed", 0) + counts.get("reset", 0)),
+        chrome=counts.get("chrome", 0) / max(1, counts.get("served", 0)),
+        origin_busy=counts["cpu_seconds"] / crawl.seconds if crawl.seconds else None,
+    )
 
 
-def _watch(process: subprocess.Popen[str], timeout: float) -> tuple[float | None, bool]:
-    """Wait for a process to end, or kill it after a timeout.
-
-    Returns:
-        The peak memory of the process and its descendants in MB, and whether it was killed.
-    """
-    deadline = time.monotonic() + timeout
-    peak = 0.0
-    try:
-        while process.poll() is None and time.monotonic() < deadline:
-            peak = max(peak, _tree_resident_mb(process.pid))
-            time.sleep(SAMPLE_INTERVAL)
-    finally:
-        hung = process.poll() is None
-        if hung:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    return peak or None, hung
-
-
-def _tree_resident_mb(pid: int) -> float:
-    """Return the resident memory of a process and its descendants; shared memory counts once
-    per process."""
-    return resident_mb(pid) + sum(resident_mb(child.pid) for child in descendants(pid))
-
-
-def _read(lines: list[str], number: int, requests: int) -> Crawl:
-    outcomes = Counter(line for line in lines if not line.startswith("{"))
-    got = outcomes.pop("got", 0)
-    crawl = Crawl(number, got, requests - got)
-    crawl.lost_by = {line.removeprefix("lost "): n for line, n in outcomes.items()}
-    if unheard := crawl.lost - outcomes.total():
-        crawl.lost_by["no outcome"] = unheard
-    if lines and lines[-1].startswith("{"):
-        end = json.loads(lines[-1])
-        crawl.seconds, crawl.retries = end["seconds"], end["retries"]
-        crawl.ended = end["finish_reason"] or "no finish reason"
-    return crawl
-
-
-def _summary(contender: Contender, crawls: list[Crawl], ours: Sequence[Crawl]) -> dict[str, Any]:
-    seconds_of_ours = {crawl.round: crawl.seconds for crawl in ours}
+def _summary(
+    contender: Contender, measured: list[Measured], ours: Sequence[Measured]
+) -> dict[str, Any]:
+    crawls = [one.crawl for one in measured]
+    seconds_of_ours = {one.round: one.crawl.seconds for one in ours}
     ratios = [
-        crawl.seconds / ours_took
-        for crawl in crawls
-        if crawl.seconds and (ours_took := seconds_of_ours.get(crawl.round))
+        one.crawl.seconds / ours_took
+        for one in measured
+        if one.crawl.seconds and (ours_took := seconds_of_ours.get(one.round))
     ]
     return {
         "handler": contender.distribution,
@@ -231,12 +142,12 @@ def _summary(contender: Contender, crawls: list[Crawl], ours: Sequence[Crawl]) -
         "got": _spread([crawl.got for crawl in crawls]),
         "lost": _spread([crawl.lost for crawl in crawls]),
         "lost_by": sum((Counter(crawl.lost_by) for crawl in crawls), Counter[str]()),
-        "dropped": _median([crawl.dropped for crawl in crawls]),
+        "dropped": _median([one.dropped for one in measured]),
         "retries": _median([crawl.retries for crawl in crawls]),
         "time_ratio": _median(ratios),
         "peak_rss_mb": _median([crawl.peak_rss_mb for crawl in crawls]),
         "ended": Counter(crawl.ended for crawl in crawls),
-        "crawls": [asdict(crawl) for crawl in crawls],
+        "crawls": [asdict(one) for one in measured],
     }
 
 
@@ -290,7 +201,7 @@ def _print_tables(result: dict[str, Any]) -> None:
     for row in result["handlers"]:
         causes = ", ".join(f"{n} {cause}" for cause, n in row["lost_by"].most_common())
         console.print(f"  {row['handler']}: {causes or 'none'}", markup=False, highlight=False)
-    busy = [crawl["origin_busy"] for row in result["handlers"] for crawl in row["crawls"]]
+    busy = [one["origin_busy"] for row in result["handlers"] for one in row["crawls"]]
     if known := [share for share in busy if share is not None]:
         console.print(f"The origin used at most {max(known):.0%} of a CPU in a crawl.")
 
@@ -298,7 +209,7 @@ def _print_tables(result: dict[str, Any]) -> None:
 def _as_chrome(row: dict[str, Any]) -> str:
     if not row["impersonates"]:
         return "cannot"
-    return f"{min(crawl['chrome'] for crawl in row['crawls']):.0%}"
+    return f"{min(one['chrome'] for one in row['crawls']):.0%}"
 
 
 def _text(value: float | None, form: str) -> str:

@@ -1,4 +1,4 @@
-"""An origin that drops a share of its TLS handshakes.
+"""An origin that drops a share of its TLS handshakes, and those that take too long.
 
 It listens on 127.0.0.1, serves one request per connection, and prints its port as a line of JSON.
 When stdin ends it prints its counts as another, and exits.
@@ -30,9 +30,11 @@ PAGE_SIZE = 1024
 class Origin:
     """Drops handshakes by connection number, so that a seed gives all clients the same drops."""
 
-    def __init__(self, drop: float, seed: int) -> None:
+    def __init__(self, drop: float, seed: int, handshake_timeout: float, delay: float) -> None:
         self.counts: Counter[str] = Counter()
         self._drop = drop
+        self._handshake_timeout = handshake_timeout
+        self._delay = delay
         self._random = random.Random(seed)
         self._resets = itertools.cycle((False, True))
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -64,15 +66,19 @@ class Origin:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError):
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: _Page(self.counts), connection, ssl=self._tls
+                lambda: _Page(self.counts, self._delay),
+                connection,
+                ssl=self._tls,
+                ssl_handshake_timeout=self._handshake_timeout,
             )
 
 
 class _Page(asyncio.Protocol):
     """Answers with a page that begins with the request's path."""
 
-    def __init__(self, counts: Counter[str]) -> None:
+    def __init__(self, counts: Counter[str], delay: float) -> None:
         self._counts = counts
+        self._delay = delay
         self._head = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -86,6 +92,9 @@ class _Page(asyncio.Protocol):
             return
         self._counts["served"] += 1
         self._counts["chrome"] += b" Chrome/" in self._head
+        asyncio.get_running_loop().call_later(self._delay, self._answer)
+
+    def _answer(self) -> None:
         path = self._head.split(b" ", 2)[1]
         self._transport.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n"
@@ -104,9 +113,8 @@ async def _read(connection: socket.socket, size: int) -> bytes:
     return data
 
 
-async def _run(drop: float, seed: int) -> None:
+async def _run(origin: Origin) -> None:
     loop = asyncio.get_running_loop()
-    origin = Origin(drop, seed)
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         listener.setblocking(False)
         server = loop.create_task(origin.serve(listener))
@@ -130,8 +138,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--drop", type=float, required=True)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--handshake-timeout", type=float, default=60.0, help="seconds")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
     options = parser.parse_args()
-    asyncio.run(_run(options.drop, options.seed))
+    asyncio.run(_run(Origin(options.drop, options.seed, options.handshake_timeout, options.delay)))
 
 
 if __name__ == "__main__":

@@ -122,6 +122,9 @@ ENOUGH = {
 # Those that install much, or run for long.
 SLOW = {
     "make bench": ["BENCH_ARGS=--quick"],
+    "make demo-busy": ["BUSY_ARGS=--quick"],
+    "make demo-busy BUSY_ARGS=--quick": [],
+    "make demo-crash": ["CRASH_ARGS=--rounds 1 --pages 100"],
     "make browsers": ["BROWSERS_ARGS=--stored --dry-run --handlers scrapy-curl-safe"],
     "make conformance": ["CONFORMANCE_ARGS=--dry-run --probes status"],
     "make matrix": ["-n"],

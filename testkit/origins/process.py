@@ -20,13 +20,24 @@ class OriginProcess:
 
     Args:
         drop: the share of handshakes that it drops.
+        handshake_timeout: the seconds that it allows for a handshake.
+        delay: the seconds before each answer.
 
     Attributes:
         counts: what it has done; available when it has ended.
     """
 
-    def __init__(self, *, drop: float = 0.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        drop: float = 0.0,
+        seed: int = 0,
+        handshake_timeout: float = 60.0,
+        delay: float = 0.0,
+    ) -> None:
         self._command = [sys.executable, str(SCRIPT), "--drop", str(drop), "--seed", str(seed)]
+        self._command += ["--handshake-timeout", str(handshake_timeout)]
+        self._command += ["--delay", str(delay)]
 
     def __enter__(self) -> OriginProcess:
         self._process = subprocess.Popen(
