@@ -13,7 +13,7 @@ def stats(**counts: int) -> dict[str, int]:
 
 
 def line(
-    counts: dict[str, int],
+    counts: dict[str, Any],
     before: Progress | None = None,
     *,
     waiting: int = 0,
@@ -54,7 +54,7 @@ def test_later_ones_say_apart_what_is_new() -> None:
 
 
 def test_a_long_block_of_the_event_loop_is_named_and_a_short_one_is_not() -> None:
-    blocked = {**FLAKY, "curl_safe/loop_lag_max": 5.37}
+    blocked: dict[str, Any] = {**FLAKY, "curl_safe/loop_lag_max": 5.37}
     assert "; event loop blocked for up to 5.4 s, by a callback or a pipeline" in line(blocked)
     assert "blocked" not in line({**FLAKY, "curl_safe/loop_lag_max": 0.9})
 

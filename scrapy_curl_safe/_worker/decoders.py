@@ -97,6 +97,11 @@ class Deflate:
     def is_complete(self) -> bool:
         return self._stream is not None and bool(self._stream.eof)
 
+    @property
+    def has_read_all(self) -> bool:
+        """True if no more of the data is needed for what zlib still has to return."""
+        return not self._stream.unconsumed_tail
+
     def decode(self, data: bytes, most: int = PIECE_BYTES) -> Iterator[bytes]:
         if self._stream is None:
             self._start = data = self._start + data

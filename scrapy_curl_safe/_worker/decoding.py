@@ -19,6 +19,7 @@ from .decoders import (
     DECODERS,
     PIECE_BYTES,
     Decoder,
+    Deflate,
     Gzip,
     Zstd,
     encoding_names,
@@ -98,6 +99,9 @@ def _pieces(encoding: bytes, data: bytes) -> Iterator[bytes]:
             # Scrapy drops it.
             break
         yield piece
+        if isinstance(decoder, Deflate) and decoder.has_read_all:
+            # Scrapy asks for no more.
+            break
     if not decoder.is_complete:
         raise NotDecodedError
 
