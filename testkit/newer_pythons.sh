@@ -12,10 +12,12 @@ shift 2
 pythons=(3.14 3.15)
 case " $* " in *" --pythons "*) ;; *) set -- --pythons "${pythons[@]}" "$@" ;; esac
 
-if [ ! -x "$root/usr/bin/python3.15" ]; then
-    # "sid" is the script: an older debootstrap has none of forky's own.
+if [ ! -x "$root/usr/bin/gcc" ]; then
+    # "sid" is the script: an older debootstrap has none of forky's own. With a compiler, since not
+    # every package has a wheel for the newest Python.
     debootstrap --variant=minbase \
-        --include="ca-certificates$(printf ',python%s-venv' "${pythons[@]}")" \
+        --include="ca-certificates,gcc,libc6-dev$(printf ',python%s-dev' "${pythons[@]}")$(
+            printf ',python%s-venv' "${pythons[@]}")" \
         forky "$root" http://deb.debian.org/debian sid
 fi
 mountpoint --quiet "$root/proc" || mount -t proc proc "$root/proc"
