@@ -28,6 +28,7 @@ from ._crawl.meta import BOUND, REFUSALS, REFUSED, RETURNS, SESSION
 from ._crawl.places import Places
 from ._crawl.profile import origin_of
 from ._crawl.session_files import (
+    drop_jar,
     fill_jar,
     read_jar,
     read_sessions,
@@ -210,6 +211,9 @@ class SessionMiddleware:
 
     def process_response(self, request: Request, response: Response) -> Request | Response:
         session = self._pool.get(request.meta.get(SESSION))
+        if session is None and SESSION in request.meta:
+            # It was dropped meanwhile, and the cookies of this response have made its jar anew.
+            drop_jar(self._crawler, request.meta[BOUND].get("cookiejar"))
         if session is None or "cached" in response.flags or _is_for_robots(request):
             return response
         origin, now = origin_of(request), time.monotonic()

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scrapy import Request
+from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
+from scrapy.http import Response
+from scrapy.utils.test import get_crawler
 
+from scrapy_curl_safe import SessionMiddleware
+from scrapy_curl_safe._crawl.meta import BOUND, SESSION
 from scrapy_curl_safe._crawl.sessions.assignment import choice, seed_of, turn
 from scrapy_curl_safe._crawl.sessions.health import LONGEST_REST_SECONDS, Proxy
 from scrapy_curl_safe._crawl.sessions.pool import SessionPool
@@ -228,6 +234,110 @@ def test_the_cookies_of_the_oldest_ended_sessions_are_dropped() -> None:
     assert crawl.dropped == sessions[:10]
     assert crawl.pool.get(sessions[0].id) is None
     assert crawl.pool.alive == 0
+
+
+# Many origins
+
+MOST = 100
+
+
+@pytest.fixture
+def keeps_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scrapy_curl_safe._crawl.sessions.pool._MOST_KEPT", MOST)
+
+
+@pytest.mark.usefixtures("keeps_few")
+def test_a_broad_crawl_keeps_a_bounded_number_of_sessions() -> None:
+    crawl = Crawl(4)
+    for number in range(1500):
+        crawl.served(origin=f"https://{number}.test:443")
+    kept = len(crawl.pool.groups) + crawl.pool.alive
+    assert MOST - 2 <= kept <= MOST + 2
+    assert len(crawl.pool.kept()) == crawl.pool.alive
+    # Of the ended ones, the cookies of a thousand are kept.
+    assert len(crawl.dropped) == 1500 - crawl.pool.alive - 1000
+    assert crawl.counts["session/end_count/unused"] == 1500 - crawl.pool.alive
+    state = dump(crawl.pool, 0.0, 0.0, lambda jar: [])
+    assert len(state["groups"]) == len(crawl.pool.groups)
+    assert len(state["sessions"]) == crawl.pool.alive
+
+
+@pytest.mark.usefixtures("keeps_few")
+def test_a_large_group_counts_by_its_sessions() -> None:
+    crawl = Crawl(40)
+    for number in range(10):
+        for _ in range(40):
+            crawl.served(origin=f"https://{number}.test:443")
+        assert crawl.pool.alive <= MOST + 40
+    assert "https://9.test:443" in crawl.pool.groups
+
+
+@pytest.mark.usefixtures("keeps_few")
+def test_the_groups_that_were_not_used_for_longest_go_first() -> None:
+    crawl = Crawl()
+    busy, used, unused = (crawl.served(origin=f"https://{name}.test") for name in "abc")
+    named = crawl.served(name="account")
+    crawl.pool.change_in_flight(busy.id, 1, 0.0)
+    for number in range(200):
+        crawl.served(origin=f"https://{number}.test")
+        assert crawl.served(origin="https://b.test") is used
+    assert crawl.served(origin="https://a.test") is busy
+    assert crawl.served(name="account") is named
+    assert "https://c.test" not in crawl.pool.groups
+    assert unused.ended == "unused"
+    crawl.pool.change_in_flight(busy.id, -1, 0.0)
+    for number in range(200, 300):
+        crawl.served(origin=f"https://{number}.test")
+    assert busy.ended == "unused"
+
+
+@pytest.mark.usefixtures("keeps_few")
+def test_an_origin_whose_sessions_went_has_new_ones_when_it_is_visited_again() -> None:
+    crawl = Crawl(2)
+    first = crawl.served()
+    for number in range(100):
+        crawl.served(origin=f"https://{number}.test")
+    assert first.ended == "unused"
+    # What was on the way is still known, and its redirects stay.
+    assert crawl.pool.resume(first.id, ORIGIN, 0.0) is first
+    crawl.pool.change_in_flight(first.id, 1, 0.0)
+    crawl.pool.change_in_flight(first.id, -1, 0.0)
+    crawl.pool.blocked(first, ORIGIN, "403", 0.0)
+    again = crawl.served()
+    assert again.id != first.id
+    assert again.cookiejar != first.cookiejar
+    assert crawl.served(name=again.name) is again
+    # Nor does a continued crawl use the name again.
+    state = dump(crawl.pool, 0.0, 0.0, lambda jar: [])
+    later = Crawl(2, crawl_id=state["crawl_id"])
+    names = {session.name for session in crawl.pool.kept()}
+    list(load(later.pool, state, 0.0, 0.0))
+    assert later.served(origin="https://new.test").name not in names | {first.name}
+
+
+def test_what_many_origins_asked_of_one_session_is_bounded() -> None:
+    crawl = Crawl(per="crawl")
+    session = crawl.served()
+    for number in range(3000):
+        crawl.pool.rest(session, f"https://{number}.test", 5.0)
+    assert len(session.rests) == 1000
+    assert "https://2999.test" in session.rests
+
+
+def test_a_late_response_does_not_make_the_jar_of_a_dropped_session_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crawler = get_crawler(settings_dict={"CURL_SAFE_SESSIONS": {}})
+    cookies = CookiesMiddleware()
+    monkeypatch.setattr(crawler, "get_downloader_middleware", lambda _: cookies)
+    middleware = SessionMiddleware.from_crawler(crawler)
+    meta = {SESSION: "~id.0-0", BOUND: {"cookiejar": "jar"}, "cookiejar": "jar"}
+    request = Request("https://a.test", meta=meta)
+    response = Response(request.url, headers={"Set-Cookie": "a=b"})
+    cookies.process_response(request, response)
+    assert "jar" in cookies.jars
+    middleware.process_response(request, response)
+    assert "jar" not in cookies.jars
 
 
 # Proxies

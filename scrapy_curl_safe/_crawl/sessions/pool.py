@@ -8,9 +8,8 @@ place of any other comes one with another name.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,6 +34,10 @@ _ALONE_WAIT_SECONDS = 0.05
 _COOKIES_SECONDS = 1.0
 # Ended sessions whose cookies are kept for requests that were redirected or are to be retried.
 _MOST_ENDED = 1000
+# Origins that a session leaves alone for a time, of which the oldest is forgotten.
+_MOST_RESTING_ORIGINS = 1000
+# Groups and their sessions, all counted: what a crawl of very many origins keeps.
+_MOST_KEPT = 10_000
 
 
 class SessionPool:
@@ -52,7 +55,9 @@ class SessionPool:
 
     Attributes:
         alive: number of sessions that get requests.
-        groups: of the sessions that no user has named, by their origin if each has its own.
+        groups: of the sessions that no user has named, by their origin if each has its own; the
+            one used last comes last.
+        groups_made: how many there have been, which names them apart.
         proxies: in the order of the setting.
     """
 
@@ -69,7 +74,9 @@ class SessionPool:
     ) -> None:
         self.crawl_id = crawl_id
         self.proxies = proxies
-        self.groups: dict[str, Group] = {}
+        self.groups: OrderedDict[str, Group] = OrderedDict()
+        self.groups_made = 0
+        self._in_groups = 0
         self._settings = settings
         self._browsers = browsers
         self._seed = seed
@@ -176,7 +183,11 @@ class SessionPool:
         key = origin if self._settings.per == "origin" else ""
         group = self.groups.get(key)
         if group is None:
-            group = self.groups[key] = Group()
+            self._drop_unused_groups()
+            group = self.groups[key] = Group(self.groups_made)
+            self.groups_made += 1
+        else:
+            self.groups.move_to_end(key)
         opened = self._open_vacant(key, group, origin, now)
         if opened is not None:
             return opened
@@ -211,7 +222,7 @@ class SessionPool:
         for place in range(len(group.vacant)):
             number = group.vacant[place]
             for _ in range(max(1, len(self.proxies))):
-                name = self._own_name(key, number)
+                name = f"{_OWN}{self.crawl_id}.{group.id}-{number}"
                 proxy = self._proxy_of(name, 1)
                 at = 0.0 if proxy is None else proxy.available_at(origin)
                 soonest = min(soonest, at)
@@ -219,6 +230,7 @@ class SessionPool:
                     del group.vacant[place]
                     session = self._open(name, 1, key, now)
                     group.add(session)
+                    self._in_groups += 1
                     return session
                 if not self._settings.size:
                     break
@@ -227,9 +239,20 @@ class SessionPool:
         group.vacant_at = soonest
         return None
 
-    def _own_name(self, key: str, number: int) -> str:
-        where = hashlib.blake2b(key.encode(), digest_size=4).hexdigest() if key else "crawl"
-        return f"{_OWN}{self.crawl_id}.{where}-{number}"
+    def _drop_unused_groups(self) -> None:
+        """Make place for a group: those that were not used for longest go, but for busy ones."""
+        excess = len(self.groups) + self._in_groups - _MOST_KEPT
+        unused: dict[str, list[VisitorSession]] = {}
+        for key, group in self.groups.items():
+            if excess <= 0:
+                break
+            if not group.is_busy():
+                unused[key] = list(group.least_busy_first())
+                excess -= 1 + len(unused[key])
+        for key, sessions in unused.items():
+            for session in sessions:
+                self._end(session, "unused")
+            del self.groups[key]
 
     def _proxy_of(self, name: str, generation: int) -> Proxy | None:
         if not self.proxies:
@@ -294,6 +317,8 @@ class SessionPool:
 
     def rest(self, session: VisitorSession, origin: str, until: float) -> None:
         """Send no request of a session to an origin before a time."""
+        if len(session.rests) >= _MOST_RESTING_ORIGINS:
+            del session.rests[next(iter(session.rests))]
         session.rests[origin] = max(until, session.rests.get(origin, 0.0))
 
     def asked_to_wait(self, session: VisitorSession, origin: str, reason: str) -> None:
@@ -316,6 +341,7 @@ class SessionPool:
         if session.group is not None:
             group = self.groups[session.group]
             group.remove(session)
+            self._in_groups -= 1
             self._vacate(group, session)
         self._ended_sessions.append(session)
         if len(self._ended_sessions) > _MOST_ENDED:
@@ -342,6 +368,7 @@ class SessionPool:
             self._named[session.name] = session
         elif session.ended is None:
             self.groups[session.group].add(session)
+            self._in_groups += 1
         else:
             self._vacate(self.groups[session.group], session)
         if session.ended is None:

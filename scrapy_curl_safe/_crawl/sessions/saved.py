@@ -28,8 +28,10 @@ def dump(
     return {
         "version": VERSION,
         "crawl_id": pool.crawl_id,
+        "groups_made": pool.groups_made,
         "groups": {
-            key: [group.opened, group.number, group.vacant] for key, group in pool.groups.items()
+            key: [group.id, group.opened, group.number, group.vacant]
+            for key, group in pool.groups.items()
         },
         "sessions": [
             {
@@ -61,8 +63,9 @@ def load(
 
     A session whose proxy or browser is not in the settings any more is left out.
     """
-    for key, (opened, number, vacant) in state["groups"].items():
-        group = pool.groups[key] = Group()
+    pool.groups_made = state["groups_made"]
+    for key, (group_id, opened, number, vacant) in state["groups"].items():
+        group = pool.groups[key] = Group(group_id)
         group.opened, group.number, group.vacant = opened, number, list(vacant)
     for each in state["sessions"]:
         session = pool.revived(each["name"], each["generation"], each["group"])

@@ -70,6 +70,9 @@ class VisitorSession:
 class Group:
     """The sessions that requests of an origin, or of a crawl, are spread over.
 
+    Args:
+        id: no other group of the crawl has it, not even an earlier one of the same origin.
+
     Attributes:
         opened: how many have been opened at first.
         number: of the next one.
@@ -77,7 +80,8 @@ class Group:
         vacant_at: when the first of them has a proxy that does not rest.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, id: int) -> None:
+        self.id = id
         self.opened = 0
         self.number = 0
         self.vacant: list[int] = []
@@ -96,6 +100,9 @@ class Group:
         if self._live[session.in_flight].pop(session.name, None) is not None:
             self._live.setdefault(in_flight, OrderedDict())[session.name] = session
         session.in_flight = in_flight
+
+    def is_busy(self) -> bool:
+        return any(sessions for in_flight, sessions in self._live.items() if in_flight)
 
     def take_turn(self, session: VisitorSession) -> None:
         """Let the others that are as busy come first."""
