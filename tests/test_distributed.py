@@ -37,10 +37,12 @@ def run(marker: Path, *command: str, **env: str) -> subprocess.CompletedProcess[
 
 
 @needs_redis
+@pytest.mark.timeout(1500)
 def test_two_crawls_share_a_queue_and_one_of_them_is_stopped(tmp_path: Path) -> None:
     demo = run(tmp_path, "demo_distributed.py")
     assert demo.returncode == 0, demo.stdout + demo.stderr
-    assert "stopping one of two crawls after" in demo.stdout
+    assert demo.stdout.count("stopping one of two crawls after") == 2
+    assert "0 cookies with two proxies, 0 with two fingerprints" in demo.stdout
     assert worker_pids(tmp_path) == []
 
 

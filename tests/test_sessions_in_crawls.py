@@ -51,11 +51,7 @@ def paths_of(crawled: Crawled) -> list[str]:
 
 def assert_visitors_stay_the_same(origin: VisitorsOrigin, crawled: Crawled) -> None:
     """No cookie is sent from two addresses or browsers, and no session has two cookies."""
-    by_cookie = defaultdict(set)
-    for visit in origin.visits:
-        if visit.cookie:
-            by_cookie[visit.cookie].add(visit)
-    assert {cookie: seen for cookie, seen in by_cookie.items() if len(seen) > 1} == {}
+    assert origin.mixed_up() == {}
     by_session = defaultdict(set)
     for response in crawled.responses:
         by_session[response["meta"]["curl_safe"]["session"]].add(response["body"])

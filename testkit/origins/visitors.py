@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -56,6 +56,14 @@ class VisitorsOrigin(TlsOrigin):
         hello = parse_client_hello(self.hello_of(seen))
         fingerprint = ja3(hello, sort_extensions=True, leave_out=_CHANGING)
         return Visit(sent[1].decode() if sent else "", self.peers[seen.connection], fingerprint)
+
+    def mixed_up(self) -> dict[str, set[Visit]]:
+        """Return the cookies that came from two addresses or browsers, with these."""
+        by_cookie = defaultdict(set)
+        for visit in (*self.visits, *self._given):
+            by_cookie[visit.cookie].add(visit)
+        by_cookie.pop("", None)
+        return {cookie: visits for cookie, visits in by_cookie.items() if len(visits) > 1}
 
     def _visit(self, seen: SeenRequest) -> Reply:
         visit = self.visit_of(seen)
