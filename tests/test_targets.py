@@ -86,6 +86,9 @@ def test_every_target_computes_a_first_page() -> None:
             rules = [*contradictions(sent), *_no_first_page(list(sent.fields))]
             if rules:
                 broken[name, protocol] = rules
+        mobile = target.value("sec-ch-ua-mobile")
+        is_phone = "Mobile" in (target.value("user-agent") or "")
+        assert mobile in (None, "?1" if is_phone else "?0"), name
         # The version that the name has is the version of its values.
         version = re.search(r"(?:chrome|edge|firefox)(\d+)|safari(\d\d)", name)
         if version is not None:

@@ -94,6 +94,9 @@ def learn_target(headers: Iterable[tuple[str, str]]) -> Target:
     in any version of HTTP."""
     pairs = [(name.lower(), value) for name, value in headers]
     user_agent = dict(pairs).get("user-agent", "")
+    # curl_cffi's chrome131_android has "?0" with the User-Agent of a phone.
+    mobile = "?1" if "Mobile" in user_agent else "?0"
+    pairs = [(name, mobile if name == "sec-ch-ua-mobile" else value) for name, value in pairs]
     family: Family = "webkit"
     for mark, marked in _FAMILY_MARKS:
         if mark in user_agent:
