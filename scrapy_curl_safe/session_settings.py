@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from scrapy.settings import BaseSettings
 from scrapy.utils.misc import load_object
@@ -27,7 +27,40 @@ _KEYS = (
 )
 _PROXY = re.compile(r"(?:(?:https?|socks4a?|socks5h?)://)?[^\s/@]+(?::[^\s/@]*@[^\s/@]+)?/?")
 
+_OF_BROWSER = ("impersonate", "os", "languages")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
+_MOST_LANGUAGES = 10
+_TAKES_BROWSERS = (
+    "a list of what CURL_SAFE_IMPERSONATE takes, None apart, and of dicts with that as "
+    "'impersonate', and 'os' or 'languages'"
+)
+
+#: Operating systems under their names in the setting, with those in the headers.
+SYSTEMS = {
+    "windows": "Windows",
+    "macos": "macOS",
+    "linux": "Linux",
+    "android": "Android",
+    "ios": "iOS",
+}
+# Of these, curl_cffi has targets beside those of computers.
+_SUFFIXED = ("android", "ios")
+
 Proxies = tuple[str, ...] | Callable[[], Iterable[str]]
+
+
+class SessionBrowser(NamedTuple):
+    """A browser that sessions have.
+
+    Attributes:
+        impersonate: as CURL_SAFE_IMPERSONATE takes it.
+        languages: that its user reads, the best first; empty for the target's own.
+        system: that it is to run on, one of `SYSTEMS`; None for any.
+    """
+
+    impersonate: str | dict[str, Any]
+    languages: tuple[str, ...] = ()
+    system: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +80,7 @@ class SessionSettings:
 
     # Not shown, since they may have credentials.
     proxies: Proxies = field(default=(), repr=False)
-    browsers: tuple[str | dict[str, Any], ...] = ()
+    browsers: tuple[SessionBrowser, ...] = ()
     size: int = 0
     max_requests: int = 0
     max_age: float = 0.0
@@ -90,7 +123,7 @@ def parse_sessions(
         if key not in _KEYS:
             raise ValueError(f"{_NAME} has an unknown key {key!r}: it knows {', '.join(_KEYS)}")
     checks: dict[str, Callable[[Any], Any]] = {
-        "browsers": parse_browsers,
+        "browsers": lambda browsers: _browsers(browsers, parse_browsers),
         "size": _whole,
         "max_requests": _whole,
         "max_age": _seconds,
@@ -142,6 +175,43 @@ def _listed_proxies(proxies: Iterable[Any]) -> tuple[str, ...]:
     if len(set(listed)) < len(listed):
         raise ValueError(f"{_NAME}['proxies'] takes each proxy only once")
     return listed
+
+
+def _browsers(
+    value: Any, parse_browsers: Callable[[Any], tuple[str | dict[str, Any], ...]]
+) -> tuple[SessionBrowser, ...]:
+    try:
+        listed = parse_browsers(value)
+    except ValueError:
+        raise ValueError(_TAKES_BROWSERS) from None
+    return tuple(
+        _browser(browser)
+        if isinstance(browser, dict) and not {"impersonate", "languages"}.isdisjoint(browser)
+        else SessionBrowser(browser)
+        for browser in listed
+    )
+
+
+def _browser(value: dict[str, Any]) -> SessionBrowser:
+    impersonate, languages = value.get("impersonate"), value.get("languages", ())
+    system = value.get("os")
+    if (
+        not impersonate
+        or not isinstance(impersonate, (str, dict))
+        or not value.keys() <= {*_OF_BROWSER}
+    ):
+        raise ValueError(_TAKES_BROWSERS)
+    if system is not None and system not in SYSTEMS:
+        raise ValueError(f"as 'os' one of {', '.join(SYSTEMS)}")
+    if (
+        not isinstance(languages, (list, tuple))
+        or len(languages) > _MOST_LANGUAGES
+        or not all(isinstance(each, str) and _LANGUAGE.fullmatch(each) for each in languages)
+    ):
+        raise ValueError("as 'languages' a list of up to ten such as 'de-AT' and 'en'")
+    if isinstance(impersonate, str) and system in _SUFFIXED:
+        impersonate = f"{impersonate.removesuffix(f'_{system}')}_{system}"
+    return SessionBrowser(impersonate, tuple(languages), system)
 
 
 def _whole(value: Any) -> int:

@@ -193,7 +193,10 @@ class SessionMiddleware:
         if before.get("impersonate") is not None:
             options.pop("impersonate", None)
         if not self._has_identity(request, options):
-            options["impersonate"] = bound["impersonate"] = session.browser
+            browser = session.browser
+            options["impersonate"] = bound["impersonate"] = browser.impersonate
+            if browser.languages:
+                bound["languages"] = list(browser.languages)
             drop_identity(request)
         meta["curl_safe"] = options
         meta[BOUND] = bound

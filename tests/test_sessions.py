@@ -23,7 +23,7 @@ from scrapy_curl_safe._crawl.sessions.retry_after import LONGEST_SECONDS, retry_
 from scrapy_curl_safe._crawl.sessions.saved import dump, load
 from scrapy_curl_safe._crawl.sessions.session import VisitorSession
 from scrapy_curl_safe._crawl.stats import STATS
-from scrapy_curl_safe.session_settings import SessionSettings
+from scrapy_curl_safe.session_settings import SessionBrowser, SessionSettings
 
 SEED = seed_of("bot", "spider")
 ORIGIN = "https://a.test:443"
@@ -44,7 +44,7 @@ class Crawl:
         self.pool = SessionPool(
             SessionSettings(**settings),
             self.proxies,
-            ("chrome", "firefox", "safari"),
+            [SessionBrowser(name, ("de",)) for name in ("chrome", "firefox", "safari")],
             SEED,
             crawl_id,
             TRIAL_SECONDS,
@@ -494,6 +494,7 @@ def test_sessions_go_on_in_a_continued_crawl() -> None:
         same, cookies = restored[session.name]
         assert cookies == [session.cookiejar] == [same.cookiejar]
         assert same.browser == session.browser
+        assert same.browser.languages == ("de",)
         assert same.proxy is not None
         assert session.proxy is not None
         assert same.proxy.url == session.proxy.url

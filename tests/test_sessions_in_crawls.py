@@ -217,6 +217,33 @@ def test_what_a_request_sets_itself_wins(crawl: RunCrawl) -> None:
     assert seen[2].fingerprint != seen[3].fingerprint
 
 
+def test_the_languages_and_the_system_of_a_browser_agree(crawl: RunCrawl) -> None:
+    with VisitorsOrigin() as origin:
+        crawled = crawl(
+            *urls(origin, 4),
+            {"url": f"{origin.url}/4", "headers": {"Accept-Language": "fr"}},
+            {"url": f"{origin.url}/5", "meta": {"curl_safe": {"impersonate": "firefox"}}},
+            CURL_SAFE_SESSIONS={
+                "browsers": [
+                    {"impersonate": "chrome", "os": "android", "languages": ["de-AT", "en-US"]}
+                ],
+            },
+            # Scrapy's own languages give way.
+            DEFAULT_REQUEST_HEADERS={"Accept-Language": "en"},
+        )
+        assert_all_pages(crawled, 6)
+        seen = {seen.path: seen for seen in origin.requests}
+    for number in range(5):
+        assert b"Android" in (seen[f"/{number}"].header("User-Agent") or b"")
+        assert seen[f"/{number}"].header("Sec-CH-UA-Platform") == b'"Android"'
+        assert seen[f"/{number}"].header("Sec-CH-UA-Mobile") == b"?1"
+    languages = [seen[f"/{number}"].header("Accept-Language") for number in range(6)]
+    assert languages[:4] == [b"de-AT,de;q=0.9,en-US;q=0.8,en;q=0.7"] * 4
+    # What a request sets itself wins, and the session's languages are its browser's.
+    assert languages[4] == b"fr"
+    assert (languages[5] or b"").startswith(b"en-US,en;q=")
+
+
 def test_sessions_go_on_after_a_stop(start_crawl: StartCrawl, tmp_path: Path) -> None:
     with VisitorsOrigin(15) as origin, proxies(4) as through:
         settings: dict[str, Any] = {

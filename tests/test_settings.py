@@ -14,7 +14,7 @@ from scrapy.settings import Settings as ScrapySettings
 from scrapy_curl_safe import BlockedPolicy
 from scrapy_curl_safe._crawl.browser_names import FAMILIAR_NAMES, check_browsers
 from scrapy_curl_safe._worker.targets import KNOWN_NAMES
-from scrapy_curl_safe.session_settings import SessionSettings
+from scrapy_curl_safe.session_settings import SessionBrowser, SessionSettings
 from scrapy_curl_safe.settings import Settings, default_workers
 from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins.tls import TlsOrigin
@@ -76,7 +76,11 @@ GOOD = [
     ("CURL_SAFE_SESSIONS", {}, SessionSettings()),
     ("CURL_SAFE_SESSIONS", "None", None),
     ("CURL_SAFE_SESSIONS", '{"size": 3, "per": "crawl"}', SessionSettings(size=3, per="crawl")),
-    ("CURL_SAFE_SESSIONS", {"browsers": "edge, tor"}, SessionSettings(browsers=("edge", "tor"))),
+    (
+        "CURL_SAFE_SESSIONS",
+        {"browsers": "edge, tor"},
+        SessionSettings(browsers=(SessionBrowser("edge"), SessionBrowser("tor"))),
+    ),
     (
         "CURL_SAFE_SESSIONS",
         {"proxies": ["http://u:p@a.test:1", "b.test:80", "socks5h://[::1]:9"]},
@@ -157,6 +161,14 @@ BAD = [
         ({"max_errors": 0}, "CURL_SAFE_SESSIONS['max_errors'] is 0: it takes a whole number of 1"),
         ({"per": "site"}, "CURL_SAFE_SESSIONS['per'] is 'site': it takes one of origin, crawl"),
         ({"browsers": []}, "CURL_SAFE_SESSIONS['browsers'] is []: it takes a list of what"),
+        (
+            {"browsers": [{"languages": ["de"]}]},
+            "and of dicts with that as 'impersonate', ",
+        ),
+        ({"browsers": [{"impersonate": "chrome", "system": "ios"}]}, "and 'os' or 'languages'"),
+        ({"browsers": [{"impersonate": "chrome", "os": "bsd"}]}, "takes as 'os' one of windows, m"),
+        ({"browsers": [{"impersonate": "chrome", "languages": "de"}]}, "takes as 'languages' a "),
+        ({"browsers": [{"impersonate": "chrome", "languages": ["de;q=1"]}]}, "as 'languages' a l"),
         ({"blocked": "no.such.Policy"}, "CURL_SAFE_SESSIONS['blocked'] is 'no.such.Policy': it"),
         ({"blocked": "scrapy.Request"}, "it takes the path of a class with a method `reason`"),
         ({"proxies": "no.such.proxies"}, "CURL_SAFE_SESSIONS['proxies'] is 'no.such.proxies'"),
@@ -170,6 +182,47 @@ def test_bad_sessions(sessions: object, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)) as raised:
         Settings.load(ScrapySettings({"CURL_SAFE_SESSIONS": sessions}))
     assert "secret" not in str(raised.value)
+
+
+def load_browsers(*browsers: object, **settings: Any) -> Settings:
+    sessions = {"browsers": list(browsers)}
+    return Settings.load(ScrapySettings({"CURL_SAFE_SESSIONS": sessions, **settings}))
+
+
+def test_browsers_of_sessions() -> None:
+    fingerprint = {"os": "macos", "headers": {"user-agent": "x"}}
+    loaded = load_browsers(
+        "chrome",
+        fingerprint,
+        {"impersonate": "chrome", "os": "android"},
+        {"impersonate": "safari18_0_ios", "os": "ios", "languages": ["de-AT", "de"]},
+        {"impersonate": fingerprint, "os": "macos"},
+    )
+    assert loaded.sessions is not None
+    assert loaded.sessions.browsers == (
+        SessionBrowser("chrome"),
+        SessionBrowser(fingerprint),
+        SessionBrowser("chrome_android", (), "android"),
+        SessionBrowser("safari18_0_ios", ("de-AT", "de"), "ios"),
+        SessionBrowser(fingerprint, (), "macos"),
+    )
+
+
+@pytest.mark.processes
+def test_the_operating_system_of_a_browser_is_checked() -> None:
+    fitting = [("chrome", "android"), ("safari", "ios"), ("safari", "macos"), ("edge99", "windows")]
+    check_browsers(load_browsers(*({"impersonate": n, "os": s} for n, s in fitting)))
+    with pytest.raises(ValueError, match="has 'safari': it is a browser of macOS, and its 'os' is"):
+        check_browsers(load_browsers({"impersonate": "safari", "os": "windows"}))
+    with pytest.raises(ValueError, match="has 'firefox_ios': "):
+        check_browsers(load_browsers({"impersonate": "firefox", "os": "ios"}))
+
+
+def test_languages_take_computed_headers() -> None:
+    browser = {"impersonate": "chrome", "languages": ["de"]}
+    check_browsers(load_browsers(browser))
+    with pytest.raises(ValueError, match="they take CURL_SAFE_BROWSER_HEADERS = 'context'"):
+        check_browsers(load_browsers(browser, CURL_SAFE_BROWSER_HEADERS="static"))
 
 
 def test_proxies_of_a_function() -> None:

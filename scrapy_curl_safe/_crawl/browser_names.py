@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Request
 
 from .._ipc.failures import FailureKind
-from .._ipc.messages import Failed, Fetch, Hello
+from .._ipc.messages import Completed, Failed, Fetch, Hello
+from ..session_settings import SYSTEMS, SessionBrowser
 from ..settings import Settings
+from .browser.own_headers import system_of
+from .browser_targets import encoded_browser, read_head, request_of_head
 from .installed_browsers import load_installed_browsers
-from .profile import encoded_profile
+from .profile import EncodedProfile, encoded_profile
 
 if TYPE_CHECKING:
     from .._pool.worker_client import WorkerClient
@@ -47,45 +50,60 @@ def named_browsers(settings: Settings) -> list[tuple[str, str | dict[str, Any] |
     named = [(f"CURL_SAFE_IMPERSONATE is {settings.impersonate!r}", settings.impersonate)]
     named += [(f"CURL_SAFE_BROWSERS has {browser!r}", browser) for browser in settings.browsers]
     if settings.sessions is not None:
-        label = "CURL_SAFE_SESSIONS['browsers'] has"
-        named += [(f"{label} {browser!r}", browser) for browser in settings.sessions.browsers]
+        named += [(_label(each), each.impersonate) for each in settings.sessions.browsers]
     return named
+
+
+def _label(browser: SessionBrowser) -> str:
+    return f"CURL_SAFE_SESSIONS['browsers'] has {browser.impersonate!r}"
 
 
 def check_browsers(settings: Settings) -> None:
     """Check the browsers in the settings.
 
     Raises:
-        ValueError: curl_cffi has no such browser, or takes no such fingerprint. The message has the
-            setting, its value, and what would do.
+        ValueError: curl_cffi has no such browser, or not on that system, or takes no such
+            fingerprint. The message has the setting, its value, and what would do.
     """
+    of_sessions = () if settings.sessions is None else settings.sessions.browsers
+    if settings.browser_headers != "context" and any(each.languages for each in of_sessions):
+        raise ValueError(
+            "CURL_SAFE_SESSIONS['browsers'] has languages: they take "
+            f"CURL_SAFE_BROWSER_HEADERS = 'context', and it is {settings.browser_headers!r}"
+        )
+    on_systems = tuple(each for each in of_sessions if each.system is not None)
     doubtful = [
         (label, browser)
         for label, browser in named_browsers(settings)
         if browser is not None and not (isinstance(browser, str) and browser in FAMILIAR_NAMES)
     ]
+    doubtful += [(_label(each), each.impersonate) for each in on_systems]
     if not doubtful:
         return
-    profiles = tuple((label, _encoded(label, browser, settings)) for label, browser in doubtful)
+    profiles = tuple(
+        (label, _profile(label, browser, settings).encoded) for label, browser in doubtful
+    )
     fingerprints = tuple(
         profile
         for profile, (_, browser) in zip(profiles, doubtful, strict=True)
         if isinstance(browser, dict)
     )
-    problem = _problem(profiles, fingerprints, settings.python)
+    systems = tuple(
+        (label, encoded_browser(_profile(label, each.impersonate, settings).profile), each.system)
+        for label, each in ((_label(each), each) for each in on_systems)
+    )
+    problem = _problem(profiles, fingerprints, systems, settings.python)
     # Of others the crawl itself says more.
     if problem is not None and problem.startswith(tuple(f"{label}: " for label, _ in doubtful)):
         raise ValueError(problem)
 
 
-def _encoded(label: str, browser: str | dict[str, Any], settings: Settings) -> bytes:
+def _profile(label: str, browser: str | dict[str, Any], settings: Settings) -> EncodedProfile:
     # What else may fail is not the browser's fault.
     settings = replace(settings, downloader_client_tls_ciphers=None)
     options = {"impersonate": browser, "verify": False, "http_version": None}
     try:
-        return encoded_profile(
-            Request("data:,"), options, settings, load_installed_browsers()
-        ).encoded
+        return encoded_profile(Request("data:,"), options, settings, load_installed_browsers())
     except ValueError as error:
         raise ValueError(f"{label}: {error}") from None
 
@@ -94,6 +112,7 @@ def _encoded(label: str, browser: str | dict[str, Any], settings: Settings) -> b
 def _problem(
     profiles: tuple[tuple[str, bytes], ...],
     fingerprints: tuple[tuple[str, bytes], ...],
+    systems: tuple[tuple[str, bytes, str | None], ...],
     python: str | None,
 ) -> str | None:
     """Ask a worker, in a thread with a loop of its own: the crawl's may be running."""
@@ -107,7 +126,8 @@ def _problem(
         try:
             with WorkerClient(Hello(profiles=list(profiles)), python=python) as worker:
                 problem = (await worker.ready()).problem
-                return problem or await _problem_of_hello(worker, fingerprints)
+                problem = problem or await _problem_of_hello(worker, fingerprints)
+                return problem or await _problem_of_system(worker, systems)
         except WorkerFailedError:
             return None
 
@@ -138,4 +158,20 @@ async def _problem_of_hello(
             outcome, _ = await worker.fetch(fetch)
             if isinstance(outcome, Failed) and outcome.kind in _OF_FINGERPRINT:
                 return f"{label}: curl: ({outcome.code}) {outcome.detail}"
+    return None
+
+
+async def _problem_of_system(
+    worker: WorkerClient, systems: tuple[tuple[str, bytes, str | None], ...]
+) -> str | None:
+    """Return which browser is one of another operating system; None if none is."""
+    for label, browser, wanted in systems:
+        outcome, body = await worker.fetch(request_of_head(browser))
+        target = read_head(body) if isinstance(outcome, Completed) else None
+        system = system_of((target and target.value("user-agent")) or "")
+        if SYSTEMS.get(wanted or "") != system:
+            return (
+                f"{label}: it is a browser of {system or 'no known system'}, and its 'os' is "
+                f"{wanted!r}. What curl_cffi impersonates has one system only"
+            )
     return None

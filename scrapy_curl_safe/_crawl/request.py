@@ -11,10 +11,11 @@ from scrapy.http.request import NO_CALLBACK
 from .._ipc.messages import Fetch, encode_profile
 from .._pool.origins import Route
 from .._pool.request import PoolRequest
+from .browser.languages import speaking
 from .browser.own_headers import find_conflict, may_conflict
 from .compat import FOREIGN_KEYS, all_options
 from .file_target import FileTarget
-from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, request_options
+from .meta import AVOID, BOUND, CRASHES, FRESH, HTTP1_ORIGIN, request_options
 from .profile import EncodedProfile, encoded_profile, origin_of
 from .request_headers import request_headers
 from .response import ResponseAssembler
@@ -125,6 +126,9 @@ def build_request(
         target = context.targets.get(profile)
         if target is None:
             profile = _with_fixed_headers(profile)
+        elif "session" in options:
+            languages = meta.get(BOUND, {}).get("languages")
+            target = speaking(target, tuple(languages)) if languages else target
     origin = origin_of(request)
     key = (origin, profile.encoded)
     headers = request_headers(request, options, like_browser=profile.is_like_browser)

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from scrapy.crawler import Crawler
 
-from ..session_settings import SessionSettings
+from ..session_settings import SessionBrowser, SessionSettings
 from ..settings import Settings
 from .profile import without_credentials
 from .session_files import drop_jar
@@ -41,7 +41,7 @@ def make_session_pool(
     pool = _pools[crawler] = SessionPool(
         sessions,
         [Proxy(url, shown_proxy(url) or "") for url in sessions.load_proxies()],
-        sessions.browsers or settings.browsers,
+        sessions.browsers or [SessionBrowser(browser) for browser in settings.browsers],
         seed_of(crawler.settings["BOT_NAME"], crawler.spidercls.name),
         crawl_id or secrets.token_hex(4),
         settings.download_timeout,

@@ -29,12 +29,11 @@ class StartLog:
 
     def __init__(self, settings: Settings, schemes: Sequence[str], *, picks_browsers: bool) -> None:
         self._workers = settings.workers
-        if settings.sessions is not None:
-            self._browsers: tuple[str | dict[str, Any] | None, ...] = (
-                settings.sessions.browsers or settings.browsers
-            )
-        else:
-            self._browsers = settings.browsers if picks_browsers else (settings.impersonate,)
+        self._browsers: Sequence[str | dict[str, Any] | None] = (settings.impersonate,)
+        if settings.sessions is not None and settings.sessions.browsers:
+            self._browsers = [browser.impersonate for browser in settings.sessions.browsers]
+        elif settings.sessions is not None or picks_browsers:
+            self._browsers = settings.browsers
         self._schemes = schemes
         self._is_logged = False
 
@@ -50,7 +49,8 @@ class StartLog:
             "goes" if len(self._schemes) < 2 else "go",
             self._workers,
             "worker" if self._workers == 1 else "workers",
-            _enumerated([_name(browser, ready) for browser in self._browsers], "or"),
+            # Some differ in their languages only.
+            _enumerated(list(dict.fromkeys(_name(each, ready) for each in self._browsers)), "or"),
             ready.curl_cffi,
             ready.curl.partition(" ")[0].replace("/", " "),
         )

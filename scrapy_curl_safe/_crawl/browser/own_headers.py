@@ -136,6 +136,10 @@ def _of_hints(target: Target, browser: _Agent, texts: dict[str, str]) -> HeaderC
 def _agent(text: str) -> _Agent | None:
     for browser, pattern in _BROWSERS:
         if version := pattern.search(text):
-            system = next((system for mark, system in _SYSTEMS if mark in text), "")
-            return _Agent(browser, int(version[1]), system)
+            return _Agent(browser, int(version[1]), system_of(text))
     return None
+
+
+def system_of(user_agent: str) -> str:
+    """Return the operating system that a User-Agent names; empty if it names none that is known."""
+    return next((system for mark, system in _SYSTEMS if mark in user_agent), "")

@@ -11,9 +11,8 @@ from __future__ import annotations
 import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from ...session_settings import SessionSettings
+from ...session_settings import SessionBrowser, SessionSettings
 from .assignment import choice, turn
 from .health import Proxy
 from .session import Group, VisitorSession
@@ -65,7 +64,7 @@ class SessionPool:
         self,
         settings: SessionSettings,
         proxies: Sequence[Proxy],
-        browsers: Sequence[str | dict[str, Any]],
+        browsers: Sequence[SessionBrowser],
         seed: bytes,
         crawl_id: str,
         trial_seconds: float,
@@ -260,7 +259,7 @@ class SessionPool:
         number = turn(self._seed, name, len(self.proxies)) + generation - 1
         return self.proxies[number % len(self.proxies)]
 
-    def _browser_of(self, name: str, generation: int) -> str | dict[str, Any]:
+    def _browser_of(self, name: str, generation: int) -> SessionBrowser:
         key = f"{name}#{generation}"
         return self._browsers[choice(self._seed, key, len(self._browsers))]
 

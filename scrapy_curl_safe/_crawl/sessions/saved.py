@@ -39,7 +39,7 @@ def dump(
                 "generation": session.generation,
                 "group": session.group,
                 "proxy": _digest(session),
-                "browser": session.browser,
+                "browser": _plain(session),
                 "born": session.born - now + unix_time,
                 "requests": session.requests,
                 "errors": session.errors,
@@ -69,7 +69,7 @@ def load(
         group.opened, group.number, group.vacant = opened, number, list(vacant)
     for each in state["sessions"]:
         session = pool.revived(each["name"], each["generation"], each["group"])
-        is_same = (_digest(session), session.browser) == (each["proxy"], each["browser"])
+        is_same = (_digest(session), _plain(session)) == (each["proxy"], each["browser"])
         session.born = each["born"] - unix_time + now
         session.requests, session.errors = each["requests"], each["errors"]
         session.is_settled = True
@@ -78,6 +78,11 @@ def load(
         pool.restore(session)
         if session.ended is None and each["cookies"]:
             yield session, each["cookies"]
+
+
+def _plain(session: VisitorSession) -> list[Any]:
+    browser = session.browser
+    return [browser.impersonate, list(browser.languages)]
 
 
 def _digest(session: VisitorSession) -> str | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any
 
+from ...session_settings import SessionBrowser
 from .health import Proxy
 
 
@@ -36,7 +36,7 @@ class VisitorSession:
         generation: int,
         group: str | None,
         proxy: Proxy | None,
-        browser: str | dict[str, Any],
+        browser: SessionBrowser,
         born: float,
     ) -> None:
         self.name = name
