@@ -14,6 +14,7 @@ from ._version import __version__ as __version__
 if TYPE_CHECKING:
     from ._crawl.sessions.blocked import BlockedPolicy
     from .addon import Addon
+    from .browser_bridge import session_for_browser, session_from_browser
     from .compression import HttpCompressionMiddleware
     from .exceptions import (
         ConnectionDiedError,
@@ -49,6 +50,8 @@ __all__ = [
     "SessionMiddleware",
     "UnsupportedProxyError",
     "WorkerCrashedError",
+    "session_for_browser",
+    "session_from_browser",
 ]
 
 _MODULES = {
@@ -69,6 +72,8 @@ _MODULES = {
     "SessionMiddleware": "sessions",
     "UnsupportedProxyError": "exceptions",
     "WorkerCrashedError": "exceptions",
+    "session_for_browser": "browser_bridge",
+    "session_from_browser": "browser_bridge",
 }
 
 

@@ -197,6 +197,8 @@ class SessionMiddleware:
             options["impersonate"] = bound["impersonate"] = browser.impersonate
             if browser.languages:
                 bound["languages"] = list(browser.languages)
+            if session.user_agent is not None:
+                bound["user_agent"] = session.user_agent
             drop_identity(request)
         meta["curl_safe"] = options
         meta[BOUND] = bound

@@ -13,6 +13,8 @@ from .._pool.origins import Route
 from .._pool.request import PoolRequest
 from .browser.languages import speaking
 from .browser.own_headers import find_conflict, may_conflict
+from .browser.target import Target
+from .browser.user_agents import with_user_agent
 from .compat import FOREIGN_KEYS, all_options
 from .file_target import FileTarget
 from .meta import AVOID, BOUND, CRASHES, FRESH, HTTP1_ORIGIN, request_options
@@ -127,8 +129,7 @@ def build_request(
         if target is None:
             profile = _with_fixed_headers(profile)
         elif "session" in options:
-            languages = meta.get(BOUND, {}).get("languages")
-            target = speaking(target, tuple(languages)) if languages else target
+            target = _of_visitor(target, meta.get(BOUND, {}))
     origin = origin_of(request)
     key = (origin, profile.encoded)
     headers = request_headers(request, options, like_browser=profile.is_like_browser)
@@ -166,6 +167,12 @@ def build_request(
         in_quarantine=meta.get(CRASHES, 0) >= QUARANTINE_AFTER_CRASHES,
         descriptor=None if file is None else file.descriptor,
     )
+
+
+def _of_visitor(target: Target, bound: dict[str, Any]) -> Target:
+    if "languages" in bound:
+        target = speaking(target, tuple(bound["languages"]))
+    return with_user_agent(target, bound["user_agent"]) if "user_agent" in bound else target
 
 
 def _with_fixed_headers(of_context: EncodedProfile) -> EncodedProfile:

@@ -150,8 +150,8 @@ STATS = (
     Stat("session/open_count", "sessions that were opened"),
     Stat(
         "session/end_count/{ending}",
-        "sessions that ended, by the reason: `requests`, `age`, `blocked`, `proxy` (it failed), or "
-        "`unused` (there are too many origins to keep all)",
+        "sessions that ended, by the reason: `requests`, `age`, `blocked`, `proxy` (it failed), "
+        "`unused` (there are too many origins to keep all), or `replaced` (by a browser's)",
     ),
     Stat(
         "session/block_count/{reason}",

@@ -122,7 +122,7 @@ class SessionPool:
             may_move: whether the name is not a user's wish: another session will do if that rests.
         """
         if name is not None and not name.startswith(_OWN):
-            found: VisitorSession | float = self._named_session(name, now)
+            found: VisitorSession | float = self.named(name, now)
         else:
             own = None if name is None else self._by_id.get(name)
             if (
@@ -144,7 +144,7 @@ class SessionPool:
         self._begin(found, origin, now)
         most = self._settings.max_requests
         if most and found.requests >= most:
-            self._end(found, "requests")
+            self.end(found, "requests")
         return found
 
     def resume(self, session_id: str, origin: str, now: float) -> VisitorSession | None:
@@ -163,7 +163,8 @@ class SessionPool:
         if session.group is not None and session.ended is None:
             self.groups[session.group].take_turn(session)
 
-    def _named_session(self, name: str, now: float) -> VisitorSession:
+    def named(self, name: str, now: float) -> VisitorSession:
+        """Return the session of a name that a user has given, opened if need be."""
         session = self._named.get(name)
         if session is not None and session.ended is None and not self._expire(session, now):
             return session
@@ -250,7 +251,7 @@ class SessionPool:
                 excess -= 1 + len(unused[key])
         for key, sessions in unused.items():
             for session in sessions:
-                self._end(session, "unused")
+                self.end(session, "unused")
             del self.groups[key]
 
     def _proxy_of(self, name: str, generation: int) -> Proxy | None:
@@ -300,7 +301,7 @@ class SessionPool:
         session.errors += 1
         if session.errors >= self._settings.max_errors:
             session.is_refused = True
-            self._end(session, "blocked")
+            self.end(session, "blocked")
 
     def proxy_failed(self, session: VisitorSession, origin: str, cause: str, now: float) -> None:
         self._count(f"{PROXY_FAILURES}/{cause}")
@@ -312,7 +313,7 @@ class SessionPool:
             most = _MOST_RESTS if session.group is None else 1
             if rests >= most:
                 session.is_refused = True
-                self._end(session, "proxy")
+                self.end(session, "proxy")
 
     def rest(self, session: VisitorSession, origin: str, until: float) -> None:
         """Send no request of a session to an origin before a time."""
@@ -328,11 +329,11 @@ class SessionPool:
     def _expire(self, session: VisitorSession, now: float) -> bool:
         age = self._settings.max_age
         if age and now - session.born >= age:
-            self._end(session, "age")
+            self.end(session, "age")
             return True
         return False
 
-    def _end(self, session: VisitorSession, reason: str) -> None:
+    def end(self, session: VisitorSession, reason: str) -> None:
         if session.ended is not None:
             return
         session.ended = reason

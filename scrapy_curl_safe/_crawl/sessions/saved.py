@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .health import Proxy
 from .pool import SessionPool
 from .session import Group, VisitorSession
 
@@ -40,6 +41,7 @@ def dump(
                 "group": session.group,
                 "proxy": _digest(session),
                 "browser": _plain(session),
+                "user_agent": session.user_agent,
                 "born": session.born - now + unix_time,
                 "requests": session.requests,
                 "errors": session.errors,
@@ -67,8 +69,13 @@ def load(
     for key, (group_id, opened, number, vacant) in state["groups"].items():
         group = pool.groups[key] = Group(group_id)
         group.opened, group.number, group.vacant = opened, number, list(vacant)
+    known = {_digest_of(proxy): proxy for proxy in pool.proxies}
     for each in state["sessions"]:
         session = pool.revived(each["name"], each["generation"], each["group"])
+        session.user_agent = each["user_agent"]
+        if session.group is None and _digest(session) != each["proxy"]:
+            # That of a browser's, as `adopt` has it.
+            session.proxy = known.get(each["proxy"], session.proxy)
         is_same = (_digest(session), _plain(session)) == (each["proxy"], each["browser"])
         session.born = each["born"] - unix_time + now
         session.requests, session.errors = each["requests"], each["errors"]
@@ -86,6 +93,8 @@ def _plain(session: VisitorSession) -> list[Any]:
 
 
 def _digest(session: VisitorSession) -> str | None:
-    if session.proxy is None:
-        return None
-    return hashlib.blake2b(session.proxy.url.encode(), digest_size=8).hexdigest()
+    return None if session.proxy is None else _digest_of(session.proxy)
+
+
+def _digest_of(proxy: Proxy) -> str:
+    return hashlib.blake2b(proxy.url.encode(), digest_size=8).hexdigest()

@@ -28,6 +28,7 @@ class VisitorSession:
         rests: when it may be used again, by origin.
         alone_until: its first request has it for itself, so that its cookies come before others.
         is_settled: whether a response has come.
+        user_agent: that it has in place of its browser's; None for that.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class VisitorSession:
         self.rests: dict[str, float] = {}
         self.alone_until = 0.0
         self.is_settled = False
+        self.user_agent: str | None = None
 
     @property
     def id(self) -> str:
