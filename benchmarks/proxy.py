@@ -10,9 +10,10 @@ from benchmarks.server import Server, free_ports
 
 # It has a thread for each connection.
 CONFIG = """
-Listen 127.0.0.1
+Listen {address}
+Allow 127.0.0.0/8
 Port {port}
-MaxClients 4096
+MaxClients 16384
 Timeout 600
 LogLevel Critical
 LogFile "{directory}/log"
@@ -22,11 +23,19 @@ LogFile "{directory}/log"
 class Tinyproxy(Server):
     """A context manager. `location` is its address.
 
+    Args:
+        address: to listen at; "0.0.0.0" for all of this machine, of which only 127.0.0.0/8 may use
+            it.
+
     Raises:
         FileNotFoundError: there is no tinyproxy on this machine.
     """
 
     name, package = "tinyproxy", "tinyproxy-bin"
+
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        super().__init__()
+        self._address = address
 
     @property
     def version(self) -> str:
@@ -37,5 +46,5 @@ class Tinyproxy(Server):
         ports = free_ports(1)
         self.location = f"127.0.0.1:{ports[0]}"
         path = directory / "tinyproxy.conf"
-        path.write_text(CONFIG.format(port=ports[0], directory=directory))
+        path.write_text(CONFIG.format(address=self._address, port=ports[0], directory=directory))
         return ["-d", "-c", path], ports

@@ -28,6 +28,7 @@ class SteadySpider(scrapy.Spider):
     plan: dict[str, Any]
 
     async def start(self) -> AsyncIterator[scrapy.Request]:
+        self.started = time.monotonic()
         self.got = 0
         self.workers: list[psutil.Process] = []
         self.begin = (0.0, 0.0, 0.0)
@@ -60,6 +61,8 @@ class SteadySpider(scrapy.Spider):
         meta: dict[str, Any] = copy.deepcopy(self.plan["meta"])
         if users := self.plan.get("users"):
             meta["proxy"] = f"http://user{number % users}:secret@{self.plan['proxy']}"
+        if proxies := self.plan.get("proxies"):
+            meta["proxy"] = proxies[number % len(proxies)]
         return meta
 
     def parse(self, response: Response) -> None:
@@ -119,6 +122,7 @@ def main() -> None:
         "rate": steady / (spider.last - spider.begin[0]) if steady > 0 else None,
         "cpu": (spider.end_cpu - spider.begin[1]) / steady if spider.end_cpu else None,
         "own_cpu": (spider.end_own_cpu - spider.begin[2]) / steady if spider.end_cpu else None,
+        "seconds": spider.last - spider.started,
         "retries": crawler.stats.get_value("retry/count", 0) if crawler.stats else None,
         "latency": statistics.median(spider.latencies[10:]) if spider.latencies[10:] else None,
     }

@@ -131,6 +131,7 @@ SLOW = {
     "make package": [],
     "python -m benchmarks.flaky": ["--requests", "100", "--rounds", "1"],
     "python -m benchmarks.limit": ["--rounds", "1"],
+    "python -m benchmarks.sessions": ["--quick"],
     "python -m benchmarks.scaling": ["--rounds", "1"],
     "python -m benchmarks.pair ../before .": ["--rounds", "1", "--loads", "post"],
     "python -m benchmarks.profile fresh-1kB": [],
