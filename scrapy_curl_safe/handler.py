@@ -61,6 +61,12 @@ class CurlSafeDownloadHandler:
             logger.error("The crawl is closed, since a setting is wrong: %s", error)
             close_crawl(crawler, "curl_safe_bad_setting")
             raise
+        if self._context.settings.opentelemetry:
+            # Only then the package for it is sure to be there.
+            from ._crawl.download_spans import DownloadSpans  # noqa: PLC0415
+
+            spans = DownloadSpans(crawler, self.download_request)
+            self.download_request = spans.download_request  # type: ignore[method-assign]
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> CurlSafeDownloadHandler:

@@ -1,5 +1,5 @@
 """Reports the state of the handshakes: a log line in each interval and at the end, and metrics for
-Prometheus."""
+Prometheus and OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from ._crawl.metrics_server import MetricsServer
+    from ._crawl.observed_metrics import ObservedMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class HandshakeMonitor:
         # As of the last line, and of the last judgement.
         self._reported: Progress | None = None
         self._judged = Progress(0, 0, 0)
-        self._server = _metrics_server(crawler, self._settings.prometheus_port)
+        self._exports = _exports(crawler, self._settings)
         self._has_ended = False
         crawler.signals.connect(self._spider_opened, signals.spider_opened)
         crawler.signals.connect(self._spider_idle, signals.spider_idle)
@@ -64,8 +65,8 @@ class HandshakeMonitor:
         return cls(crawler)
 
     def _spider_opened(self, spider: Spider) -> None:
-        if self._server is not None:
-            self._server.start()
+        for export in self._exports:
+            export.start()
         if self._settings.monitor_interval:
             self._task = create_looping_call(self._interval_ended, spider)
             self._task.start(self._settings.monitor_interval, now=False)
@@ -76,8 +77,8 @@ class HandshakeMonitor:
             self._judge(spider)
 
     def _spider_closed(self, spider: Spider) -> None:
-        if self._server is not None:
-            self._server.close()
+        for export in self._exports:
+            export.close()
         self.end(spider)
 
     def end(self, spider: Spider) -> None:
@@ -171,9 +172,19 @@ class LastReport:
             monitor.end(self._crawler.spider)
 
 
-def _metrics_server(crawler: Crawler, port: int | None) -> MetricsServer | None:
-    if port is None:
-        return None
+def _exports(crawler: Crawler, settings: Settings) -> list[MetricsServer | ObservedMetrics]:
+    exports: list[MetricsServer | ObservedMetrics] = []
+    if settings.opentelemetry:
+        # Only then the package for it is sure to be there.
+        from ._crawl.observed_metrics import ObservedMetrics  # noqa: PLC0415
+
+        exports.append(ObservedMetrics(crawler))
+    if settings.prometheus_port is not None:
+        exports.append(_metrics_server(crawler, settings.prometheus_port))
+    return exports
+
+
+def _metrics_server(crawler: Crawler, port: int) -> MetricsServer:
     wrong = f"CURL_SAFE_PROMETHEUS_PORT is {port!r}: it takes"
     try:
         from ._crawl.metrics_server import MetricsServer  # noqa: PLC0415

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import ipaddress
 import json
 import math
@@ -61,6 +62,7 @@ class Settings:
         failure_rate_close: close the spider above this share, with the reason
             `curl_safe_handshake_failures`; 0 for never
         prometheus_port: the port of 127.0.0.1 on which the monitor serves metrics to Prometheus
+        opentelemetry: whether OpenTelemetry gets a span of each download, and the metrics
         decode: whether the workers decode compressed bodies, which otherwise the crawler does
         python: the interpreter that runs the workers; `None` for `sys.executable`. Frozen programs
             must set it
@@ -86,6 +88,7 @@ class Settings:
     failure_rate_warning: float
     failure_rate_close: float
     prometheus_port: int | None
+    opentelemetry: bool
     decode: bool
     python: str | None
     files_dir: str | None
@@ -134,6 +137,7 @@ class Settings:
             failure_rate_warning=read.number("CURL_SAFE_FAILURE_RATE_WARNING", 0.05, 0, 1),
             failure_rate_close=read.number("CURL_SAFE_FAILURE_RATE_CLOSE", 0, 0, 1),
             prometheus_port=read.checked("CURL_SAFE_PROMETHEUS_PORT", None, _port),
+            opentelemetry=read.opentelemetry("CURL_SAFE_OPENTELEMETRY"),
             decode=read.flag("CURL_SAFE_DECODE", True),
             python=read.checked("CURL_SAFE_PYTHON", None, _path),
             files_dir=read.checked("CURL_SAFE_FILES_DIR", None, _directory),
@@ -212,6 +216,19 @@ class _Reader:
         except (TypeError, ValueError):
             value = self._settings.get(name)
             raise ValueError(f"{name} is {value!r}: it takes True or False") from None
+
+    def opentelemetry(self, name: str) -> bool:
+        is_on = self.flag(name, False)
+        if is_on:
+            try:
+                importlib.import_module("opentelemetry.metrics")
+                importlib.import_module("opentelemetry.trace")
+            except ImportError as error:
+                raise ValueError(
+                    f"{name} is True: it takes the package opentelemetry-api, which is not there "
+                    f"(pip install scrapy-curl-safe[opentelemetry]): {error}"
+                ) from error
+        return is_on
 
     def tls_version(self, name: str) -> str | None:
         value: str | None = self._settings[name]

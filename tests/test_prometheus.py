@@ -178,10 +178,10 @@ def test_only_so_many_origins_have_a_label() -> None:
         origin = Origin(Route(f"https://{number}.example:443", None), most=200, floor=3)
         origin.acquire(now=0.0).failure(failure, now=0.0)
         origins.append(origin)
-    count, _, labelled = limit_metrics(origins)
-    assert count.samples[0].value == 100
-    assert [sample.labels["origin"] for sample in labelled.samples] == [
-        f"https://{number}.example:443" for number in range(20)
+    samples = limit_metrics(origins)
+    assert samples["curl_safe_limited_origins"] == {(): 100}
+    assert list(samples["curl_safe_origin_limit"]) == [
+        (f"https://{number}.example:443", "") for number in range(20)
     ]
 
 

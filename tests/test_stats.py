@@ -20,7 +20,7 @@ from scrapy.utils.test import get_crawler
 import scrapy_curl_safe
 from scrapy_curl_safe import SessionMiddleware
 from scrapy_curl_safe._crawl.histogram import LogHistogram
-from scrapy_curl_safe._crawl.metrics import read_metrics
+from scrapy_curl_safe._crawl.prometheus import metric_families
 from scrapy_curl_safe._crawl.session_pools import session_pool_of
 from scrapy_curl_safe._crawl.sessions.session import VisitorSession
 from scrapy_curl_safe._crawl.stats import CONNECTION_CAUSES, PREFIX, STATS, CrawlStats
@@ -219,7 +219,7 @@ def test_each_metric_that_a_stat_names_shows_it() -> None:
     assert len(named) > 10
     for number, stat in enumerate(named):
         crawler.stats.set_value(PREFIX + stat.key, 1000 + number)
-    samples = exported(read_metrics(crawler))
+    samples = exported(metric_families(crawler))
     for number, stat in enumerate(named):
         sample = (f"{stat.metric}_total", *filter(None, [stat.label]))
         assert samples[sample] == 1000 + number
@@ -235,7 +235,7 @@ def test_sessions_have_metrics_by_the_reason() -> None:
     assert isinstance(session, VisitorSession)
     pool.proxy_failed(session, "https://a.test:443", "timeout", time.monotonic())
     pool.blocked(session, "https://b.test:443", "403", time.monotonic())
-    samples = exported(read_metrics(crawler))
+    samples = exported(metric_families(crawler))
     assert samples["curl_safe_sessions",] == 0
     assert samples["curl_safe_sessions_ended_total", "blocked"] == 1
     assert samples["curl_safe_blocks_total", "403"] == 1
@@ -244,7 +244,7 @@ def test_sessions_have_metrics_by_the_reason() -> None:
 
 
 def test_no_metric_is_without_a_stat() -> None:
-    metrics = read_metrics(get_crawler())
+    metrics = metric_families(get_crawler())
     assert [metric.name for metric in metrics if not metric.samples] == []
     of_stats = {stat.metric for stat in STATS} - {""}
     others = {

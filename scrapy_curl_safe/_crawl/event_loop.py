@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
+from concurrent.futures import Future as ThreadFuture
 from typing import Any, Generic, TypeVar
 
 from scrapy.utils.asyncio import is_asyncio_available
@@ -26,6 +27,25 @@ def running_event_loop() -> EventLoop:
     if is_asyncio_available():
         return watching_loop(asyncio.get_event_loop())
     return _ReactorLoop()
+
+
+def call_in_loop(loop: EventLoop, call: Callable[[], _T], timeout_seconds: float) -> _T:
+    """Have a loop call a function, and return its result. To be called in another thread.
+
+    Raises:
+        concurrent.futures.TimeoutError: the loop is too busy.
+        Exception: of the function.
+    """
+    answer: ThreadFuture[_T] = ThreadFuture()
+
+    def run() -> None:
+        try:
+            answer.set_result(call())
+        except Exception as error:
+            answer.set_exception(error)
+
+    loop.call_soon_threadsafe(run)
+    return answer.result(timeout_seconds)
 
 
 class _DeferredFuture(Generic[_T]):

@@ -122,6 +122,14 @@ def _session(value: Any) -> str:
     return value
 
 
+def _texts(value: Any) -> dict[str, str]:
+    if isinstance(value, dict) and all(
+        isinstance(text, str) for pair in value.items() for text in pair
+    ):
+        return value
+    raise ValueError("a dict of strings")
+
+
 #: The keys of `meta["curl_safe"]`, each with what returns its checked value or raises ValueError.
 CHECKS: dict[str, Callable[[Any], Any]] = {
     "impersonate": parse_impersonate,
@@ -138,6 +146,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "clicked": _boolean,
     "file": _file,
     "session": _session,
+    "trace_context": _texts,
 }
 
 
@@ -162,6 +171,8 @@ def request_options(meta: Mapping[str, Any]) -> dict[str, Any] | Literal[False]:
             `CURL_SAFE_FILES_DIR`
         session: the name of the session that sends the request, which is set where it is not there;
             only with `CURL_SAFE_SESSIONS`
+        trace_context: the parent of the download's span, as `opentelemetry.propagate.inject` writes
+            it; only with `CURL_SAFE_OPENTELEMETRY`
 
     Raises:
         ValueError: an unknown key or a bad value, naming it and what it takes.

@@ -1,17 +1,14 @@
-"""The Prometheus metrics of a crawl, read from what is counted anyway."""
+"""The metrics of a crawl: declared once, and read from what is counted anyway.
+
+`prometheus.py` and `observed_metrics.py` show them.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
 from scrapy.crawler import Crawler
 
 from .._ipc.failures import HANDSHAKE_KINDS
@@ -27,135 +24,167 @@ from .stats import PREFIX, STATS
 # of origins, and each label value is a time series.
 _MOST_LABELLED_ORIGINS = 20
 
-# The metrics that `STATS` names: each with its help text, and the name of its label if it has one.
-_COUNTERS = {
-    "curl_safe_requests": ("Requests given to the pool.", ""),
-    "curl_safe_handshake_retries": ("Retries of requests whose TLS handshake failed.", ""),
-    "curl_safe_handshake_outcomes": (
+
+class Metric(NamedTuple):
+    """The declaration of a metric.
+
+    Attributes:
+        name: without the end that Prometheus gives to counters.
+        text: what it shows.
+        type: "counter" only adds up, "gauge" is as of now.
+        labels: their names.
+    """
+
+    name: str
+    text: str
+    type: Literal["counter", "gauge"] = "counter"
+    labels: tuple[str, ...] = ()
+
+
+#: The values of a metric, by those of its labels.
+Samples = dict[tuple[str, ...], float]
+
+METRICS = (
+    # Those that `STATS` names.
+    Metric("curl_safe_requests", "Requests given to the pool."),
+    Metric("curl_safe_handshake_retries", "Retries of requests whose TLS handshake failed."),
+    Metric(
+        "curl_safe_handshake_outcomes",
         "Requests whose TLS handshake failed, by whether they got a response in the end.",
-        "outcome",
+        labels=("outcome",),
     ),
-    "curl_safe_handshakes_resumed": ("TLS handshakes that resumed a session.", ""),
-    "curl_safe_limit_decreases": ("Times that the limit of an origin went down.", ""),
-    "curl_safe_breaker_openings": ("Times that the circuit breaker of an origin opened.", ""),
-    "curl_safe_worker_starts": ("Worker processes started.", ""),
-    "curl_safe_worker_ends": (
+    Metric("curl_safe_handshakes_resumed", "TLS handshakes that resumed a session."),
+    Metric("curl_safe_limit_decreases", "Times that the limit of an origin went down."),
+    Metric("curl_safe_breaker_openings", "Times that the circuit breaker of an origin opened."),
+    Metric("curl_safe_worker_starts", "Worker processes started."),
+    Metric(
+        "curl_safe_worker_ends",
         "Worker processes that ended before the crawl, by the cause.",
-        "cause",
+        labels=("cause",),
     ),
-    "curl_safe_lost_requests": ("Requests in flight in a worker that died.", ""),
-    "curl_safe_quarantined_requests": ("Requests that were given a worker of their own.", ""),
-    "curl_safe_wire_bytes": ("Bytes as libcurl counts them, without TLS.", "direction"),
-}
-
-
-def read_metrics(crawler: Crawler) -> list[Metric]:
-    """Return all metrics as they are now. To be called in the crawl's own loop."""
-    assert crawler.stats is not None
-    stats = crawler.stats.get_stats()
-    metrics = [_counter(stats, name, *about) for name, about in _COUNTERS.items()]
-    metrics += [_retries(stats), _handshakes(stats), _responses(stats), _loop_lag(stats)]
-    sessions = session_pool_of(crawler)
-    if sessions is not None:
-        metrics += session_metrics(stats, sessions, time.monotonic())
-    context = context_of(crawler)
-    if context is not None:
-        pool, times = context.pool, context.stats.handshake_times
-        metrics += [
-            HistogramMetricFamily(
-                "curl_safe_handshake_duration_seconds",
-                "Time from the TCP connection to the end of the TLS handshake, of those done.",
-                [(str(bound).replace("inf", "+Inf"), count) for bound, count in times.cumulative()],
-                times.total,
-            ),
-            _gauge("curl_safe_in_flight_requests", "Requests in the pool.", pool.in_flight),
-            _gauge("curl_safe_workers", "Worker processes that take requests.", pool.workers_alive),
-            *limit_metrics(context.origins.limited()),
-        ]
-    return metrics
-
-
-def _counter(stats: Mapping[str, Any], name: str, text: str, label: str) -> Metric:
-    family = CounterMetricFamily(name, text, labels=[label] if label else None)
-    for stat in STATS:
-        if stat.metric == name:
-            family.add_metric([stat.label] if label else [], stats.get(PREFIX + stat.key, 0))
-    return family
-
-
-def _retries(stats: Mapping[str, Any]) -> Metric:
-    family = CounterMetricFamily("curl_safe_retries", "Retries, by the reason.", labels=["reason"])
-    for reason in RETRY_REASONS:
-        family.add_metric([reason], stats.get(f"retry/reason_count/{reason}", 0))
-    return family
-
-
-def _handshakes(stats: Mapping[str, Any]) -> Metric:
-    family = CounterMetricFamily(
+    Metric("curl_safe_lost_requests", "Requests in flight in a worker that died."),
+    Metric("curl_safe_quarantined_requests", "Requests that were given a worker of their own."),
+    Metric(
+        "curl_safe_wire_bytes",
+        "Bytes as libcurl counts them, without TLS.",
+        labels=("direction",),
+    ),
+    # Those of several stats.
+    Metric("curl_safe_retries", "Retries, by the reason.", labels=("reason",)),
+    Metric(
         "curl_safe_handshakes",
         "TLS handshakes that ended, by result and, where they failed, by kind.",
-        labels=["result", "kind"],
-    )
-    family.add_metric(["done", ""], stats.get("curl_safe/handshake/success_count", 0))
+        labels=("result", "kind"),
+    ),
+    Metric(
+        "curl_safe_responses", "Responses, by the connection that brought them.", labels=("on",)
+    ),
+    Metric("curl_safe_longest_loop_lag_seconds", "Longest block of the crawler's loop.", "gauge"),
+    # Those of the pool.
+    Metric("curl_safe_in_flight_requests", "Requests in the pool.", "gauge"),
+    Metric("curl_safe_workers", "Worker processes that take requests.", "gauge"),
+    Metric("curl_safe_limited_origins", "Origins whose limit is lowered.", "gauge"),
+    Metric("curl_safe_resting_origins", "Origins whose circuit breaker is open.", "gauge"),
+    Metric(
+        "curl_safe_origin_limit",
+        "Limit on the new connections to an origin: "
+        f"the {_MOST_LABELLED_ORIGINS} lowest of those lowered.",
+        "gauge",
+        ("origin", "proxy"),
+    ),
+    # Those of sessions.
+    Metric("curl_safe_sessions", "Sessions that get requests.", "gauge"),
+    Metric("curl_safe_resting_proxies", "Proxies that rest.", "gauge"),
+    Metric("curl_safe_sessions_ended", "Sessions that ended.", labels=("reason",)),
+    Metric("curl_safe_blocks", "Responses that were blocks.", labels=("reason",)),
+    Metric("curl_safe_proxy_failures", "Requests that failed by their proxy.", labels=("reason",)),
+)
+
+
+class HistogramMetric(NamedTuple):
+    """The declaration of a histogram of seconds."""
+
+    name: str
+    text: str
+
+
+HANDSHAKE_DURATION = HistogramMetric(
+    "curl_safe_handshake_duration_seconds",
+    "Time from the TCP connection to the end of the TLS handshake, of those done.",
+)
+
+
+def read_metrics(crawler: Crawler) -> dict[str, Samples]:
+    """Return all metrics as they are now, by name. Those of the pool are there while there is one,
+    those of sessions if there are sessions. To be called in the crawl's own loop."""
+    assert crawler.stats is not None
+    stats = crawler.stats.get_stats()
+    samples = _of_single_stats(stats) | _of_stats(stats)
+    sessions = session_pool_of(crawler)
+    if sessions is not None:
+        samples |= _of_sessions(stats, sessions, time.monotonic())
+    context = context_of(crawler)
+    if context is not None:
+        samples["curl_safe_in_flight_requests"] = {(): context.pool.in_flight}
+        samples["curl_safe_workers"] = {(): context.pool.workers_alive}
+        samples |= limit_metrics(context.origins.limited())
+    return samples
+
+
+def _of_single_stats(stats: Mapping[str, Any]) -> dict[str, Samples]:
+    samples: dict[str, Samples] = {}
+    for stat in STATS:
+        if stat.metric:
+            labels = (stat.label,) if stat.label else ()
+            samples.setdefault(stat.metric, {})[labels] = stats.get(PREFIX + stat.key, 0)
+    return samples
+
+
+def _of_stats(stats: Mapping[str, Any]) -> dict[str, Samples]:
+    reused = stats.get("curl_safe/connection/reused_count", 0)
+    handshakes: Samples = {("done", ""): stats.get("curl_safe/handshake/success_count", 0)}
     for kind in HANDSHAKE_KINDS:
         failed = stats.get(f"curl_safe/handshake/failure_count/{kind.value}", 0)
-        family.add_metric(["failed", kind.value], failed)
-    return family
+        handshakes["failed", kind.value] = failed
+    return {
+        "curl_safe_retries": {
+            (reason,): stats.get(f"retry/reason_count/{reason}", 0) for reason in RETRY_REASONS
+        },
+        "curl_safe_handshakes": handshakes,
+        "curl_safe_responses": {
+            ("new",): stats.get("curl_safe/response_count", 0) - reused,
+            ("reused",): reused,
+        },
+        "curl_safe_longest_loop_lag_seconds": {(): stats.get("curl_safe/loop_lag_max", 0.0)},
+    }
 
 
-def _responses(stats: Mapping[str, Any]) -> Metric:
-    family = CounterMetricFamily(
-        "curl_safe_responses", "Responses, by the connection that brought them.", labels=["on"]
-    )
-    reused = stats.get("curl_safe/connection/reused_count", 0)
-    family.add_metric(["new"], stats.get("curl_safe/response_count", 0) - reused)
-    family.add_metric(["reused"], reused)
-    return family
-
-
-def _loop_lag(stats: Mapping[str, Any]) -> Metric:
-    lag = stats.get("curl_safe/loop_lag_max", 0.0)
-    return _gauge("curl_safe_longest_loop_lag_seconds", "Longest block of the crawler's loop.", lag)
-
-
-def limit_metrics(limited: list[Origin]) -> Iterable[Metric]:
-    """Yield the metrics of the origins whose limit is lowered.
+def limit_metrics(limited: list[Origin]) -> dict[str, Samples]:
+    """Return the metrics of the origins whose limit is lowered.
 
     Args:
         limited: the lowest limit first.
     """
-    unavailable = sum(origin.breaker.is_open for origin in limited)
-    yield _gauge("curl_safe_limited_origins", "Origins whose limit is lowered.", len(limited))
-    yield _gauge("curl_safe_resting_origins", "Origins whose circuit breaker is open.", unavailable)
-    limits = GaugeMetricFamily(
-        "curl_safe_origin_limit",
-        "Limit on the new connections to an origin: "
-        f"the {_MOST_LABELLED_ORIGINS} lowest of those lowered.",
-        labels=["origin", "proxy"],
-    )
-    for origin in limited[:_MOST_LABELLED_ORIGINS]:
-        route = origin.route
-        limits.add_metric([route.origin, route.proxy or ""], origin.limit.value)
-    yield limits
+    return {
+        "curl_safe_limited_origins": {(): len(limited)},
+        "curl_safe_resting_origins": {(): sum(origin.breaker.is_open for origin in limited)},
+        "curl_safe_origin_limit": {
+            (origin.route.origin, origin.route.proxy or ""): origin.limit.value
+            for origin in limited[:_MOST_LABELLED_ORIGINS]
+        },
+    }
 
 
-def session_metrics(stats: Mapping[str, Any], pool: SessionPool, now: float) -> Iterable[Metric]:
-    """Yield the metrics of the sessions and their proxies."""
-    yield _gauge("curl_safe_sessions", "Sessions that get requests.", pool.alive)
-    yield _gauge("curl_safe_resting_proxies", "Proxies that rest.", pool.resting(now))
-    yield _by_reason(stats, "curl_safe_sessions_ended", "Sessions that ended.", SESSION_ENDS)
-    yield _by_reason(stats, "curl_safe_blocks", "Responses that were blocks.", SESSION_BLOCKS)
-    yield _by_reason(
-        stats, "curl_safe_proxy_failures", "Requests that failed by their proxy.", PROXY_FAILURES
-    )
-
-
-def _by_reason(stats: Mapping[str, Any], name: str, text: str, key: str) -> Metric:
-    family = CounterMetricFamily(name, text, labels=["reason"])
-    for reason, count in counts_below(stats, key).items():
-        family.add_metric([reason], count)
-    return family
-
-
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, text, value=value)
+def _of_sessions(stats: Mapping[str, Any], pool: SessionPool, now: float) -> dict[str, Samples]:
+    counts = {
+        "curl_safe_sessions_ended": SESSION_ENDS,
+        "curl_safe_blocks": SESSION_BLOCKS,
+        "curl_safe_proxy_failures": PROXY_FAILURES,
+    }
+    samples: dict[str, Samples] = {
+        name: {(reason,): count for reason, count in counts_below(stats, key).items()}
+        for name, key in counts.items()
+    }
+    samples["curl_safe_sessions"] = {(): pool.alive}
+    samples["curl_safe_resting_proxies"] = {(): pool.resting(now)}
+    return samples

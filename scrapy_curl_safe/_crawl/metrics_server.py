@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable
-from concurrent.futures import Future
+from functools import partial
 from socket import SHUT_RDWR, socket
 from socketserver import ThreadingTCPServer
 from typing import Any
@@ -22,8 +22,8 @@ from scrapy.crawler import Crawler
 
 from .._platform.system import system
 from .._pool.event_loop import EventLoop
-from .event_loop import running_event_loop
-from .metrics import read_metrics
+from .event_loop import call_in_loop, running_event_loop
+from .prometheus import metric_families
 
 logger = logging.getLogger(__name__)
 
@@ -103,13 +103,5 @@ class _CrawlCollector(Collector):
         Raises:
             TimeoutError: the crawl's loop is too busy.
         """
-        answer: Future[list[Metric]] = Future()
-
-        def read() -> None:
-            try:
-                answer.set_result(read_metrics(self._crawler))
-            except Exception as error:
-                answer.set_exception(error)
-
-        self._loop.call_soon_threadsafe(read)
-        return answer.result(_SCRAPE_TIMEOUT_SECONDS)
+        read = partial(metric_families, self._crawler)
+        return call_in_loop(self._loop, read, _SCRAPE_TIMEOUT_SECONDS)

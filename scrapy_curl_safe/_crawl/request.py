@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 QUARANTINE_AFTER_CRASHES = 2
 
 # Keys of meta["curl_safe"] that are no part of a profile.
-_OF_REQUEST = {"as", "from", "clicked", "file"}
+_OF_REQUEST = {"as", "from", "clicked", "file", "trace_context"}
 
 
 def options_of(request: Request, context: CrawlContext) -> dict[str, Any] | Literal[False]:
