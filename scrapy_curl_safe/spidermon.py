@@ -1,0 +1,119 @@
+"""Monitors for Spidermon, and a suite of all of them.
+
+They need the package spidermon: `pip install scrapy-curl-safe[spidermon]`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from scrapy.crawler import Crawler
+from spidermon import MonitorSuite
+from spidermon.contrib.scrapy.monitors import BaseScrapyMonitor
+
+from ._crawl.context import origins_of
+from ._crawl.health import counts_below
+from ._crawl.sessions.pool import SESSION_BLOCKS
+from ._crawl.stats import PREFIX
+from .settings import Settings
+
+# The share of failures among fewer handshakes says nothing.
+_LEAST_HANDSHAKES = 10
+
+
+class _AtMost(BaseScrapyMonitor):  # type: ignore[misc]
+    """A monitor of a number that may not exceed the threshold of its setting.
+
+    Attributes:
+        threshold_setting: name of the setting.
+        threshold: where that is not set.
+    """
+
+    threshold_setting: ClassVar[str]
+    threshold: ClassVar[float] = 0
+
+    def _check(self, value: float, what: str) -> None:
+        most = self.crawler.settings.getfloat(self.threshold_setting, self.threshold)
+        if value > most:
+            self.fail(f"{what}, and {self.threshold_setting} allows {most:g}")
+
+    def _stat(self, key: str) -> int:
+        count: int = self.stats.get(PREFIX + key, 0)
+        return count
+
+
+class HandshakeFailureRateMonitor(_AtMost):
+    """Check the share of failed TLS handshakes."""
+
+    threshold_setting = "SPIDERMON_CURL_SAFE_MAX_HANDSHAKE_FAILURE_RATE"
+    threshold = 0.05
+
+    def test_handshake_failure_rate(self) -> None:
+        failed, tried = self._stat("handshake/failure_count"), self._stat("handshake/count")
+        if tried < _LEAST_HANDSHAKES:
+            self.skipTest(f"{tried} handshakes say nothing")
+        kinds = _listed(counts_below(self.stats, "handshake/failure_count"))
+        what = f"{failed / tried:.1%} of {tried} TLS handshakes failed ({kinds})"
+        self._check(failed / tried, what)
+
+
+class GivenUpMonitor(_AtMost):
+    """Check how many requests were given up, since their TLS handshakes failed."""
+
+    threshold_setting = "SPIDERMON_CURL_SAFE_MAX_GIVEN_UP"
+
+    def test_given_up_requests(self) -> None:
+        given_up = self._stat("handshake/gave_up_count")
+        self._check(given_up, f"{given_up} requests were given up")
+
+
+class WorkerRestartMonitor(_AtMost):
+    """Check how many workers died or hung, and were replaced."""
+
+    threshold_setting = "SPIDERMON_CURL_SAFE_MAX_WORKER_RESTARTS"
+
+    def test_worker_restarts(self) -> None:
+        crashed, hung = self._stat("worker/crash_count"), self._stat("worker/hang_count")
+        what = f"{crashed} workers died and {hung} hung"
+        self._check(crashed + hung, what)
+
+
+class OpenBreakerMonitor(_AtMost):
+    """Check how many origins are unavailable at the moment: their circuit breaker is open."""
+
+    threshold_setting = "SPIDERMON_CURL_SAFE_MAX_OPEN_BREAKERS"
+
+    def test_open_breakers(self) -> None:
+        crawler: Crawler = self.crawler
+        origins = origins_of(crawler, Settings.load(crawler.settings))
+        names = [str(origin.route) for origin in origins.limited() if origin.breaker.is_open]
+        what = f"{len(names)} origins are unavailable ({', '.join(names[:3])})"
+        self._check(len(names), what)
+
+
+class BlockedSessionMonitor(_AtMost):
+    """Check how many responses were blocks of a session."""
+
+    threshold_setting = "SPIDERMON_CURL_SAFE_MAX_BLOCKS"
+
+    def test_blocked_sessions(self) -> None:
+        blocks = counts_below(self.stats, SESSION_BLOCKS)
+        count = sum(blocks.values())
+        self._check(count, f"{count} responses were blocks ({_listed(blocks)})")
+
+
+class CurlSafeMonitorSuite(MonitorSuite):  # type: ignore[misc]
+    """All monitors of this package, for SPIDERMON_SPIDER_CLOSE_MONITORS or
+    SPIDERMON_PERIODIC_MONITORS."""
+
+    monitors: ClassVar[list[Any]] = [
+        HandshakeFailureRateMonitor,
+        GivenUpMonitor,
+        WorkerRestartMonitor,
+        OpenBreakerMonitor,
+        BlockedSessionMonitor,
+    ]
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
