@@ -15,6 +15,7 @@ from typing import Any
 from scrapy.settings import BaseSettings
 
 from ._platform.system import system
+from ._pool.worker_count import default_worker_count
 from .session_settings import SessionSettings, parse_sessions
 
 HTTP_VERSIONS = ("v1", "v2", "v2tls", "v2_prior_knowledge", "v3", "v3only")
@@ -26,8 +27,9 @@ _TLS_VERSIONS = ("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
 
 def default_workers() -> int:
-    """Return min(4, max(2, CPUs)), counting the CPUs that this process may use."""
-    return min(4, max(2, system.usable_cpus()))
+    """Return min(4, max(2, CPUs)), counting the CPUs that this process may use; fewer if the limits
+    of a container allow no more."""
+    return default_worker_count(system.usable_cpus(), system.group_limits()).count
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Settings:
     documents.
 
     Attributes:
-        workers: worker processes; by default `min(4, max(2, CPUs))`
+        workers: worker processes; by default `min(4, max(2, CPUs))`, or fewer if the memory, CPU
+            quota or number of processes of a container allow no more
         impersonate: the browser to impersonate: a curl_cffi target, a fingerprint, or `None` for
             plain curl
         browser_headers: which of the browser's headers a request carries: `"context"`, those that

@@ -66,7 +66,7 @@ def test_an_origin_that_drops_all(crawl: RunCrawl) -> None:
 
 
 def test_a_threshold_is_a_setting(crawl: RunCrawl) -> None:
-    allowed = {
+    allowed: dict[str, Any] = {
         "SPIDERMON_CURL_SAFE_MAX_HANDSHAKE_FAILURE_RATE": "0.6",
         "SPIDERMON_CURL_SAFE_MAX_GIVEN_UP": 10,
     }

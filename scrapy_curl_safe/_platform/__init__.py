@@ -11,6 +11,7 @@ same names, which say what the rest of the package may ask of a system:
 No other module of the package asks on which system it is. Besides, there are:
 
     c_library       functions of the C library
+    cgroups         the limits of containers
     environment     variables of the environment that matter on every system
     network         the limits of a system's network
     redirects       what redirects connections and name lookups from outside

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from . import posix
 from .c_library import c_function, call
+from .cgroups import GroupLimits, read_group_limits
 from .landlock import enter_sandbox
 from .network import NetworkLimits
 from .posix import (
@@ -64,6 +65,7 @@ __all__ = [
     "create_shared_memory",
     "describe_exit",
     "discard",
+    "group_limits",
     "kill_with_children",
     "library_of",
     "limit_unsent",
@@ -95,6 +97,18 @@ HAS_C_STREAMS = True
 FIXES = {
     "open files": "ulimit -Hn {wanted} (as root; or LimitNOFILE={wanted} in a systemd unit)",
     "local ports": 'sysctl -w net.ipv4.ip_local_port_range="1024 65535"',
+    "memory": (
+        "allow {wanted} MB (docker run --memory {wanted}m, resources.limits.memory: {wanted}Mi in "
+        "Kubernetes, or MemoryMax={wanted}M in a systemd unit)"
+    ),
+    "CPU quota": (
+        "allow one CPU at least (docker run --cpus 1, resources.limits.cpu: 1 in Kubernetes, or "
+        "CPUQuota=100% in a systemd unit)"
+    ),
+    "tasks": (
+        "allow {wanted} (docker run --pids-limit {wanted}, podPidsLimit: {wanted} of the kubelet, "
+        "or TasksMax={wanted} in a systemd unit)"
+    ),
 }
 
 _PR_SET_PDEATHSIG = 1
@@ -250,6 +264,14 @@ def move_to_cpus(pid: int, cpus: frozenset[int]) -> None:
         pass
     except OSError as error:
         note_refusal(Facility.AFFINITY, error)
+
+
+# Containers
+
+
+def group_limits() -> GroupLimits:
+    """Read the limits of the container or the service that this process belongs to."""
+    return read_group_limits(Path("/"))
 
 
 # Memory

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import posix
 from .c_library import c_function
+from .cgroups import GroupLimits
 from .network import NetworkLimits
 from .posix import (
     APART,
@@ -63,6 +64,7 @@ __all__ = [
     "create_shared_memory",
     "describe_exit",
     "discard",
+    "group_limits",
     "kill_with_children",
     "library_of",
     "limit_unsent",
@@ -223,6 +225,14 @@ def choosable_cpus() -> tuple[frozenset[int], int] | None:
 
 def move_to_cpus(pid: int, cpus: frozenset[int]) -> None:
     """Do nothing, see `choosable_cpus`."""
+
+
+# Containers
+
+
+def group_limits() -> GroupLimits:
+    """Return none: the system has no groups of processes with limits."""
+    return GroupLimits()
 
 
 # Memory

@@ -18,6 +18,7 @@ assert sys.platform == "win32"
 import asyncio  # noqa: E402
 
 from . import windows_api  # noqa: E402
+from .cgroups import GroupLimits  # noqa: E402
 from .network import NetworkLimits  # noqa: E402
 from .refusals import Facility  # noqa: E402
 from .windows_poller import READABLE, WRITABLE, WindowsPoller  # noqa: E402
@@ -54,6 +55,7 @@ __all__ = [
     "create_shared_memory",
     "describe_exit",
     "discard",
+    "group_limits",
     "kill_with_children",
     "library_of",
     "limit_unsent",
@@ -212,6 +214,14 @@ def choosable_cpus() -> tuple[frozenset[int], int] | None:
 
 def move_to_cpus(pid: int, cpus: frozenset[int]) -> None:
     """Do nothing, see `choosable_cpus`."""
+
+
+# Containers
+
+
+def group_limits() -> GroupLimits:
+    """Return none: those of this system's containers are not read."""
+    return GroupLimits()
 
 
 # Memory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -20,6 +21,7 @@ from ..._crawl.components import is_derived
 from ..._crawl.other_handlers import BY_ADDON, SCHEMES, where_set
 from ..._crawl.scrapy_api import load_addons
 from ..._crawl.unknown_names import unknown_settings
+from ..._platform.cgroups import GroupLimit
 from ..._platform.system import system
 from ...addon import Addon
 from ...handler import CurlSafeDownloadHandler
@@ -57,6 +59,7 @@ def collect_facts(project: ScrapySettings, spider: type[Spider] = Spider) -> Fac
         browser_headers = ""
     loaded = crawler.settings
     network = system.network_limits()
+    limits = system.group_limits()
     return Facts(
         concurrent_requests=loaded.getint("CONCURRENT_REQUESTS"),
         concurrent_items=loaded.getint("CONCURRENT_ITEMS"),
@@ -76,6 +79,10 @@ def collect_facts(project: ScrapySettings, spider: type[Spider] = Spider) -> Fac
         conntrack=network.conntrack,
         memory=system.available_megabytes(),
         cpus=system.usable_cpus(),
+        group_limits=limits,
+        # A crawl would have what this process has.
+        group_memory=_left(limits.memory, system.resident_megabytes()),
+        group_tasks=_left(limits.tasks, threading.active_count()),
         system_name=system.NAME,
         lacking=system.LACKING,
         fixes=system.FIXES,
@@ -97,6 +104,13 @@ def collect_facts(project: ScrapySettings, spider: type[Spider] = Spider) -> Fac
         target_error=trial.target_error,
         handshake_error=trial.handshake_error,
     )
+
+
+def _left(limit: GroupLimit | None, own: int) -> int | None:
+    """Return how much of a limit is left, with what this process has of it."""
+    if limit is None or limit.left is None:
+        return None
+    return int(min(limit.left + own, limit.most))
 
 
 # The project

@@ -8,6 +8,7 @@ from datetime import date
 
 from ..._crawl.browser.own_headers import HeaderConflict
 from ..._ipc.messages import ResolvedBrowser
+from ..._platform.cgroups import GroupLimits
 from ..._platform.refusals import Facility
 
 
@@ -33,8 +34,11 @@ class Facts:
         fin_timeout: net.ipv4.tcp_fin_timeout, in seconds.
         time_wait: TcpTimedWaitDelay, in seconds.
         conntrack: entries in the firewall's connection table, and its capacity.
-        memory: available, in MB.
+        memory: available on the machine, in MB.
         cpus: number of CPUs that this process may use.
+        group_limits: of the container or the service that this process belongs to.
+        group_memory: available there, in MB.
+        group_tasks: how many processes and threads can be added there.
         browser: what the browser of the settings is called there, and its target in curl_cffi; None
             for a fingerprint, or none.
         targets: all those of curl_cffi.
@@ -75,6 +79,9 @@ class Facts:
     conntrack: tuple[int, int] | None = None
     memory: int | None = None
     cpus: int | None = None
+    group_limits: GroupLimits = field(default_factory=GroupLimits)
+    group_memory: int | None = None
+    group_tasks: int | None = None
     browser: ResolvedBrowser | None = None
     targets: Sequence[str] = ()
     conflict: HeaderConflict | None = None

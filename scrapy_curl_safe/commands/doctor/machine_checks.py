@@ -5,15 +5,21 @@ from __future__ import annotations
 import errno
 
 from ..._crawl.words import many, plural
+from ..._platform.cgroups import GroupLimit
 from ..._platform.refusals import WITHOUT, Facility
+from ..._pool.worker_count import (
+    CRAWLER_MB,
+    WORKER_MB,
+    default_worker_count,
+    max_busy,
+    needed_tasks,
+)
 from .facts import Facts
 from .finding import CheckStatus, Finding
 
 # Descriptors that a worker has open besides its connections.
 _SPARE_DESCRIPTORS = 200
-# As benchmarks/speed.py measures them.
-_CRAWLER_MB = 120
-_WORKER_MB = 40
+# As benchmarks/speed.py measures it.
 _REQUEST_MB = 0.07
 # A port waits a minute (TCP's TIME_WAIT) before it can be used again with the same address.
 _PORTS_PER_REQUEST = 4
@@ -27,7 +33,8 @@ _MANY_REQUESTS = 1000
 def check_machine(facts: Facts) -> list[Finding | None]:
     """Return a finding of each check; None where nothing is known on this system."""
     found = [_open_files(facts), _ports(facts), _tw_reuse(facts), _fin_timeout(facts)]
-    found += [_time_wait(facts), _conntrack(facts), _memory(facts), _cpus(facts), _lacking(facts)]
+    found += [_time_wait(facts), _conntrack(facts), _memory(facts), _tasks(facts)]
+    found += [_cpu_quota(facts), _cpus(facts), _lacking(facts)]
     return [*found, *_refusals(facts)]
 
 
@@ -111,15 +118,50 @@ def _conntrack(facts: Facts) -> Finding | None:
 
 
 def _memory(facts: Facts) -> Finding | None:
-    if facts.memory is None:
+    known = (facts.memory, facts.group_memory)
+    free = min((megabytes for megabytes in known if megabytes is not None), default=None)
+    if free is None:
         return None
-    needed = _CRAWLER_MB + facts.workers * _WORKER_MB
+    needed = CRAWLER_MB + facts.workers * WORKER_MB
     needed += int(facts.concurrent_requests * _REQUEST_MB)
-    value = f"{facts.memory:,} MB free, about {needed:,} MB needed besides the pages themselves"
+    limit = facts.group_limits.memory if free == facts.group_memory else None
+    of = "" if limit is None else f" of {_amount(limit)}"
+    value = f"{free:,} MB free{of}, about {needed:,} MB needed besides the pages themselves"
     why = "a worker that runs out of memory exits, and its requests are sent again"
-    if facts.memory >= needed:
+    if free >= needed:
         return Finding("memory", CheckStatus.OK, value, why)
-    return Finding("memory", CheckStatus.PROBLEM, value, why, "lower CONCURRENT_REQUESTS")
+    fix = "lower CONCURRENT_REQUESTS"
+    if limit is not None:
+        fix = f"{fix}, or {_fix(facts, 'memory', wanted=needed - free + int(limit.most))}"
+    return Finding("memory", CheckStatus.PROBLEM, value, why, fix)
+
+
+def _tasks(facts: Facts) -> Finding | None:
+    limit = facts.group_limits.tasks
+    if limit is None or facts.group_tasks is None:
+        return None
+    free, needed = facts.group_tasks, needed_tasks(facts.workers)
+    value = f"{free:,} free of {_amount(limit)}, up to {needed:,} needed"
+    why = "without one, no worker can be started or replaced, and no name looked up"
+    if free >= needed:
+        return Finding("tasks", CheckStatus.OK, value, why)
+    # The crawler, its workers, and the successor of one.
+    short = free < facts.workers + 2
+    status = CheckStatus.PROBLEM if short else CheckStatus.WARNING
+    allow = _fix(facts, "tasks", wanted=needed - free + int(limit.most))
+    fix = f"lower CURL_SAFE_WORKERS, or {allow}"
+    return Finding("tasks", status, value, why, fix)
+
+
+def _cpu_quota(facts: Facts) -> Finding | None:
+    limit = facts.group_limits.cpus
+    if limit is None:
+        return None
+    why = "a crawl that has used up its part of a tenth of a second stands still for the rest"
+    value = _amount(limit)
+    if limit.most >= 1:
+        return Finding("CPU quota", CheckStatus.OK, value, why)
+    return Finding("CPU quota", CheckStatus.WARNING, value, why, _fix(facts, "CPU quota"))
 
 
 def _cpus(facts: Facts) -> Finding | None:
@@ -127,10 +169,23 @@ def _cpus(facts: Facts) -> Finding | None:
         return None
     value = f"{many(facts.workers, 'worker')} on {many(facts.cpus, 'CPU')}"
     why = "more workers than CPUs only take turns"
-    if facts.workers <= max(2, facts.cpus):
+    default = default_worker_count(facts.cpus, facts.group_limits)
+    if default.limit is not None and facts.workers == default.count:
+        value += f", by default no more because of a limit ({_amount(default.limit)})"
+        why = "raise that limit for more workers, or set CURL_SAFE_WORKERS"
+    most = max_busy(facts.cpus, facts.group_limits)
+    if facts.workers <= most:
         return Finding("workers", CheckStatus.OK, value, why)
-    fix = f"CURL_SAFE_WORKERS = {max(2, facts.cpus)}"
+    quota = facts.group_limits.cpus
+    value += "" if quota is None else f" ({_amount(quota)})"
+    fix = f"CURL_SAFE_WORKERS = {most}"
     return Finding("workers", CheckStatus.WARNING, value, why, fix)
+
+
+def _amount(limit: GroupLimit) -> str:
+    """Return a limit with its unit, and the file that has it."""
+    most = round(limit.most, 2) if limit.most % 1 else int(limit.most)
+    return f"{most:,} {limit.unit} by {limit.file}"
 
 
 def _lacking(facts: Facts) -> Finding | None:
