@@ -142,6 +142,7 @@ BAD = [
     ("CURL_SAFE_PROMETHEUS_PORT", 70000, "a port from 1 to 65535, or None"),
     ("CURL_SAFE_PYTHON", 3, "the path of a Python interpreter, or None"),
     ("CURL_SAFE_DECODE", "gzip", "True or False"),
+    ("CURL_SAFE_OPENTELEMETRY", "yes please", "True or False"),
     ("CURL_SAFE_FILES_DIR", True, "the path of a directory, or None"),
     ("CURL_SAFE_COMPAT", "scrapy-curl", "True or False"),
     ("CURL_SAFE_SESSIONS", 7, "a dict, or None"),
