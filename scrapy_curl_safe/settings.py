@@ -42,7 +42,7 @@ class Settings:
 
     Attributes:
         workers: worker processes; by default `min(4, max(2, CPUs))`, or fewer if the memory, CPU
-            quota or number of processes of a container allow no more
+            quota or number of processes of a [container](deploy.md) allow no more
         impersonate: the browser to impersonate: a curl_cffi target, a fingerprint, or `None` for
             plain curl
         browser_headers: which of the browser's headers a request carries: `"context"`, those that

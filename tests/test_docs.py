@@ -61,6 +61,7 @@ def test_every_block_is_of_a_kind_that_is_run_or_is_output() -> None:
         "text",
         "{toctree}",
         "{include} ../CHANGELOG.md",
+        "{literalinclude} ../example_project/Dockerfile",
         "{include} ../CONTRIBUTING.md",
         "{include} ../benchmarks/README.md",
         "{include} ../benchmarks/RESULTS.md",
@@ -93,6 +94,15 @@ def test_code_runs(text: str) -> None:
 # Those that other tests run.
 BY_TEST = {
     "make demo": "test_example.py::test_the_demo_passes",
+    **dict.fromkeys(
+        (
+            "docker build -f example_project/Dockerfile -t crawl .",
+            "docker run --read-only --memory 512m --pids-limit 64 --stop-timeout 200 crawl "
+            "crawl docs -a url=https://example.com/",
+        ),
+        # Without Docker.
+        "test_containers.py::test_the_dockerfile_runs_scrapy_itself",
+    ),
     "make demo-distributed": "test_distributed.py::test_two_crawls_share_a_queue",
     "make demo-scrapyd": "test_distributed.py::test_scrapyd_runs_the_crawl",
     "pip install .": "test_docs.py::test_the_first_page",

@@ -28,6 +28,8 @@ CONCURRENT_ITEMS = 1
 
 LOG_LEVEL = "INFO"
 TELNETCONSOLE_ENABLED = False
+# Of Scrapy 2.19; it wants a directory that can be written, which a container may not have.
+REMOTE_CONTROL_ENABLED = False
 
 # The crawl takes seconds; the default interval would show no line of the monitor.
 CURL_SAFE_MONITOR_INTERVAL = 5

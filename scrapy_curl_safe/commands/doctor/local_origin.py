@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime
 import ipaddress
+import os
 import ssl
 import tempfile
 from collections.abc import AsyncIterator
@@ -15,6 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from ..._platform.system import system
 
 HOST = "127.0.0.1"
 _RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
@@ -45,10 +48,22 @@ async def _respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 def make_tls_context() -> ssl.SSLContext:
     """Make a server's context with a certificate for this machine, which nobody trusts."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    pem = _key_and_certificate()
+    # In a container, there may be no file system that can be written.
+    memory = system.create_shared_memory(len(pem))
+    if memory is not None:
+        try:
+            os.write(memory, pem)
+            context.load_cert_chain(f"/proc/self/fd/{memory}")
+            return context
+        except OSError:  # there is no /proc
+            pass
+        finally:
+            os.close(memory)
     with tempfile.TemporaryDirectory() as directory:
-        pem = Path(directory) / "origin.pem"
-        pem.write_bytes(_key_and_certificate())
-        context.load_cert_chain(pem)
+        file = Path(directory) / "origin.pem"
+        file.write_bytes(pem)
+        context.load_cert_chain(file)
     return context
 
 
