@@ -39,7 +39,7 @@ help:
 	@echo "make matrix  each Python, Scrapy and curl_cffi with each other (an hour)"
 	@echo "make docs    build the documentation in docs/_build; warnings are errors"
 	@echo "make reference  write docs/reference.md and the picture of the modules from the code"
-	@echo "make pictures  docs/*.svg: what doctor and probe show"
+	@echo "make pictures  docs/*.svg and report.png: what doctor, probe and a report show"
 	@echo "make samples  the log, the stats and the summary of a demo on the pages"
 	@echo "make package build and check the wheel and the sdist"
 	@echo "make chaos   20,000 requests while workers are killed (CHAOS_ARGS='--seed 1')"

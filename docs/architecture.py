@@ -28,6 +28,7 @@ _GROUPS = {
     "": ("what users name", "#dbeafe"),
     "_crawl": ("_crawl: from Request to Response", "#e0e7ff"),
     "_crawl.sessions": ("_crawl.sessions: which request is whose", "#ede9fe"),
+    "_crawl.report": ("_crawl.report: what a report says", "#fce7f3"),
     "_pool": ("_pool: processes, dispatch, limits", "#dcfce7"),
     "_ipc": ("_ipc: what both processes share", "#fef9c3"),
     "_worker": ("_worker: the subprocess", "#ffedd5"),

@@ -21,12 +21,13 @@ from .handler import CurlSafeDownloadHandler
 from .initiator import BrowserRefererMiddleware, InitiatorMiddleware
 from .middleware import HandshakeRetryMiddleware
 from .monitor import HandshakeMonitor, LastReport
+from .report import HealthReport
 from .sessions import SessionMiddleware
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# The order of a pipeline behind all others.
+# The order of a component behind all others.
 _LAST = 1_000_000
 
 
@@ -67,6 +68,8 @@ class Addon:
             )
         settings.setdefault_in_component_priority_dict("EXTENSIONS", HandshakeMonitor, 0)
         settings.setdefault_in_component_priority_dict("ITEM_PIPELINES", LastReport, _LAST)
+        if loaded.report is not None:
+            settings.setdefault_in_component_priority_dict("EXTENSIONS", HealthReport, _LAST)
         if loaded.decode:
             _take_decoded_bodies(settings)
         if loaded.browser_headers == "context":

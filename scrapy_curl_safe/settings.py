@@ -66,6 +66,8 @@ class Settings:
             `curl_safe_handshake_failures`; 0 for never
         prometheus_port: the port of 127.0.0.1 on which the monitor serves metrics to Prometheus
         opentelemetry: whether OpenTelemetry gets a span of each download, and the metrics
+        report: the file that a report of the crawl is written to: a page to look at, if its name
+            ends in `.html`, or with `.json` the [data of one](report.md)
         decode: whether the workers decode compressed bodies, which otherwise the crawler does
         python: the interpreter that runs the workers; `None` for `sys.executable`. Frozen programs
             must set it
@@ -92,6 +94,7 @@ class Settings:
     failure_rate_close: float
     prometheus_port: int | None
     opentelemetry: bool
+    report: str | None
     decode: bool
     python: str | None
     files_dir: str | None
@@ -141,6 +144,7 @@ class Settings:
             failure_rate_close=read.number("CURL_SAFE_FAILURE_RATE_CLOSE", 0, 0, 1),
             prometheus_port=read.checked("CURL_SAFE_PROMETHEUS_PORT", None, _port),
             opentelemetry=read.opentelemetry("CURL_SAFE_OPENTELEMETRY"),
+            report=read.checked("CURL_SAFE_REPORT", None, _report),
             decode=read.flag("CURL_SAFE_DECODE", True),
             python=read.checked("CURL_SAFE_PYTHON", None, _path),
             files_dir=read.checked("CURL_SAFE_FILES_DIR", None, _directory),
@@ -348,6 +352,14 @@ def _directory(value: Any) -> str | None:
     if isinstance(value, (str, os.PathLike)):
         return os.path.abspath(value)
     raise ValueError("the path of a directory, or None")
+
+
+def _report(value: Any) -> str | None:
+    if value in (None, "", "None"):
+        return None
+    if isinstance(value, (str, os.PathLike)) and os.fspath(value).endswith((".html", ".json")):
+        return os.path.abspath(value)
+    raise ValueError("the path of a file that ends in .html or .json, or None")
 
 
 def _port(value: Any) -> int | None:

@@ -50,6 +50,7 @@ from scrapy_curl_safe._pool.event_loop import EventLoop, Future
 from scrapy_curl_safe._pool.origins import Origin, OriginRegistry, Route
 from scrapy_curl_safe._pool.pool import Pool
 from scrapy_curl_safe._pool.request import PoolRequest, RequestState, Result
+from scrapy_curl_safe._pool.worker import Worker
 from scrapy_curl_safe._pool.worker_limits import WorkerLimits
 from scrapy_curl_safe._pool.worker_process import WorkerProcess
 
@@ -405,7 +406,7 @@ class RecordingEvents:
     def breaker_opened(self) -> None:
         self.counts["breaker_opened"] += 1
 
-    def worker_started(self) -> None:
+    def worker_started(self, worker: Worker) -> None:
         self.counts["worker_started"] += 1
 
     def worker_ready(self, ready: Ready) -> None:
@@ -417,8 +418,11 @@ class RecordingEvents:
     def worker_hung(self) -> None:
         self.counts["worker_hung"] += 1
 
-    def worker_replaced(self) -> None:
+    def worker_replaced(self, worker: Worker, reason: str) -> None:
         self.counts["worker_replaced"] += 1
+
+    def worker_exited(self, worker: Worker, status: int) -> None:
+        self.counts["worker_exited"] += 1
 
     def requests_lost(self, count: int) -> None:
         self.counts["requests_lost"] += count

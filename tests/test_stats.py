@@ -27,6 +27,7 @@ from scrapy_curl_safe._crawl.stats import CONNECTION_CAUSES, PREFIX, STATS, Craw
 from scrapy_curl_safe._ipc.failures import HANDSHAKE_KINDS, FailureKind
 from scrapy_curl_safe._ipc.messages import TransferStats
 from scrapy_curl_safe._pool.events import PoolEvents
+from testkit.workers import a_worker
 
 PACKAGE = Path(scrapy_curl_safe.__file__).parent
 
@@ -52,6 +53,12 @@ def connection_failures_of_each_cause(stats: CrawlStats) -> None:
         stats.connection_failed(TransferStats(), kind)
 
 
+def a_worker_is_replaced(stats: CrawlStats) -> None:
+    worker = a_worker()
+    stats.worker_started(worker)
+    stats.worker_replaced(worker, "it uses 300 MB")
+
+
 #: Everything that `CrawlStats` can be told, by the name of its method.
 COUNTED: dict[str, Callable[[CrawlStats], None]] = {
     "request": lambda stats: stats.request(),
@@ -65,10 +72,10 @@ COUNTED: dict[str, Callable[[CrawlStats], None]] = {
     "in_flight": lambda stats: stats.in_flight(1),
     "limit_decreased": lambda stats: stats.limit_decreased(),
     "breaker_opened": lambda stats: stats.breaker_opened(),
-    "worker_started": lambda stats: stats.worker_started(),
+    "worker_started": lambda stats: stats.worker_started(a_worker()),
     "worker_crashed": lambda stats: stats.worker_crashed(),
     "worker_hung": lambda stats: stats.worker_hung(),
-    "worker_replaced": lambda stats: stats.worker_replaced(),
+    "worker_replaced": a_worker_is_replaced,
     "requests_lost": lambda stats: stats.requests_lost(1),
     "loop_lag": lambda stats: stats.loop_lag(1.0),
     "flush": lambda stats: stats.flush(),
@@ -76,7 +83,7 @@ COUNTED: dict[str, Callable[[CrawlStats], None]] = {
 }
 
 #: What it passes on.
-NOT_COUNTED = {"worker_ready"}
+NOT_COUNTED = {"worker_exited", "worker_ready"}
 
 
 class Turn:
@@ -263,7 +270,7 @@ def test_the_counts_of_one_turn_are_passed_on_together(collector: StatsCollector
     stats, turn = counting(collector)
     for _ in range(3):
         stats.request()
-    stats.worker_started()
+    stats.worker_started(a_worker())
     assert len(turn.soon) == 1
     assert collector.get_value("curl_safe/request_count") is None
     turn.end()

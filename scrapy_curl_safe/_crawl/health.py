@@ -11,7 +11,7 @@ from .words import many
 
 # From here on a handshake in the crawler's own process would be in danger: origins may allow it
 # just a few seconds.
-_LONG_BLOCK_SECONDS = 1.0
+LONG_BLOCK_SECONDS = 1.0
 
 
 class SessionCounts(NamedTuple):
@@ -79,7 +79,7 @@ def health_line(
         clauses.append(f"{workers[0]} of {many(workers[1], 'worker')} up")
         if crashed := _count(stats, "worker/crash_count") + _count(stats, "worker/hang_count"):
             clauses[-1] += f", {crashed} crashed"
-    if (blocked := stats.get(f"{PREFIX}loop_lag_max", 0.0)) >= _LONG_BLOCK_SECONDS:
+    if (blocked := stats.get(f"{PREFIX}loop_lag_max", 0.0)) >= LONG_BLOCK_SECONDS:
         clauses.append(f"event loop blocked for up to {blocked:.1f} s, by a callback or a pipeline")
     if sessions is not None:
         clauses += _sessions(stats, sessions)

@@ -6,6 +6,8 @@ import math
 from collections import Counter
 
 _BUCKETS_PER_DECADE = 48
+# Wide enough to be seen as a bar each.
+_BUCKETS_PER_BAR = 4
 # The buckets at the exported bounds: 1 ms, 2.15 ms, 4.64 ms, 10 ms, and so on to 100 s.
 _EXPORTED_BOUNDS = range(-144, 97, 16)
 
@@ -49,6 +51,20 @@ class LogHistogram:
             if seen >= needed:
                 return min(self.max, math.exp(bucket * self._WIDTH))
         return 0.0
+
+    def bars(self) -> list[tuple[float, float, int]]:
+        """Return what a plot shows: bounds in seconds, each pair with the number of durations above
+        the first and up to the second; without a gap from the shortest to the longest."""
+        counts: Counter[int] = Counter()
+        for bucket, count in self._buckets.items():
+            counts[math.ceil(bucket / _BUCKETS_PER_BAR)] += count
+        if not counts:
+            return []
+        width = _BUCKETS_PER_BAR * self._WIDTH
+        return [
+            (math.exp((bar - 1) * width), math.exp(bar * width), counts[bar])
+            for bar in range(min(counts), max(counts) + 1)
+        ]
 
     def cumulative(self) -> list[tuple[float, int]]:
         """Return bounds in seconds, rounded to three digits, each with the number of durations that

@@ -14,8 +14,10 @@ from scrapy.statscollectors import StatsCollector
 
 from .._ipc.failures import FailureKind
 from .._ipc.messages import Ready, TransferStats
+from .._pool.worker import Worker
 from .histogram import LogHistogram
 from .start_log import StartLog
+from .worker_lives import WorkerLives
 
 PREFIX = "curl_safe/"
 
@@ -190,6 +192,7 @@ class CrawlStats:
 
     Attributes:
         handshake_times: of the handshakes that succeeded.
+        worker_lives: of the workers, those that have ended included.
     """
 
     def __init__(
@@ -203,6 +206,7 @@ class CrawlStats:
         self._start_log = start_log
         self._counts: defaultdict[str, int] = defaultdict(int)
         self.handshake_times = LogHistogram()
+        self.worker_lives = WorkerLives()
         self._most_in_flight = 0
 
     def _add(self, key: str, count: int = 1) -> None:
@@ -294,8 +298,9 @@ class CrawlStats:
     def breaker_opened(self) -> None:
         self._add("breaker/open_count")
 
-    def worker_started(self) -> None:
+    def worker_started(self, worker: Worker) -> None:
         self._add("worker/start_count")
+        self.worker_lives.started(worker)
 
     def worker_ready(self, ready: Ready) -> None:
         if self._start_log is not None:
@@ -307,8 +312,12 @@ class CrawlStats:
     def worker_hung(self) -> None:
         self._add("worker/hang_count")
 
-    def worker_replaced(self) -> None:
+    def worker_replaced(self, worker: Worker, reason: str) -> None:
         self._add("worker/recycle_count")
+        self.worker_lives.replaced(worker, reason)
+
+    def worker_exited(self, worker: Worker, status: int) -> None:
+        self.worker_lives.exited(worker, status)
 
     def requests_lost(self, count: int) -> None:
         self._add("worker/lost_request_count", count)

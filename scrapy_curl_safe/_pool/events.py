@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from .._ipc.messages import Ready
+from .worker import Worker
 
 
 class PoolEvents(Protocol):
@@ -15,7 +16,7 @@ class PoolEvents(Protocol):
 
     def breaker_opened(self) -> None: ...
 
-    def worker_started(self) -> None: ...
+    def worker_started(self, worker: Worker) -> None: ...
 
     def worker_ready(self, ready: Ready) -> None:
         """A worker has come up and said this."""
@@ -24,8 +25,11 @@ class PoolEvents(Protocol):
 
     def worker_hung(self) -> None: ...
 
-    def worker_replaced(self) -> None:
+    def worker_replaced(self, worker: Worker, reason: str) -> None:
         """A worker is about to be replaced without losing requests."""
+
+    def worker_exited(self, worker: Worker, status: int) -> None:
+        """A worker's process has ended; the worker's `cause` says why."""
 
     def requests_lost(self, count: int) -> None:
         """A worker exited with this many requests in flight."""

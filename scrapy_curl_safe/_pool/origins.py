@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from .._ipc.failures import FailureKind
@@ -165,6 +166,9 @@ class OriginRegistry:
 
     def __repr__(self) -> str:
         return f"<OriginRegistry of {len(self._by_route)} origins>"
+
+    def __iter__(self) -> Iterator[Origin]:
+        return iter(self._by_route.values())
 
     def get(self, route: Route) -> Origin:
         """Return the state of an origin, which is created if necessary."""

@@ -77,7 +77,7 @@ class Supervisor:
         launcher: starts the workers' processes.
         limits: how many workers, and when one is replaced.
         hello: first message to each of them.
-        events: is told about starts, crashes, hangs and replacements.
+        events: is told about the workers' lives.
         owner: is told what concerns its requests.
         flow_control: holds the workers' messages back while it is paused.
     """
@@ -162,7 +162,7 @@ class Supervisor:
         if self._slot_in_replacement is not None or worker.state is not State.READY:
             return
         self._slot_in_replacement = worker.slot
-        self._events.worker_replaced()
+        self._events.worker_replaced(worker, reason)
         logger.info(
             "Replacing worker %d (pid %d): %s. It finishes its %d requests in flight",
             worker.slot,
@@ -242,7 +242,7 @@ class Supervisor:
             flow_control=self._flow_control,
         )
         self._workers.append(worker)
-        self._events.worker_started()
+        self._events.worker_started(worker)
 
     def _take_prewarmed(self) -> WorkerProcess | None:
         prewarmed, self._prewarmed = self._prewarmed, None
@@ -326,6 +326,7 @@ class Supervisor:
     def _on_exit(self, worker: Worker, status: int) -> None:
         worker.transition(Event.EXIT)
         self._workers.remove(worker)
+        self._events.worker_exited(worker, status)
         if self._closed is not None:
             if not self._workers and not self._closed.done():
                 self._closed.set_result(None)
@@ -339,20 +340,19 @@ class Supervisor:
     def _on_lost(self, worker: Worker, status: int) -> None:
         if worker.cause is not Cause.HUNG:
             self._events.worker_crashed()
+        ended = system.describe_exit(status)
         logger.warning(
             "Worker %d (pid %d) %s (%s) with %d requests in flight. It is replaced",
             worker.slot,
             worker.process.pid,
             "hung and was killed" if worker.cause is Cause.HUNG else "died",
-            system.describe_exit(status),
+            ended,
             worker.in_flight,
         )
         if status == EX_OTHER_VERSION and not worker.was_ready:
             self._owner.on_exhausted(CHANGED_ON_DISK)
         elif not worker.was_ready:
-            self._start_failed(
-                worker.slot, f"a new worker ended with {system.describe_exit(status)}"
-            )
+            self._start_failed(worker.slot, f"a new worker ended with {ended}")
         elif not worker.in_quarantine and not any(w.slot == worker.slot for w in self._workers):
             self._start_later(worker.slot)
         self._owner.on_worker_lost(worker, status)

@@ -1,4 +1,5 @@
-"""The command `scrapy curlsafe`, with the programs `doctor`, `probe` and `show`."""
+"""The command `scrapy curlsafe`, with the programs `doctor`, `probe`, `show` and
+`report`."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ class Command(ScrapyCommand):
         return (
             "doctor [SPIDER] [-v] [--json] | "
             "probe URL [-n 200] [-c 50] [--impersonate ...] [--proxy ...] | "
-            "show URL [--as KIND] [--from URL] [--impersonate ...]"
+            "show URL [--as KIND] [--from URL] [--impersonate ...] | "
+            "report DATA.json -o PAGE.html"
         )
 
     def short_desc(self) -> str:
@@ -37,7 +39,8 @@ class Command(ScrapyCommand):
             "many the origin accepts and why others fail. Its exit code is 0 if the origin is "
             "healthy, and 1 otherwise. show sends a request for a URL as a crawl would, but to "
             "this machine, and prints it as the site would get it: the headers in order, and how "
-            "TLS and HTTP/2 are opened."
+            "TLS and HTTP/2 are opened. report makes a page to look at of the data that a crawl "
+            "with CURL_SAFE_REPORT has written."
         )
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -84,6 +87,12 @@ class Command(ScrapyCommand):
             help="the page that asks for it (default: none, the address is typed)",
         )  # fmt: skip
 
+        group = parser.add_argument_group("report")
+        group.add_argument(
+            "-o", "--output", metavar="PAGE",
+            help="file to write the page to",
+        )  # fmt: skip
+
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         # Scrapy imports the commands of all packages whichever one it runs, so a crawl would have
         # to wait for everything that is imported at the top.
@@ -98,5 +107,7 @@ class Command(ScrapyCommand):
         elif len(args) == 2 and args[0] == "show":
             assert self.crawler_process is not None
             self.exitcode = programs.run_show(args[1], self.crawler_process, self.settings, opts)
+        elif len(args) == 2 and args[0] == "report":
+            self.exitcode = programs.run_report(args[1], opts)
         else:
             raise UsageError

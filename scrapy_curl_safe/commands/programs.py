@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,6 +15,8 @@ from scrapy.settings import BaseSettings
 from scrapy.settings import Settings as ScrapySettings
 from scrapy.spiderloader import get_spider_loader
 
+from .._crawl.report.data import ReportData
+from .._crawl.report.files import write_file
 from .doctor.checks import run_checks
 from .doctor.collect import collect_facts
 from .doctor.finding import CheckStatus
@@ -118,6 +121,29 @@ def run_show(
         sys.stdout.write(arrival_json(options, arrival) + "\n")
     else:
         print_arrival(options, arrival, Console())
+    return 0
+
+
+def run_report(path: str, opts: argparse.Namespace) -> int:
+    """Make a page of the data that a crawl has written; return 0.
+
+    Raises:
+        UsageError: a file cannot be used, or a package is missing.
+    """
+    try:
+        from .._crawl.report.page import page  # noqa: PLC0415
+    except ImportError as error:
+        advice = "pip install 'scrapy-curl-safe[report]'"
+        raise UsageError(f"report draws with vl-convert-python: {advice} ({error})") from error
+    if opts.output is None:
+        raise UsageError("report takes -o with the file to write the page to")
+    try:
+        data = ReportData.from_json(Path(path).read_bytes())
+        write_file(opts.output, page(data).encode())
+    except OSError as error:
+        raise UsageError(str(error)) from error
+    except ValueError as error:
+        raise UsageError(f"{path} has no data of a report: {error}") from error
     return 0
 
 
