@@ -70,9 +70,10 @@ def test_a_threshold_is_a_setting(crawl: RunCrawl) -> None:
         "SPIDERMON_CURL_SAFE_MAX_HANDSHAKE_FAILURE_RATE": "0.6",
         "SPIDERMON_CURL_SAFE_MAX_GIVEN_UP": 10,
     }
-    with TlsOrigin(drop=[True] * 10, requests_per_connection=1) as origin:
-        crawled = crawl(*urls(origin, 20), RETRY_ENABLED=False, **SETTINGS, **allowed)
+    with TlsOrigin(drop=[True, False] * 10, requests_per_connection=1) as origin:
+        crawled = crawl(*urls(origin, 20), CURL_SAFE_HANDSHAKE_RETRY_TIMES=0, **SETTINGS, **allowed)
     assert crawled.stat("handshake/failure_rate") == 0.5
+    assert crawled.stat("handshake/gave_up_count") == 10
     assert results(crawled)[HANDSHAKES] == results(crawled)[GIVEN_UP] == "OK"
 
 
