@@ -13,6 +13,7 @@ from scrapy.settings import BaseSettings
 
 from scrapy_curl_safe import settings
 from scrapy_curl_safe._crawl import meta, response
+from scrapy_curl_safe._crawl.health_record import KEYS
 from scrapy_curl_safe._crawl.retry_rules import HANDSHAKE_RULES
 from scrapy_curl_safe._crawl.stats import STATS
 from scrapy_curl_safe._ipc.failures import FailureKind
@@ -67,6 +68,11 @@ def reference() -> str:
         _table(("key", "type", "Prometheus metric", "meaning"), _stats()),
         "Retries are also counted in Scrapy's own `retry/count` and `retry/reason_count/{reason}`, "
         "by the reasons below.",
+        "## Health line as JSON",
+        "With `CURL_SAFE_MONITOR_JSON = True` the health line is an object with these keys. Counts "
+        "are of the whole crawl, unless they begin with `new_`; a key of what does not apply is "
+        "left out.",
+        _table(("key", "meaning"), ((f"`{key}`", text) for key, text in KEYS.items())),
         "## Failures",
         "The kinds of `scrapy_curl_safe.HandshakeError`, and what the middleware does about each:",
         _table(("kind", "what happened", "retried", "reason"), _failures()),

@@ -3,6 +3,7 @@ Prometheus and OpenTelemetry."""
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from scrapy.utils.asyncio import create_looping_call
 from ._crawl.advice import advice
 from ._crawl.context import context_of, origins_of
 from ._crawl.health import Progress, SessionCounts, health_line, progress_of
+from ._crawl.health_record import health_record
 from ._crawl.scrapy_api import close_crawl
 from ._crawl.session_pools import session_pool_of
 from ._crawl.sessions.health import Proxy
@@ -111,14 +113,23 @@ class HandshakeMonitor:
         workers = None
         if (context := context_of(self._crawler)) is not None:
             workers = context.pool.workers_alive, context.settings.workers
-        line = health_line(
-            self._stats.get_stats(),
-            before,
-            waiting=self._origins.waiting.total(),
-            workers=workers,
-            sessions=self._session_counts(),
-        )
-        logger.info("%s%s", line, _limits(self._origins.limited()), extra={"spider": spider})
+        stats, waiting = self._stats.get_stats(), self._origins.waiting.total()
+        sessions, limited = self._session_counts(), self._origins.limited()
+        if self._settings.monitor_json:
+            record = health_record(
+                stats,
+                before,
+                spider=spider.name,
+                waiting=waiting,
+                workers=workers,
+                sessions=sessions,
+                limited=limited[:_IN_TABLE],
+            )
+            line = json.dumps(record)
+        else:
+            line = health_line(stats, before, waiting=waiting, workers=workers, sessions=sessions)
+            line += _limits(limited)
+        logger.info("%s", line, extra={"spider": spider})
 
     def _session_counts(self) -> SessionCounts | None:
         pool = session_pool_of(self._crawler)

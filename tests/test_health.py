@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from scrapy_curl_safe._crawl.health import Progress, SessionCounts, health_line, progress_of
+from scrapy_curl_safe._crawl.health_record import KEYS, health_record
+from scrapy_curl_safe._pool.origins import Origin, Route
 
 
 def stats(**counts: int) -> dict[str, int]:
@@ -33,6 +35,35 @@ FLAKY: dict[str, Any] = stats(
     handshake__retried_request_count=19,
     handshake__recovered_count=19,
 )
+
+
+def test_a_record_has_the_counts_of_the_line() -> None:
+    counts = {**FLAKY, "curl_safe/loop_lag_max": 0.25}
+    before = Progress(responses=490, handshakes=150, failed=19)
+    limited = Origin(Route("https://shop.example", "http://proxy.example:8080"), 16, 1)
+    sessions = SessionCounts(alive=8, resting=1, proxies=4)
+    record = health_record(
+        counts, before, spider="docs", waiting=2, workers=(1, 2), sessions=sessions,
+        limited=[limited],
+    )  # fmt: skip
+    assert record.keys() == KEYS.keys()
+    assert record["handshake_failures"] == {"timeout": 1, "syscall": 19}
+    assert (record["retries"], record["recovered"], record["given_up"]) == (20, 19, 0)
+    assert (record["new_responses"], record["new_handshakes_failed"]) == (4, 1)
+    assert (record["workers_up"], record["workers"], record["waiting"]) == (1, 2, 2)
+    assert record["limits"] == {str(limited.route): 16}
+
+
+def test_a_record_leaves_out_what_does_not_apply() -> None:
+    record = health_record(
+        FLAKY, None, spider="docs", waiting=0, workers=None, sessions=None, limited=[]
+    )
+    gone = KEYS.keys() - record.keys()
+    assert gone == {
+        "loop_lag_max", "new_responses", "new_handshakes", "new_handshakes_failed", "workers",
+        "workers_up", "workers_crashed", "sessions", "sessions_ended", "blocks", "proxies",
+        "proxies_resting",
+    }  # fmt: skip
 
 
 def test_the_first_line_is_about_the_whole_crawl_alone() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
+from scrapy_curl_safe._crawl.health_record import KEYS
 from testkit.crawling import Crawl, assert_all_pages, urls
 from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins import faults
@@ -46,6 +48,28 @@ def test_a_line_every_interval_and_at_the_end(crawl: RunCrawl, way: Way) -> None
     assert int(first["responses"]) + sum(int(line["new"]) for line in lines[1:]) == 60
     assert f"{origin.dropped} syscall" in crawled.log
     assert "handshakes failed, which is more than CURL_SAFE_FAILURE_RATE_WARNING" in crawled.log
+
+
+def test_a_line_can_be_an_object_for_programs(crawl: RunCrawl) -> None:
+    with TlsOrigin(drop=[True, False, False]) as origin:
+        crawled = crawl(
+            *urls(origin, 5),
+            CURL_SAFE_MONITOR_JSON=True,
+            CURL_SAFE_MONITOR_INTERVAL=0,
+            LOG_FORMAT="%(name)s %(message)s",
+        )
+    lines = [
+        line.removeprefix("scrapy_curl_safe.monitor ")
+        for line in crawled.log.splitlines()
+        if line.startswith("scrapy_curl_safe.monitor {")
+    ]
+    (record,) = map(json.loads, lines)
+    assert record.keys() <= KEYS.keys()
+    assert record["responses"] == crawled.stat("response_count") == 5
+    assert record["handshakes_failed"] == crawled.stat("handshake/failure_count") == 1
+    assert record["handshake_failures"] == {"syscall": 1}
+    assert record["recovered"] == 1
+    assert "Health of the whole crawl" not in crawled.log
 
 
 def test_no_warning_below_the_threshold(crawl: RunCrawl) -> None:
