@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 from scrapy import Request
 from scrapy.crawler import Crawler
 
+from ._crawl.browser.cookies import is_http_only, same_site_of
 from ._crawl.context import context_of
 from ._crawl.profile import encoded_profile
 from ._crawl.scrapy_api import cookiejars
@@ -140,17 +141,28 @@ def _browsers_proxy(url: str) -> dict[str, str]:
 
 def _as_browsers(cookie: Cookie) -> dict[str, Any]:
     """Return a cookie as Playwright gives it."""
-    same_site = cookie.get_nonstandard_attr("SameSite") or "Lax"
     return {
         "name": cookie.name,
         "value": cookie.value or "",
-        "domain": cookie.domain.removesuffix(_LOCAL),
+        "domain": _browsers_domain(cookie.domain),
         "path": cookie.path,
         "expires": _NO_EXPIRY if cookie.expires is None else cookie.expires,
-        "httpOnly": cookie.has_nonstandard_attr("HttpOnly"),
+        "httpOnly": is_http_only(cookie),
         "secure": cookie.secure,
-        "sameSite": same_site.capitalize(),
+        "sameSite": _browsers_same_site(cookie),
     }
+
+
+def _browsers_domain(domain: str) -> str:
+    host = domain.removesuffix(_LOCAL)
+    return domain if "." in host else host
+
+
+def _browsers_same_site(cookie: Cookie) -> str:
+    """Return what a browser makes of a cookie's SameSite: Lax of a value that it does not know, and
+    of None without Secure."""
+    value = (same_site_of(cookie) or "").capitalize()
+    return value if value == "Strict" or (value == "None" and cookie.secure) else "Lax"
 
 
 def _as_scrapys(cookie: Mapping[str, Any]) -> Cookie:

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scrapy import Request
 from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
+from scrapy.http import Response
 from scrapy.utils.test import get_crawler
 
 from scrapy_curl_safe import SessionMiddleware, session_for_browser, session_from_browser
 from scrapy_curl_safe._crawl.browser.user_agents import brand_list, with_user_agent
+from scrapy_curl_safe._crawl.scrapy_api import cookiejars
 from scrapy_curl_safe._crawl.session_pools import session_pool_of
 from scrapy_curl_safe._crawl.sessions.adopted import adopt
 from scrapy_curl_safe._crawl.sessions.pool import SessionPool
@@ -88,6 +91,39 @@ def test_cookies_come_back_as_they_went(crawl: Crawl) -> None:
     session_from_browser(crawl.crawler, "bob", {"cookies": [COOKIE], "origins": []})
     assert crawl.cookies("bob") == [COOKIE]
     assert crawl.cookies("eve") == []
+
+
+@pytest.mark.parametrize(
+    ("attributes", "http_only", "secure", "same_site"),
+    [
+        ("httponly; secure; samesite=none", True, True, "None"),
+        ("HTTPONLY; SAMESITE=STRICT", True, False, "Strict"),
+        ("SameSite=None", False, False, "Lax"),
+        ("SameSite=whatever", False, False, "Lax"),
+        ("SameSite", False, False, "Lax"),
+    ],
+)
+@pytest.mark.parametrize("host", ["localhost", "a.cluster.local"])
+def test_attributes_count_however_an_origin_spells_them(
+    crawl: Crawl, host: str, attributes: str, http_only: bool, secure: bool, same_site: str
+) -> None:
+    request = Request(f"https://{host}/")
+    response = Response(request.url, headers={"Set-Cookie": f"a=1; {attributes}"})
+    jars = cookiejars(crawl.crawler)
+    assert jars is not None
+    jars[crawl.used("ann").cookiejar].extract_cookies(response, request)
+    (cookie,) = crawl.cookies()
+    assert cookie["domain"] == host
+    assert (cookie["httpOnly"], cookie["secure"]) == (http_only, secure)
+    assert cookie["sameSite"] == same_site
+
+
+def test_a_moved_session_has_no_first_request_to_wait_for(crawl: Crawl) -> None:
+    session = crawl.pool.acquire(ORIGIN, 0.0, name="ann")
+    assert isinstance(session, VisitorSession)
+    assert crawl.pool.acquire(ORIGIN, 0.0, name="ann") is not session
+    crawl.options()
+    assert crawl.pool.acquire(ORIGIN, 0.0, name="ann") is session
 
 
 def test_the_proxy_has_the_form_of_a_browser(crawl: Crawl) -> None:

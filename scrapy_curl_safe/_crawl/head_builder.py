@@ -16,7 +16,7 @@ from scrapy.spidermiddlewares.referer import RefererMiddleware
 
 from .._ipc.messages import Fetch, HeaderPairs
 from .browser.classify import guess_kind
-from .browser.cookies import crumbs, sends_cookie
+from .browser.cookies import crumbs, same_site_of, sends_cookie
 from .browser.own_headers import HeaderConflict
 from .browser.referrer import DEFAULT_POLICY, Trim, referer
 from .browser.request import NAVIGATIONS, BrowserRequest, Kind, root_of
@@ -263,12 +263,5 @@ def _is_sent(crumb: str, jar: Iterable[Cookie], request: BrowserRequest) -> bool
     name, _, value = crumb.partition("=")
     same = [cookie for cookie in jar if cookie.name == name and (cookie.value or "") == value]
     return not same or any(
-        sends_cookie(request, _same_site(cookie), cookie.secure) for cookie in same
+        sends_cookie(request, same_site_of(cookie), cookie.secure) for cookie in same
     )
-
-
-def _same_site(cookie: Cookie) -> str | None:
-    for name in ("SameSite", "samesite", "Samesite", "SAMESITE"):
-        if cookie.has_nonstandard_attr(name):
-            return cookie.get_nonstandard_attr(name)
-    return None

@@ -6,6 +6,8 @@ RFC 9113, section 8.2.3 (crumbs).
 
 from __future__ import annotations
 
+from http.cookiejar import Cookie
+
 from .request import BrowserRequest, facts_of
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -31,6 +33,20 @@ def sends_cookie(request: BrowserRequest, same_site: str | None, secure: bool) -
         return False
     rule = (same_site or "lax").lower()
     return (rule == "none" and secure) or (rule == "lax" and request.method in _SAFE)
+
+
+def same_site_of(cookie: Cookie) -> str | None:
+    """Return the value of a cookie's SameSite, as its origin wrote it; None if it has none."""
+    for name in ("SameSite", "samesite", "Samesite", "SAMESITE"):
+        if cookie.has_nonstandard_attr(name):
+            return cookie.get_nonstandard_attr(name)
+    return None
+
+
+def is_http_only(cookie: Cookie) -> bool:
+    """Tell whether a cookie is hidden from the scripts of a page."""
+    names = ("HttpOnly", "httponly", "Httponly", "HTTPOnly", "HTTPONLY")
+    return any(map(cookie.has_nonstandard_attr, names))
 
 
 def crumbs(cookies: str) -> list[str]:

@@ -34,7 +34,7 @@ def adopt(
     if session is None or session.ended is not None:
         raise ValueError(f"there is no session {name!r} any more")
     if _is_same(session, proxy, user_agent):
-        session.is_settled = True
+        session.settle()
         return session
     if not sends_user_agent and user_agent not in (None, session.user_agent):
         raise ValueError("another User-Agent takes CURL_SAFE_BROWSER_HEADERS = 'context'")
@@ -45,7 +45,7 @@ def adopt(
         session = pool.named(name, now)
     session.proxy = proxy or session.proxy
     session.user_agent = user_agent or session.user_agent
-    session.is_settled = True
+    session.settle()
     return session
 
 

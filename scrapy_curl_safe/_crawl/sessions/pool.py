@@ -288,13 +288,13 @@ class SessionPool:
 
     def succeeded(self, session: VisitorSession, origin: str) -> None:
         session.errors = 0
-        _settle(session)
+        session.settle()
         if session.proxy is not None:
             session.proxy.succeeded(origin)
 
     def blocked(self, session: VisitorSession, origin: str, reason: str, now: float) -> None:
         self._count(f"{SESSION_BLOCKS}/{reason}")
-        _settle(session)
+        session.settle()
         # Requests that were in flight as it was refused say no more of the proxy.
         if session.proxy is not None and not session.is_refused:
             session.proxy.blocked(origin, now)
@@ -384,10 +384,6 @@ class SessionPool:
             # The next in line for the same proxy.
             number = int(ended.name.rpartition("-")[2])
             group.vacant.append(number + max(1, len(self.proxies)))
-
-
-def _settle(session: VisitorSession) -> None:
-    session.is_settled, session.alone_until = True, 0.0
 
 
 def _badness(proxy: Proxy) -> tuple[float, int]:

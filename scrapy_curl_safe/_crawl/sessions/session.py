@@ -64,6 +64,10 @@ class VisitorSession:
     def cookiejar(self) -> str:
         return f"curl_safe session {self.id}"
 
+    def settle(self) -> None:
+        """Let requests go out together: the first ones have brought their cookies."""
+        self.is_settled, self.alone_until = True, 0.0
+
     def available_at(self, origin: str) -> float:
         own = self.rests.get(origin, 0.0)
         return own if self.proxy is None else max(own, self.proxy.available_at(origin))
