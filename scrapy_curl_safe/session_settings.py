@@ -186,10 +186,15 @@ def _browsers(
         raise ValueError(_TAKES_BROWSERS) from None
     return tuple(
         _browser(browser)
-        if isinstance(browser, dict) and not {"impersonate", "languages"}.isdisjoint(browser)
+        if isinstance(browser, dict) and _is_described(browser)
         else SessionBrowser(browser)
         for browser in listed
     )
+
+
+def _is_described(browser: dict[str, Any]) -> bool:
+    """Tell this setting's dicts from fingerprints, which may have an 'os' among other keys."""
+    return not {"impersonate", "languages"}.isdisjoint(browser) or browser.keys() == {"os"}
 
 
 def _browser(value: dict[str, Any]) -> SessionBrowser:
@@ -201,16 +206,19 @@ def _browser(value: dict[str, Any]) -> SessionBrowser:
         or not value.keys() <= {*_OF_BROWSER}
     ):
         raise ValueError(_TAKES_BROWSERS)
-    if system is not None and system not in SYSTEMS:
+    if system is not None and system not in [*SYSTEMS]:
         raise ValueError(f"as 'os' one of {', '.join(SYSTEMS)}")
     if (
         not isinstance(languages, (list, tuple))
         or len(languages) > _MOST_LANGUAGES
         or not all(isinstance(each, str) and _LANGUAGE.fullmatch(each) for each in languages)
+        or len(set(languages)) < len(languages)
     ):
-        raise ValueError("as 'languages' a list of up to ten such as 'de-AT' and 'en'")
-    if isinstance(impersonate, str) and system in _SUFFIXED:
-        impersonate = f"{impersonate.removesuffix(f'_{system}')}_{system}"
+        raise ValueError(
+            "as 'languages' a list of up to ten different ones such as 'de-AT' and 'en'"
+        )
+    if isinstance(impersonate, str) and system in _SUFFIXED and f"_{system}" not in impersonate:
+        impersonate = f"{impersonate}_{system}"
     return SessionBrowser(impersonate, tuple(languages), system)
 
 

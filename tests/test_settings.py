@@ -177,6 +177,9 @@ BAD = [
         ),
         ({"browsers": [{"impersonate": "chrome", "system": "ios"}]}, "and 'os' or 'languages'"),
         ({"browsers": [{"impersonate": "chrome", "os": "bsd"}]}, "takes as 'os' one of windows, m"),
+        ({"browsers": [{"impersonate": "chrome", "os": ["ios"]}]}, "takes as 'os' one of window"),
+        ({"browsers": [{"os": "android"}]}, "and of dicts with that as 'impersonate', "),
+        ({"browsers": [{"impersonate": "chrome", "languages": ["de"] * 2}]}, "takes as 'langua"),
         ({"browsers": [{"impersonate": "chrome", "languages": "de"}]}, "takes as 'languages' a "),
         ({"browsers": [{"impersonate": "chrome", "languages": ["de;q=1"]}]}, "as 'languages' a l"),
         ({"blocked": "no.such.Policy"}, "CURL_SAFE_SESSIONS['blocked'] is 'no.such.Policy': it"),
@@ -206,6 +209,7 @@ def test_browsers_of_sessions() -> None:
         fingerprint,
         {"impersonate": "chrome", "os": "android"},
         {"impersonate": "safari18_0_ios", "os": "ios", "languages": ["de-AT", "de"]},
+        {"impersonate": "safari_ios_beta", "os": "ios"},
         {"impersonate": fingerprint, "os": "macos"},
     )
     assert loaded.sessions is not None
@@ -214,6 +218,7 @@ def test_browsers_of_sessions() -> None:
         SessionBrowser(fingerprint),
         SessionBrowser("chrome_android", (), "android"),
         SessionBrowser("safari18_0_ios", ("de-AT", "de"), "ios"),
+        SessionBrowser("safari_ios_beta", (), "ios"),
         SessionBrowser(fingerprint, (), "macos"),
     )
 
