@@ -232,8 +232,12 @@ class _Reader:
         is_on = self.flag(name, False)
         if is_on:
             try:
-                importlib.import_module("opentelemetry.metrics")
-                importlib.import_module("opentelemetry.trace")
+                for module in ("metrics", "propagate", "trace"):
+                    importlib.import_module(f"opentelemetry.{module}")
+            except ValueError as error:  # OTEL_PROPAGATORS names one that is not installed
+                raise ValueError(
+                    f"{name} is True, and OpenTelemetry cannot begin: {error}"
+                ) from None
             except ImportError as error:
                 raise ValueError(
                     f"{name} is True: it takes the package opentelemetry-api, which is not there "

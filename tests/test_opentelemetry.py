@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.metrics import CallbackOptions
 from scrapy import Request
+from scrapy.settings import Settings as ScrapySettings
+from scrapy.utils.test import get_crawler
 
-from scrapy_curl_safe._crawl.download_spans import parent_of, redacted
+from scrapy_curl_safe._crawl import observed_metrics
+from scrapy_curl_safe._crawl.download_spans import DownloadSpans, parent_of, redacted
+from scrapy_curl_safe._crawl.meta import RETRIES
 from scrapy_curl_safe._crawl.metrics import METRICS
 from scrapy_curl_safe._crawl.observed_metrics import instrument_name
 from scrapy_curl_safe._ipc.failures import HANDSHAKE_KINDS
+from scrapy_curl_safe.settings import Settings
 from testkit.crawling import Crawled, Wanted, urls
 from testkit.fixtures import RunCrawl
 from testkit.origins.faults import silent_after_hello
@@ -240,6 +247,51 @@ def test_a_crawl_does_not_start_without_the_package(
         "there (pip install scrapy-curl-safe[opentelemetry]): it is not here"
     ) in crawled.log
     assert "Spider opened" not in crawled.log
+
+
+def test_a_propagator_that_is_not_there_stops_the_crawl(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As opentelemetry-api 1.30 says what OTEL_PROPAGATORS has wrong."""
+    for name in [name for name in sys.modules if name.startswith("opentelemetry")]:
+        monkeypatch.delitem(sys.modules, name)
+    package = tmp_path / "opentelemetry"
+    package.mkdir()
+    for name in ("__init__", "metrics", "trace"):
+        (package / f"{name}.py").touch()
+    (package / "propagate.py").write_text("raise ValueError('Propagator b4 not found')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="cannot begin: Propagator b4 not found"):
+        Settings.load(ScrapySettings({"CURL_SAFE_OPENTELEMETRY": True}))
+
+
+class BusyLoop:
+    """A loop that gets to nothing, and counts what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def call_soon_threadsafe(self, callback: object) -> None:
+        self.asked += 1
+
+
+def test_a_busy_loop_is_waited_for_once_for_all_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observed_metrics, "_READ_TIMEOUT_SECONDS", 0.01)
+    crawls: Any = observed_metrics._AllCrawls()
+    crawls._loop = loop = BusyLoop()
+    crawls._running = [None]
+    for _ in range(2):
+        for metric in METRICS:
+            assert crawls._observe(metric.name, CallbackOptions()) == []
+    assert loop.asked == 2
+
+
+def test_counts_of_a_user_in_the_meta_do_no_harm() -> None:
+    crawler = get_crawler()
+    spans = DownloadSpans(crawler, lambda request: None)  # type: ignore[arg-type, return-value]
+    meta = {"retry_times": None, "redirect_times": "2", RETRIES: 3}
+    attributes = spans._more_attributes(Request("https://a.test/", meta=meta))
+    assert attributes["http.request.resend_count"] == 3
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,9 @@ class DownloadSpans:
             attributes[SPIDER] = self._crawler.spider.name
         if request.method not in _METHODS:
             attributes["http.request.method_original"] = request.method
-        resends = sum(request.meta.get(key, 0) for key in _RESENDS)
+        counts = [request.meta.get(key) for key in _RESENDS]
+        # What a user has put there must not fail the download.
+        resends = sum(count for count in counts if isinstance(count, int))
         if resends:
             attributes["http.request.resend_count"] = resends
         return attributes

@@ -117,7 +117,7 @@ class _AllCrawls:
     def _observe(self, name: str, options: CallbackOptions) -> list[Observation]:
         """Return the values of one metric, all read at the same moment as those of the others that
         are asked for in turn."""
-        if name in self._shown or not self._snapshot:
+        if name in self._shown or not self._shown:
             self._snapshot = self._read()
             self._shown.clear()
         self._shown.add(name)
