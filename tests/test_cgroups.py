@@ -108,6 +108,15 @@ def test_the_tightest_group_counts(root: Path) -> None:
     assert tasks == GroupLimit(100, 5, "processes and threads", at(root, "out/in/pids.max"))
 
 
+def test_a_group_that_is_only_mounted_does_not_count(root: Path) -> None:
+    """As that of a container, seen from the machine."""
+    mounts = V2 + V2.replace(" / ", " /box ").replace("/fs/cgroup", "/fs/cgroup/seen")
+    files = {"own/pids.max": "100", "seen/pids.max": "5"}
+    lay_out(root, mounts, "0::/own\n", files)
+    tasks = read_group_limits(root).tasks
+    assert tasks == GroupLimit(100, None, "processes and threads", at(root, "own/pids.max"))
+
+
 def test_a_limit_counts_whose_use_is_not_known(root: Path) -> None:
     lay_out(root, V2, "0::/\n", {"memory.max": str(512 * MB), "pids.max": "64"})
     limits = read_group_limits(root)

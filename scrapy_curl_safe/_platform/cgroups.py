@@ -105,10 +105,15 @@ def _groups(root: Path) -> Iterator[Path]:
     for line in (root / "proc/self/cgroup").read_text().splitlines():
         _, names, path = line.split(":", 2)
         controllers = frozenset(filter(None, names.split(",")))
-        for mount in mounts:
-            if mount.has(controllers) and (not controllers or controllers & _LIMITING):
-                for directory in _directories(mount, PurePosixPath(path)):
-                    yield root / directory.relative_to("/")
+        if controllers and not controllers & _LIMITING:
+            continue
+        group = PurePosixPath(path)
+        hierarchy = [mount for mount in mounts if mount.has(controllers)]
+        # Others may be mounted as well: the group of a container is no limit of the machine's.
+        around = [mount for mount in hierarchy if group.is_relative_to(mount.group)]
+        for mount in around or hierarchy:
+            for directory in _directories(mount, group):
+                yield root / directory.relative_to("/")
 
 
 def _mounts(mountinfo: str) -> Iterator[_Mount]:
