@@ -412,3 +412,14 @@ def test_limited_origins_come_with_the_lowest_limit_first() -> None:
         for _ in range(failures):
             fail(registry.get(route(number)), 0.0)
     assert [origin.route for origin in registry.limited()] == [route(1), route(3), route(0)]
+
+
+def test_an_unavailable_origin_counts_even_if_its_limit_cannot_fall() -> None:
+    """As with CONCURRENT_REQUESTS = 2, below CURL_SAFE_ADAPTIVE_FLOOR."""
+    registry = OriginRegistry(2, 3)
+    origin = registry.get(route(0))
+    for now in range(20):
+        fail(origin, float(now))
+    assert origin.breaker.is_open
+    assert not origin.limit.is_lowered
+    assert registry.limited() == [origin]

@@ -160,17 +160,18 @@ def _of_stats(stats: Mapping[str, Any]) -> dict[str, Samples]:
 
 
 def limit_metrics(limited: list[Origin]) -> dict[str, Samples]:
-    """Return the metrics of the origins whose limit is lowered.
+    """Return the metrics of the origins whose limit is lowered, or whose breaker is open.
 
     Args:
         limited: the lowest limit first.
     """
+    lowered = [origin for origin in limited if origin.limit.is_lowered]
     return {
-        "curl_safe_limited_origins": {(): len(limited)},
+        "curl_safe_limited_origins": {(): len(lowered)},
         "curl_safe_resting_origins": {(): sum(origin.breaker.is_open for origin in limited)},
         "curl_safe_origin_limit": {
             (origin.route.origin, origin.route.proxy or ""): origin.limit.value
-            for origin in limited[:_MOST_LABELLED_ORIGINS]
+            for origin in lowered[:_MOST_LABELLED_ORIGINS]
         },
     }
 

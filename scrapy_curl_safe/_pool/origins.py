@@ -205,6 +205,11 @@ class OriginRegistry:
         return sorted(failed, key=lambda origin: -origin.failures.total())[:count]
 
     def limited(self) -> list[Origin]:
-        """Return the origins whose limit is below the initial one, the lowest first."""
-        origins = [origin for origin in self._by_route.values() if origin.limit.is_lowered]
+        """Return the origins whose limit is below the initial one, or whose breaker is open, the
+        lowest limit first."""
+        origins = [
+            origin
+            for origin in self._by_route.values()
+            if origin.limit.is_lowered or origin.breaker.is_open
+        ]
         return sorted(origins, key=lambda origin: origin.limit.value)
