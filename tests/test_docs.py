@@ -57,6 +57,8 @@ def test_every_block_is_of_a_kind_that_is_run_or_is_output() -> None:
     languages = {block.language for block in BLOCKS}
     assert languages <= {
         "console",
+        "ini",
+        "json",
         "python",
         "text",
         "{toctree}",
