@@ -16,7 +16,7 @@ from scrapy.utils.asyncio import create_looping_call
 
 from ._crawl.advice import advice
 from ._crawl.context import context_of, origins_of
-from ._crawl.health import Progress, SessionCounts, health_line, progress_of
+from ._crawl.health import LEAST_HANDSHAKES, Progress, SessionCounts, health_line, progress_of
 from ._crawl.health_record import health_record
 from ._crawl.scrapy_api import close_crawl
 from ._crawl.session_pools import session_pool_of
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from ._crawl.observed_metrics import ObservedMetrics
 
 logger = logging.getLogger(__name__)
-
-# The share of failures among fewer handshakes says nothing.
-_LEAST_HANDSHAKES = 10
 
 # The number of origins that are named.
 _IN_LINE = 3
@@ -75,7 +72,7 @@ class HandshakeMonitor:
 
     def _spider_idle(self, spider: Spider) -> None:
         """Judge before the end of an interval: a short crawl has none."""
-        if self._progress().since(self._judged).handshakes >= _LEAST_HANDSHAKES:
+        if self._progress().since(self._judged).handshakes >= LEAST_HANDSHAKES:
             self._judge(spider)
 
     def _spider_closed(self, spider: Spider) -> None:
@@ -141,7 +138,7 @@ class HandshakeMonitor:
         """Warn if too many handshakes have failed since the last time, or close the crawl."""
         now = self._progress()
         new, self._judged = now.since(self._judged), now
-        if new.handshakes < _LEAST_HANDSHAKES:
+        if new.handshakes < LEAST_HANDSHAKES:
             return
         extra = {"spider": spider}
         if new.failure_rate > self._settings.failure_rate_warning:

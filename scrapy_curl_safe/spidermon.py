@@ -12,13 +12,9 @@ from spidermon import MonitorSuite
 from spidermon.contrib.scrapy.monitors import BaseScrapyMonitor
 
 from ._crawl.context import origins_of
-from ._crawl.health import counts_below
+from ._crawl.health import LEAST_HANDSHAKES, count_of, counts_below
 from ._crawl.sessions.pool import SESSION_BLOCKS
-from ._crawl.stats import PREFIX
 from .settings import Settings
-
-# The share of failures among fewer handshakes says nothing.
-_LEAST_HANDSHAKES = 10
 
 
 class _AtMost(BaseScrapyMonitor):  # type: ignore[misc]
@@ -37,10 +33,6 @@ class _AtMost(BaseScrapyMonitor):  # type: ignore[misc]
         if value > most:
             self.fail(f"{what}, and {self.threshold_setting} allows {most:g}")
 
-    def _stat(self, key: str) -> int:
-        count: int = self.stats.get(PREFIX + key, 0)
-        return count
-
 
 class HandshakeFailureRateMonitor(_AtMost):
     """Check the share of failed TLS handshakes."""
@@ -49,8 +41,9 @@ class HandshakeFailureRateMonitor(_AtMost):
     threshold = 0.05
 
     def test_handshake_failure_rate(self) -> None:
-        failed, tried = self._stat("handshake/failure_count"), self._stat("handshake/count")
-        if tried < _LEAST_HANDSHAKES:
+        failed = count_of(self.stats, "handshake/failure_count")
+        tried = count_of(self.stats, "handshake/count")
+        if tried < LEAST_HANDSHAKES:
             self.skipTest(f"{tried} handshakes say nothing")
         kinds = _listed(counts_below(self.stats, "handshake/failure_count"))
         what = f"{failed / tried:.1%} of {tried} TLS handshakes failed ({kinds})"
@@ -63,7 +56,7 @@ class GivenUpMonitor(_AtMost):
     threshold_setting = "SPIDERMON_CURL_SAFE_MAX_GIVEN_UP"
 
     def test_given_up_requests(self) -> None:
-        given_up = self._stat("handshake/gave_up_count")
+        given_up = count_of(self.stats, "handshake/gave_up_count")
         self._check(given_up, f"{given_up} requests were given up")
 
 
@@ -73,7 +66,8 @@ class WorkerRestartMonitor(_AtMost):
     threshold_setting = "SPIDERMON_CURL_SAFE_MAX_WORKER_RESTARTS"
 
     def test_worker_restarts(self) -> None:
-        crashed, hung = self._stat("worker/crash_count"), self._stat("worker/hang_count")
+        crashed = count_of(self.stats, "worker/crash_count")
+        hung = count_of(self.stats, "worker/hang_count")
         what = f"{crashed} workers died and {hung} hung"
         self._check(crashed + hung, what)
 

@@ -9,6 +9,8 @@ from .sessions.pool import SESSION_BLOCKS, SESSION_ENDS
 from .stats import PREFIX
 from .words import many
 
+#: The share of failures among fewer handshakes says nothing.
+LEAST_HANDSHAKES = 10
 # From here on a handshake in the crawler's own process would be in danger: origins may allow it
 # just a few seconds.
 LONG_BLOCK_SECONDS = 1.0
@@ -45,7 +47,7 @@ class Progress(NamedTuple):
 
 def progress_of(stats: Mapping[str, Any]) -> Progress:
     keys = ("response_count", "handshake/count", "handshake/failure_count")
-    return Progress(*(_count(stats, key) for key in keys))
+    return Progress(*(count_of(stats, key) for key in keys))
 
 
 def health_line(
@@ -66,18 +68,18 @@ def health_line(
         sessions: None without CURL_SAFE_SESSIONS.
     """
     now = progress_of(stats)
-    reused = _count(stats, "connection/reused_count")
+    reused = count_of(stats, "connection/reused_count")
     clauses = [
         f"{many(now.responses, 'response')}, {reused} on reused connections",
         _handshakes(now, _by_cause(stats, "handshake/failure_count")),
     ]
-    if unconnected := _count(stats, "connection/failure_count"):
+    if unconnected := count_of(stats, "connection/failure_count"):
         causes = _by_cause(stats, "connection/failure_count")
         clauses.append(f"{many(unconnected, 'connection')} not made ({causes})")
     clauses += _retries(stats, waiting)
     if workers is not None:
         clauses.append(f"{workers[0]} of {many(workers[1], 'worker')} up")
-        if crashed := _count(stats, "worker/crash_count") + _count(stats, "worker/hang_count"):
+        if crashed := count_of(stats, "worker/crash_count") + count_of(stats, "worker/hang_count"):
             clauses[-1] += f", {crashed} crashed"
     if (blocked := stats.get(f"{PREFIX}loop_lag_max", 0.0)) >= LONG_BLOCK_SECONDS:
         clauses.append(f"event loop blocked for up to {blocked:.1f} s, by a callback or a pipeline")
@@ -99,11 +101,11 @@ def _handshakes(progress: Progress, causes: str = "") -> str:
 
 
 def _retries(stats: Mapping[str, Any], waiting: int) -> list[str]:
-    gave_up = _count(stats, "handshake/gave_up_count")
+    gave_up = count_of(stats, "handshake/gave_up_count")
     clauses = []
-    if retries := _count(stats, "handshake/retry_count"):
-        requests = _count(stats, "handshake/retried_request_count")
-        recovered = _count(stats, "handshake/recovered_count")
+    if retries := count_of(stats, "handshake/retry_count"):
+        requests = count_of(stats, "handshake/retried_request_count")
+        recovered = count_of(stats, "handshake/recovered_count")
         outcome = f"{recovered} recovered"
         if open_ := requests - recovered:
             outcome += f", {open_} without a response"
@@ -128,6 +130,12 @@ def _sessions(stats: Mapping[str, Any], now: SessionCounts) -> list[str]:
     return clauses
 
 
+def count_of(stats: Mapping[str, Any], key: str) -> int:
+    """Return a count of the stats, which is missing there as long as it is 0."""
+    count: int = stats.get(PREFIX + key, 0)
+    return count
+
+
 def counts_below(stats: Mapping[str, Any], key: str) -> dict[str, int]:
     """Return the counts below a key of the stats."""
     prefix = f"{PREFIX}{key}/"
@@ -139,8 +147,3 @@ def _by_cause(stats: Mapping[str, Any], key: str) -> str:
     return ", ".join(
         f"{causes[cause]} {cause}" for cause in sorted(causes, key=lambda c: -causes[c])
     )
-
-
-def _count(stats: Mapping[str, Any], key: str) -> int:
-    count: int = stats.get(PREFIX + key, 0)
-    return count

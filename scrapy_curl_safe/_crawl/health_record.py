@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._pool.origins import Origin
-from .health import Progress, SessionCounts, counts_below, progress_of
+from .health import Progress, SessionCounts, count_of, counts_below, progress_of
 from .sessions.pool import SESSION_BLOCKS, SESSION_ENDS
 from .stats import PREFIX
 
@@ -78,7 +78,7 @@ def health_record(
         "handshake_failures": counts_below(stats, "handshake/failure_count"),
         "connection_failures": counts_below(stats, "connection/failure_count"),
         "waiting": waiting,
-        **{key: stats.get(PREFIX + stat, 0) for key, stat in _COUNTS.items()},
+        **{key: count_of(stats, stat) for key, stat in _COUNTS.items()},
         "limits": {
             str(origin.route): "unavailable" if origin.breaker.is_open else origin.limit.value
             for origin in limited
@@ -87,7 +87,7 @@ def health_record(
     if workers is not None:
         crashes = ("worker/crash_count", "worker/hang_count")
         record["workers_up"], record["workers"] = workers
-        record["workers_crashed"] = sum(stats.get(PREFIX + stat, 0) for stat in crashes)
+        record["workers_crashed"] = sum(count_of(stats, stat) for stat in crashes)
     if (lag := stats.get(f"{PREFIX}loop_lag_max")) is not None:
         record["loop_lag_max"] = lag
     if before is not None:

@@ -9,7 +9,7 @@ from ..._ipc.failures import FailureKind
 from ..._pool.origins import Origin
 from ...settings import Settings
 from ..advice import advice
-from ..health import LONG_BLOCK_SECONDS
+from ..health import LONG_BLOCK_SECONDS, count_of
 from ..stats import PREFIX
 from ..words import many
 from ..worker_lives import WorkerLife
@@ -48,13 +48,8 @@ def advise(
     ]
 
 
-def _count(stats: Mapping[str, Any], key: str) -> float:
-    count: float = stats.get(PREFIX + key, 0)
-    return count
-
-
 def _lost_pages(stats: Mapping[str, Any], settings: Settings) -> Iterator[Advice]:
-    lost = int(_count(stats, "handshake/gave_up_count"))
+    lost = count_of(stats, "handshake/gave_up_count")
     if not lost:
         return
     times = settings.handshake_retry_times
@@ -89,7 +84,7 @@ def _settings_for(origin: Origin, kind: FailureKind, settings: Settings) -> str:
 
 
 def _proxies(stats: Mapping[str, Any], proxies: Sequence[ProxyHealth]) -> Iterator[Advice]:
-    if refused := int(_count(stats, "connection/failure_count/proxy_auth")):
+    if refused := count_of(stats, "connection/failure_count/proxy_auth"):
         yield Advice(
             "Proxies",
             f"A proxy refused its credentials, or asked for some, {many(refused, 'time')}: correct "
@@ -111,7 +106,7 @@ def _is_bad_proxy(proxy: ProxyHealth) -> bool:
 
 
 def _busy_loop(stats: Mapping[str, Any]) -> Iterator[Advice]:
-    lag = _count(stats, "loop_lag_max")
+    lag = stats.get(f"{PREFIX}loop_lag_max", 0.0)
     if lag < LONG_BLOCK_SECONDS:
         return
     yield Advice(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from html import escape
 
 from ..._ipc.failures import HANDSHAKE_KINDS
-from ..stats import PREFIX
+from ..health import count_of
 from .data import ReportData
 
 _KINDS = [kind.value for kind in HANDSHAKE_KINDS]
@@ -127,9 +128,7 @@ def stats(data: ReportData) -> str:
 def summary(data: ReportData) -> list[tuple[str, str]]:
     """Return the numbers that come first, each with its name."""
 
-    def count(key: str) -> int:
-        return int(data.stats.get(f"{PREFIX}{key}", 0))
-
+    count = partial(count_of, data.stats)
     handshakes, failed = count("handshake/count"), count("handshake/failure_count")
     share = f" ({failed / handshakes:.1%})" if handshakes else ""
     ended = sum(count(f"worker/{how}_count") for how in ("crash", "hang"))
