@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from scrapy import Spider
 from scrapy.settings import Settings as ScrapySettings
+from scrapy.utils.test import get_crawler
 
+from scrapy_curl_safe._crawl.context import origins_of
 from scrapy_curl_safe._crawl.histogram import LogHistogram
 from scrapy_curl_safe._crawl.report.advise import advise
 from scrapy_curl_safe._crawl.report.charts import charts
+from scrapy_curl_safe._crawl.report.collect import CrawlRecorder
 from scrapy_curl_safe._crawl.report.data import (
     Advice,
     OriginHealth,
@@ -25,6 +30,10 @@ from scrapy_curl_safe._pool.origins import HandshakeFailure, Origin, Route
 from scrapy_curl_safe.settings import Settings
 
 SITE = "https://example.com:443"
+
+
+class ShopSpider(Spider):
+    name = "shop"
 
 
 def failing(kind: FailureKind, count: int = 5, *, done: int = 5, limit: int = 16) -> Origin:
@@ -228,6 +237,23 @@ def test_the_tables() -> None:
 def test_an_origin_whose_breaker_is_open_has_no_limit() -> None:
     origin = OriginHealth(SITE, None, 0, {"timeout": 4}, 3, True)
     assert cells(origins(report(origins=[origin])))[1][-1] == "unavailable"
+
+
+def test_an_unavailable_origin_whose_limit_cannot_fall_is_not_limited() -> None:
+    limits = {"CONCURRENT_REQUESTS": 2, "CURL_SAFE_ADAPTIVE_FLOOR": 3}
+    crawler = get_crawler(ShopSpider, {**limits, "REMOTE_CONTROL_ENABLED": False})
+    settings = Settings.load(crawler.settings)
+    origins = origins_of(crawler, settings)
+    origin = origins.get(Route("https://shop.example", None))
+    for now in range(20):
+        permit = origin.acquire(float(now))
+        permit.failure(HandshakeFailure(FailureKind.SYSCALL, 35, ""), float(now))
+        permit.release()
+    assert origins.limited() == [origin]
+    recorder = CrawlRecorder(crawler, settings)
+    recorder.sample()
+    (point,) = recorder.data(datetime.now(timezone.utc), "finished").points[:1]
+    assert (point.limited, point.lowest_limit) == (0, None)
 
 
 def test_what_never_happened_has_no_plot() -> None:

@@ -14,7 +14,7 @@ from ..._pool.origins import Origin
 from ..._version import __version__
 from ...settings import Settings
 from ..context import context_of, origins_of
-from ..health import counts_below
+from ..health import count_of, counts_below
 from ..session_pools import session_pool_of, shown_proxy
 from ..sessions.health import Proxy
 from ..stats import PREFIX
@@ -51,17 +51,17 @@ class CrawlRecorder:
         if context is not None:
             context.stats.flush()
         stats = self._stats.get_stats()
-        limited = self._origins.limited()
+        lowered = [each for each in self._origins.limited() if each.limit.is_lowered]
         self._series.add(
             Sample(
                 at=time.monotonic() - self._began,
-                pages=stats.get(f"{PREFIX}response_count", 0),
-                done=stats.get(f"{PREFIX}handshake/success_count", 0),
+                pages=count_of(stats, "response_count"),
+                done=count_of(stats, "handshake/success_count"),
                 failed=counts_below(stats, "handshake/failure_count"),
                 retries=stats.get("retry/count", 0),
                 in_flight=0 if context is None else context.pool.in_flight,
-                limited=len(limited),
-                lowest_limit=limited[0].limit.value if limited else None,
+                limited=len(lowered),
+                lowest_limit=lowered[0].limit.value if lowered else None,
             )
         )
 
