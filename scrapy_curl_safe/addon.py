@@ -21,7 +21,6 @@ from .handler import CurlSafeDownloadHandler
 from .initiator import BrowserRefererMiddleware, InitiatorMiddleware
 from .middleware import HandshakeRetryMiddleware
 from .monitor import HandshakeMonitor, LastReport
-from .report import HealthReport
 from .sessions import SessionMiddleware
 from .settings import Settings
 
@@ -69,6 +68,9 @@ class Addon:
         settings.setdefault_in_component_priority_dict("EXTENSIONS", HandshakeMonitor, 0)
         settings.setdefault_in_component_priority_dict("ITEM_PIPELINES", LastReport, _LAST)
         if loaded.report is not None:
+            # Other crawls need not load what collects one.
+            from .report import HealthReport  # noqa: PLC0415
+
             settings.setdefault_in_component_priority_dict("EXTENSIONS", HealthReport, _LAST)
         if loaded.decode:
             _take_decoded_bodies(settings)

@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from scrapy.settings import BaseSettings
@@ -26,6 +27,8 @@ _IMPERSONATES = "the name of a curl_cffi target, a fingerprint as a dict, or Non
 _TLS_VERSIONS = ("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
 
+# Several components read the settings of a crawl, and the limits of a container are in files.
+@lru_cache(1)
 def default_workers() -> int:
     """Return min(4, max(2, CPUs)), counting the CPUs that this process may use; fewer if the limits
     of a container allow no more."""

@@ -237,7 +237,8 @@ def test_the_default_number_of_workers(limits: GroupLimits, cpus: int, count: in
 def test_the_default_setting_follows_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     tight = GroupLimits(cpus=limit(0.5))
     monkeypatch.setattr(system, "group_limits", lambda: tight)
-    assert default_workers() == 1
+    # It is remembered for the other tests of this process.
+    assert default_workers.__wrapped__() == 1
 
 
 def findings(**facts: Any) -> dict[str, Finding]:
