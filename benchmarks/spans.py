@@ -1,4 +1,4 @@
-"""What OpenTelemetry costs a download: `python -m benchmarks.spans`.
+"""Measures what OpenTelemetry costs a download: `python -m benchmarks.spans`.
 
 It times the part that CURL_SAFE_OPENTELEMETRY adds to a download, around one that does nothing: the
 span with its attributes, and the duration. The exporter drops the spans; what sending them costs

@@ -26,7 +26,7 @@ FILE = "TELEMETRY_FILE"
 
 @dataclass(frozen=True)
 class Telemetry:
-    """What a crawl told OpenTelemetry.
+    """The spans and metrics that a crawl gave to OpenTelemetry.
 
     Attributes:
         spans: as `ReadableSpan.to_json` writes them, in the order in which they ended.

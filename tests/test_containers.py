@@ -37,7 +37,7 @@ def instruction(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def boxed() -> Iterator[tuple[list[str], Group]]:
-    """What to put before a command that is to run in a container, and the container's group."""
+    """The words to put before a command that is to run in a container, and its group."""
     try:
         with container(int(instruction("USER"))) as made:
             yield made

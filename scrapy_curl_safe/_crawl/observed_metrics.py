@@ -34,7 +34,7 @@ _Snapshot = dict[str, list[Observation]]
 
 
 class _Key(NamedTuple):
-    """What an observation belongs to."""
+    """The metric, its labels' values and the spider of an observation."""
 
     metric: str
     labels: tuple[str, ...]

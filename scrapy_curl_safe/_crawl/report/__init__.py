@@ -1,2 +1,2 @@
-"""What the report of a crawl says: collected while the crawl runs, and written as a page or as
+"""The contents of a crawl's report: collected while the crawl runs, and written as a page or as
 data."""

@@ -31,7 +31,7 @@ class OriginHealth(msgspec.Struct):
 
 
 class ProxyHealth(msgspec.Struct):
-    """What went through a proxy.
+    """The traffic through a proxy.
 
     Attributes:
         proxy: without credentials.

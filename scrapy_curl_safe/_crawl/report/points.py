@@ -39,7 +39,7 @@ NOTHING = Sample(0.0, 0, 0, {}, 0, 0, 0, None)
 
 
 class Point(msgspec.Struct, frozen=True):
-    """What happened in a span of a crawl.
+    """A span of a crawl, with what happened in it.
 
     Attributes:
         end: seconds since the crawl began.
