@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import CONTENDERS, OURS, Contender, installed
+from benchmarks.contenders import OURS, Contender, add_handlers, in_turn, installed
 from benchmarks.crawls import Crawl, run_crawl
 from testkit.origins.limited import LimitedOrigin
 from testkit.origins.process import OriginProcess
@@ -78,11 +78,10 @@ Crawls = dict[tuple[Case, bool], dict[str, list[Crawl]]]
 
 
 def main() -> int:
-    names = [one.distribution for one in CONTENDERS]
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pages", type=int, default=20, help="pages of a crawl")
-    parser.add_argument("--handlers", nargs="+", choices=names, default=names, metavar="NAME")
+    add_handlers(parser)
     parser.add_argument("--quick", action="store_true", help="two cases, one round")
     parser.add_argument(
         "--write", action="store_true", help="write benchmarks/BUSY.md and docs/busy.svg"
@@ -105,9 +104,7 @@ def main() -> int:
         for retries in (False, True) if case.with_retries else (False,):
             crawls = found[case, retries] = {one.distribution: [] for one in contenders}
             for number in range(rounds):
-                # Each round starts with a different one, so that other load hits them all.
-                first = number % len(contenders)
-                for one in contenders[first:] + contenders[:first]:
+                for one in in_turn(contenders, number):
                     crawl = _crawl(one, case, options.pages, retries=retries)
                     crawls[one.distribution].append(crawl)
             table = _table(case, retries, crawls)

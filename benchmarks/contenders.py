@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -106,6 +107,19 @@ LEFT_OUT = {
     "scrapy-stealth": "it is a downloader middleware that downloads in threads, not a download "
     "handler, and it asks PyPI for a newer version whenever a crawl starts",
 }
+
+
+def add_handlers(parser: ArgumentParser) -> None:
+    """Add the option that says which handlers are compared."""
+    names = [one.distribution for one in CONTENDERS]
+    parser.add_argument("--handlers", nargs="+", choices=names, default=names, metavar="NAME")
+
+
+def in_turn(contenders: Sequence[Contender], number: int) -> list[Contender]:
+    """Return the order of a round. Each begins with a different one, so that other load on the
+    machine hits them all."""
+    first = number % max(1, len(contenders))
+    return [*contenders[first:], *contenders[:first]]
 
 
 def installed(names: Sequence[str]) -> Iterator[Contender]:

@@ -15,7 +15,7 @@ from collections import Counter
 
 import psutil
 
-from benchmarks.contenders import CONTENDERS, OURS, Contender, installed
+from benchmarks.contenders import OURS, Contender, add_handlers, installed
 from benchmarks.crawls import Crawl, run_crawl
 from testkit.origins.process import OriginProcess
 from testkit.processes import descendants
@@ -50,11 +50,10 @@ def _runs_libcurl(process: psutil.Process) -> bool:
 
 
 def main() -> int:
-    names = [one.distribution for one in CONTENDERS]
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pages", type=int, default=400, help="pages of a crawl")
-    parser.add_argument("--handlers", nargs="+", choices=names, default=names, metavar="NAME")
+    add_handlers(parser)
     options = parser.parse_args()
     print("| handler | what crashed | pages lost (least to most) | how the crawls ended |")
     print("| --- | --- | --: | --- |")

@@ -23,7 +23,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.contenders import CONTENDERS, LEFT_OUT, OURS, Contender, installed
+from benchmarks.contenders import LEFT_OUT, OURS, Contender, add_handlers, in_turn, installed
 from benchmarks.crawls import Crawl, run_crawl
 from testkit.origins.process import OriginProcess
 
@@ -46,9 +46,7 @@ def main() -> None:
     contenders = list(installed(options.handlers))
     crawls: dict[str, list[Measured]] = {one.distribution: [] for one in contenders}
     for number in range(options.rounds):
-        # Each round starts with a different one, so that other load on the machine hits them all.
-        first = number % max(1, len(contenders))
-        for contender in contenders[first:] + contenders[:first]:
+        for contender in in_turn(contenders, number):
             measured = _crawl(contender, number, options)
             crawls[contender.distribution].append(measured)
             crawl = measured.crawl
@@ -78,13 +76,12 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    names = [one.distribution for one in CONTENDERS]
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--requests", type=_positive, default=2000, help="pages of a crawl")
     parser.add_argument("--drop", type=float, default=0.3, help="share of handshakes to drop")
     parser.add_argument("--concurrency", type=_positive, default=64)
     parser.add_argument("--rounds", type=_positive, default=3)
-    parser.add_argument("--handlers", nargs="+", choices=names, default=names, metavar="NAME")
+    add_handlers(parser)
     parser.add_argument("--retry-times", type=int, help="RETRY_TIMES, Scrapy's own by default")
     parser.add_argument("--timeout", type=float, default=300, help="seconds until a crawl is hung")
     parser.add_argument("--seed", type=int, default=1)

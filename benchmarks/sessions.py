@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import os
 import resource
-import signal
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -21,10 +17,11 @@ from typing import Any
 
 import psutil
 
-from benchmarks.contenders import CONTENDERS, OURS, Contender
+from benchmarks.contenders import CONTENDERS, OURS, Contender, add_handlers, in_turn, installed
 from benchmarks.nginx import Nginx
 from benchmarks.pages import decoded_size
 from benchmarks.proxy import Tinyproxy
+from benchmarks.runs import ratio, run_steady
 from benchmarks.server import free_ports
 from testkit.origins.visitors import AddressProxy
 from testkit.processes import descendants, proportional_mb
@@ -53,11 +50,10 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    names = [c.distribution for c in CONTENDERS]
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS])
-    parser.add_argument("--handlers", nargs="+", choices=names, default=names, metavar="NAME")
+    add_handlers(parser)
     parser.add_argument("--quick", action="store_true", help="one round of shorter crawls")
     options = parser.parse_args()
     options.shorter = 10 if options.quick else 1
@@ -80,8 +76,8 @@ def rotation(url: str, proxy: Tinyproxy, options: argparse.Namespace) -> Iterato
     for name, runs in results.items():
         cells = [
             _median([run["rate"] for run in runs]),
-            _ratio(results[OURS], runs, "rate"),
-            _ratio(results[IN_SESSIONS], runs, "rate"),
+            ratio(results[OURS], runs, "rate"),
+            ratio(results[IN_SESSIONS], runs, "rate"),
             _median([run["cpu"] and 1000 * run["cpu"] for run in runs]),
             str(sum(requests - run["got"] for run in runs)),
         ]
@@ -121,7 +117,7 @@ def bad(url: str, proxy: Tinyproxy, options: argparse.Namespace) -> Iterator[str
         cells = [
             _median([run["seconds"] for run in found[True]]),
             _median([run["seconds"] for run in found[False]]),
-            _ratio(found[True], found[False], "seconds"),
+            ratio(found[True], found[False], "seconds"),
             str(sum(requests - run["got"] for run in found[True])),
         ]
         yield f"| {kind} | {' | '.join(cells)} |"
@@ -155,12 +151,10 @@ def _addresses(proxy: Tinyproxy, count: int) -> list[str]:
 def _in_turns(
     url: str, requests: int, proxies: list[str], handlers: list[str], rounds: int
 ) -> dict[str, list[dict[str, Any]]]:
-    chosen = [c for c in CONTENDERS if c.version() and c.distribution in {OURS, *handlers}]
-    everyone = [*chosen, _in_sessions(proxies)]
+    everyone = [*installed([OURS, *handlers]), _in_sessions(proxies)]
     results: dict[str, list[dict[str, Any]]] = {c.distribution: [] for c in everyone}
     for number in range(rounds):
-        turn = number % len(everyone)
-        for contender in everyone[turn:] + everyone[:turn]:
+        for contender in in_turn(everyone, number):
             own = [] if contender.distribution == IN_SESSIONS else proxies
             results[contender.distribution].append(_crawl(contender, url, requests, own))
     return results
@@ -184,41 +178,31 @@ def _crawl(contender: Contender, url: str, requests: int, proxies: list[str]) ->
         "settings": contender.all_settings(), "meta": contender.meta, "started": time.time(),
         "times_each": False, "proxies": proxies,
     }  # fmt: skip
-    with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.steady"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(plan) + "\n")
-        process.stdin.close()
-        watched = _watch(process)
-        line = process.stdout.readline()
+    watched = _Watched()
+    result = run_steady(plan, watched.sample, timeout=_LIMIT_SECONDS, interval=0.5)
     nothing = {"got": 0, "errors": {"no result": 1}, "rate": None, "cpu": None, "seconds": None}
-    result = {**(json.loads(line) if line else nothing), **watched}
+    result = {
+        **(result or nothing),
+        "descriptors": (watched.crawler, watched.below),
+        "memory": watched.memory,
+    }
     print(f"{contender.distribution}: {result}", file=sys.stderr, flush=True)
     return result
 
 
-def _watch(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """Wait for a process to end; return the most descriptors of it and of any below it, and the
-    most memory of all together."""
-    deadline = time.monotonic() + _LIMIT_SECONDS
-    crawler, below, memory = 0, 0, 0.0
-    while process.poll() is None:
-        if time.monotonic() > deadline:
-            os.killpg(process.pid, signal.SIGKILL)
+class _Watched:
+    """The most descriptors of a crawl and of any process below it, and the most memory of all
+    together."""
+
+    def __init__(self) -> None:
+        self.crawler, self.below, self.memory = 0, 0, 0.0
+
+    def sample(self, pid: int) -> None:
         with contextlib.suppress(psutil.Error, OSError):
-            others = [each.pid for each in descendants(process.pid)]
-            crawler = max(crawler, psutil.Process(process.pid).num_fds())
-            below = max([below, *(psutil.Process(pid).num_fds() for pid in others)])
-            memory = max(memory, sum(map(proportional_mb, [process.pid, *others])))
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.5)
-    return {"descriptors": (crawler, below), "memory": memory}
+            others = [each.pid for each in descendants(pid)]
+            self.crawler = max(self.crawler, psutil.Process(pid).num_fds())
+            self.below = max([self.below, *(psutil.Process(each).num_fds() for each in others)])
+            self.memory = max(self.memory, sum(map(proportional_mb, [pid, *others])))
 
 
 # Figures
@@ -227,13 +211,6 @@ def _watch(process: subprocess.Popen[str]) -> dict[str, Any]:
 def _median(values: list[float | None]) -> str:
     known = [value for value in values if value is not None]
     return f"{statistics.median(known):.4g}" if known else "-"
-
-
-def _ratio(ours: list[dict[str, Any]], others: list[dict[str, Any]], figure: str) -> str:
-    """Return the median of the rounds' ratios."""
-    pairs = zip(ours, others, strict=True)
-    ratios = [a[figure] / b[figure] for a, b in pairs if a[figure] and b[figure]]
-    return f"{statistics.median(ratios):.2f}" if ratios else "-"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import resource
-import signal
 import statistics
 import subprocess
 import sys
@@ -23,10 +22,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import CONTENDERS, OURS, Contender
+from benchmarks.contenders import CONTENDERS, OURS, Contender, add_handlers, in_turn
 from benchmarks.nginx import Nginx
 from benchmarks.pages import decoded_size
 from benchmarks.proxy import Tinyproxy
+from benchmarks.runs import ratio, run_steady
 from testkit.processes import descendants, proportional_mb
 
 REPOSITORY = Path(__file__).parent.parent
@@ -112,7 +112,6 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    names = [c.distribution for c in CONTENDERS]
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="one round of shorter crawls")
@@ -122,7 +121,7 @@ def _options() -> argparse.Namespace:
         default=[*LOADS, "5000", "10000"],
         help="names of loads, and numbers of requests to hold in flight",
     )
-    parser.add_argument("--handlers", nargs="+", choices=names, default=names, metavar="NAME")
+    add_handlers(parser)
     parser.add_argument("--hold", type=float, default=10.0, help="seconds that a request is held")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md")
     options = parser.parse_args()  # fmt: skip
@@ -162,9 +161,7 @@ def _compare(
     results: dict[str, list[dict[str, Any]]] = {c.distribution: [] for c in everyone}
     requests = max(load.requests // (4 if options.quick else 1), 1)
     for number in range(options.rounds * load.crawls):
-        turn = number % len(everyone)
-        # Each round starts with a different one, so that other load on the machine hits them all.
-        for contender in everyone[turn:] + everyone[:turn]:
+        for contender in in_turn(everyone, number):
             url = f"{origin.url(load.server)}/{load.page}"
             result = _crawl(contender, url, requests, load, proxy)
             _say(f"{load.name}, crawl {number + 1}: {contender.distribution}: {result}")
@@ -184,23 +181,16 @@ def _table(load: Load, results: dict[str, list[dict[str, Any]]]) -> list[str]:
         cpu = [1000 * run["cpu"] for run in runs if run["cpu"]]
         cells = [
             f"{statistics.median(values):.4g}" if values else "-",
-            _ratio(runs, results.get("ceiling"), figure),
-            _ratio(results[OURS], runs, figure) if OURS in results else "-",
+            ratio(runs, results["ceiling"], figure) if "ceiling" in results else "-",
+            ratio(results[OURS], runs, figure) if OURS in results else "-",
             f"{statistics.median(cpu):.2f}" if cpu else "-",
-            _ratio(results[OURS], runs, "cpu") if OURS in results else "-",
+            ratio(results[OURS], runs, "cpu") if OURS in results else "-",
         ]
         lost = sum(sum(run["errors"].values()) for run in runs)
         lines.append(f"| {name}{f' ({lost} errors)' if lost else ''} | {' | '.join(cells)} |")
     goals = zip(load.goals, ("of the ceiling", "of the best other", "of its CPU"), strict=True)
     said = [f"{goal} {of}" for goal, of in goals if goal is not None]
     return [*lines, "", f"Goal: {', '.join(said)}.", ""]
-
-
-def _ratio(ours: list[dict[str, Any]], others: list[dict[str, Any]] | None, figure: str) -> str:
-    """Return the median of the rounds' ratios."""
-    pairs = zip(ours, others or [], strict=False)
-    ratios = [a[figure] / b[figure] for a, b in pairs if a[figure] and b[figure]]
-    return f"{statistics.median(ratios):.2f}" if ratios else "-"
 
 
 def _hold(
@@ -245,45 +235,20 @@ def _hold(
 def _crawl(
     contender: Contender, url: str, requests: int, load: Load, proxy: str = ""
 ) -> dict[str, Any]:
-    settings = {**contender.all_settings(), "CEILING_PAGE": load.page}
-    with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.steady"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        plan = {
-            "url": url, "requests": requests, "concurrency": load.concurrency,
-            "size": decoded_size(load.page) if load.page else 2,
-            "settings": settings, "meta": contender.meta, "started": time.time(),
-            "times_each": load.concurrency == 1, "origins": load.origins,
-            "users": load.users, "proxy": proxy,
-        }  # fmt: skip
-        process.stdin.write(json.dumps(plan) + "\n")
-        process.stdin.close()
-        peak = _watch(process, 300)
-        line = process.stdout.readline()
+    plan = {
+        "url": url, "requests": requests, "concurrency": load.concurrency,
+        "size": decoded_size(load.page) if load.page else 2,
+        "settings": {**contender.all_settings(), "CEILING_PAGE": load.page},
+        "meta": contender.meta, "started": time.time(), "times_each": load.concurrency == 1,
+        "origins": load.origins, "users": load.users, "proxy": proxy,
+    }  # fmt: skip
+    samples = [(0.0, 0.0)]
+    result = run_steady(
+        plan, lambda pid: samples.append(_memory_mb(pid)), timeout=300, interval=1.0
+    )
     nothing = {"got": 0, "errors": {"no result": 1}, "first": None, "rate": None, "cpu": None}
-    result: dict[str, Any] = json.loads(line) if line else {**nothing, "latency": None}
-    result["pss"] = peak
-    return result
-
-
-def _watch(process: subprocess.Popen[str], timeout: float) -> tuple[float, float]:
-    """Wait for a process to end; return the memory in MB of it and its descendants at the peak of
-    both together."""
-    deadline = time.monotonic() + timeout
-    peak = (0.0, 0.0)
-    while process.poll() is None:
-        if time.monotonic() > deadline:
-            os.killpg(process.pid, signal.SIGKILL)
-        peak = max(peak, _memory_mb(process.pid), key=sum)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(1.0)
-    return peak
+    # The peak of both together.
+    return {**(result or {**nothing, "latency": None}), "pss": max(samples, key=sum)}
 
 
 def _memory_mb(pid: int) -> tuple[float, float]:
