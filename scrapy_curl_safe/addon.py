@@ -72,6 +72,10 @@ class Addon:
             from .report import HealthReport  # noqa: PLC0415
 
             settings.setdefault_in_component_priority_dict("EXTENSIONS", HealthReport, _LAST)
+        if loaded.progress:
+            from .progress import ProgressView  # noqa: PLC0415
+
+            settings.setdefault_in_component_priority_dict("EXTENSIONS", ProgressView, _LAST)
         if loaded.decode:
             _take_decoded_bodies(settings)
         if loaded.browser_headers == "context":

@@ -16,7 +16,14 @@ from scrapy.utils.asyncio import create_looping_call
 
 from ._crawl.advice import advice
 from ._crawl.context import context_of, origins_of
-from ._crawl.health import LEAST_HANDSHAKES, Progress, SessionCounts, health_line, progress_of
+from ._crawl.health import (
+    LEAST_HANDSHAKES,
+    Progress,
+    SessionCounts,
+    health_line,
+    named_limits,
+    progress_of,
+)
 from ._crawl.health_record import health_record
 from ._crawl.scrapy_api import close_crawl
 from ._crawl.session_pools import session_pool_of
@@ -30,8 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The number of origins that are named.
-_IN_LINE = 3
+# The number of origins or proxies that are named.
 _IN_TABLE = 10
 
 
@@ -125,7 +131,8 @@ class HandshakeMonitor:
             line = json.dumps(record)
         else:
             line = health_line(stats, before, waiting=waiting, workers=workers, sessions=sessions)
-            line += _limits(limited)
+            if limited:
+                line += f". Limits: {named_limits(limited)}"
         logger.info("%s", line, extra={"spider": spider})
 
     def _session_counts(self) -> SessionCounts | None:
@@ -205,17 +212,6 @@ def _metrics_server(crawler: Crawler, port: int) -> MetricsServer:
         return MetricsServer(port, crawler)
     except OSError as error:
         raise ValueError(f"{wrong} a port of 127.0.0.1 that can be had: {error}") from error
-
-
-def _limits(limited: list[Origin]) -> str:
-    if not limited:
-        return ""
-    named = [
-        f"{origin.route} {'unavailable' if origin.breaker.is_open else origin.limit.value}"
-        for origin in limited[:_IN_LINE]
-    ]
-    more = f" and {len(limited) - _IN_LINE} more" if len(limited) > _IN_LINE else ""
-    return f". Limits: {', '.join(named)}{more}"
 
 
 def _table(worst: list[Origin]) -> str:

@@ -66,6 +66,8 @@ class Settings:
         monitor_interval: seconds between health lines; 0 for a single line at the end
         monitor_json: whether the health line is a [JSON object](monitoring.md#as-json), for
             programs that collect logs
+        progress: whether to show the crawl [in the terminal](monitoring.md#in-the-terminal), below
+            the log
         failure_rate_warning: log a WARNING above this share of failed handshakes in an interval
         failure_rate_close: close the spider above this share, with the reason
             `curl_safe_handshake_failures`; 0 for never
@@ -96,6 +98,7 @@ class Settings:
     adaptive_floor: int
     monitor_interval: float
     monitor_json: bool
+    progress: bool
     failure_rate_warning: float
     failure_rate_close: float
     prometheus_port: int | None
@@ -147,6 +150,7 @@ class Settings:
             adaptive_floor=read.whole("CURL_SAFE_ADAPTIVE_FLOOR", 3, 1),
             monitor_interval=read.number("CURL_SAFE_MONITOR_INTERVAL", 60),
             monitor_json=read.flag("CURL_SAFE_MONITOR_JSON", False),
+            progress=read.flag("CURL_SAFE_PROGRESS", False),
             failure_rate_warning=read.number("CURL_SAFE_FAILURE_RATE_WARNING", 0.05, 0, 1),
             failure_rate_close=read.number("CURL_SAFE_FAILURE_RATE_CLOSE", 0, 0, 1),
             prometheus_port=read.checked("CURL_SAFE_PROMETHEUS_PORT", None, _port),

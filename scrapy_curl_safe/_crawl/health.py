@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from .._pool.origins import Origin
 from .sessions.pool import SESSION_BLOCKS, SESSION_ENDS
 from .stats import PREFIX
 from .words import many
@@ -14,6 +15,8 @@ LEAST_HANDSHAKES = 10
 # From here on a handshake in the crawler's own process would be in danger: origins may allow it
 # just a few seconds.
 LONG_BLOCK_SECONDS = 1.0
+# The number of origins that a line names.
+_IN_LINE = 3
 
 
 class SessionCounts(NamedTuple):
@@ -128,6 +131,16 @@ def _sessions(stats: Mapping[str, Any], now: SessionCounts) -> list[str]:
     if now.resting:
         clauses.append(f"{now.resting} of {now.proxies} proxies resting")
     return clauses
+
+
+def named_limits(limited: Sequence[Origin]) -> str:
+    """Return the limits of origins whose limit is lowered, the first three by name."""
+    named = [
+        f"{origin.route} {'unavailable' if origin.breaker.is_open else origin.limit.value}"
+        for origin in limited[:_IN_LINE]
+    ]
+    more = f" and {len(limited) - _IN_LINE} more" if len(limited) > _IN_LINE else ""
+    return f"{', '.join(named)}{more}"
 
 
 def count_of(stats: Mapping[str, Any], key: str) -> int:

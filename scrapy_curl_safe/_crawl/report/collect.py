@@ -10,7 +10,7 @@ from typing import Any
 
 from scrapy.crawler import Crawler
 
-from ..._pool.origins import Origin
+from ..._pool.origins import Origin, OriginRegistry
 from ..._version import __version__
 from ...settings import Settings
 from ..context import context_of, origins_of
@@ -47,23 +47,8 @@ class CrawlRecorder:
 
     def sample(self) -> None:
         """Note how the crawl stands at this moment."""
-        context = context_of(self._crawler)
-        if context is not None:
-            context.stats.flush()
-        stats = self._stats.get_stats()
-        lowered = [each for each in self._origins.limited() if each.limit.is_lowered]
-        self._series.add(
-            Sample(
-                at=time.monotonic() - self._began,
-                pages=count_of(stats, "response_count"),
-                done=count_of(stats, "handshake/success_count"),
-                failed=counts_below(stats, "handshake/failure_count"),
-                retries=stats.get("retry/count", 0),
-                in_flight=0 if context is None else context.pool.in_flight,
-                limited=len(lowered),
-                lowest_limit=lowered[0].limit.value if lowered else None,
-            )
-        )
+        at = time.monotonic() - self._began
+        self._series.add(sample_of(self._crawler, self._origins, at))
 
     def data(self, began: datetime, finish_reason: str) -> ReportData:
         """Return what is known now.
@@ -95,6 +80,32 @@ class CrawlRecorder:
             workers_forgotten=0 if context is None else context.stats.worker_lives.forgotten,
             advice=advise(stats, self._settings, worst, proxies, workers),
         )
+
+
+def sample_of(crawler: Crawler, origins: OriginRegistry, at: float) -> Sample:
+    """Return how a crawl stands at this moment.
+
+    Args:
+        crawler: whose it is.
+        origins: of the crawler.
+        at: seconds since the crawl began.
+    """
+    assert crawler.stats is not None
+    context = context_of(crawler)
+    if context is not None:
+        context.stats.flush()
+    stats = crawler.stats.get_stats()
+    lowered = [each for each in origins.limited() if each.limit.is_lowered]
+    return Sample(
+        at=at,
+        pages=count_of(stats, "response_count"),
+        done=count_of(stats, "handshake/success_count"),
+        failed=counts_below(stats, "handshake/failure_count"),
+        retries=stats.get("retry/count", 0),
+        in_flight=0 if context is None else context.pool.in_flight,
+        limited=len(lowered),
+        lowest_limit=lowered[0].limit.value if lowered else None,
+    )
 
 
 def _session_proxies(crawler: Crawler) -> list[Proxy]:
