@@ -76,10 +76,13 @@ def session_from_browser(
 
     Raises:
         ValueError: there are no sessions; or the name is not a user's, and its session has ended or
-            has another proxy or User-Agent; or the headers are not those that a browser would send.
+            has another proxy or User-Agent; or the headers are not those that a browser would send;
+            or the proxy has no server, or a cookie no name, value or domain. (Requests of a session
+            with the User-Agent of another browser's family fail for that reason.)
     """
     pool = _pool_of(crawler)
     listed = cookies["cookies"] if isinstance(cookies, Mapping) else cookies
+    scrapys = [_as_scrapys(cookie) for cookie in listed]
     known = None if proxy is None else _known_proxy(pool, proxy)
     context = context_of(crawler)
     sends_any = context is None or context.settings.browser_headers == "context"
@@ -87,8 +90,8 @@ def session_from_browser(
     session = adopt(pool, name, known, user_agent, now, sends_user_agent=sends_any)
     jars = cookiejars(crawler)
     if jars is not None:
-        for cookie in listed:
-            jars[session.cookiejar].set_cookie(_as_scrapys(cookie))
+        for cookie in scrapys:
+            jars[session.cookiejar].set_cookie(cookie)
 
 
 def _pool_of(crawler: Crawler) -> SessionPool:
@@ -115,6 +118,8 @@ async def _user_agent(crawler: Crawler, session: VisitorSession) -> str | None:
 def _known_proxy(pool: SessionPool, proxy: str | Mapping[str, str]) -> Proxy:
     """Return the proxy of the pool that is meant; otherwise a new one."""
     wanted = _browsers_proxy(proxy) if isinstance(proxy, str) else dict(proxy)
+    if not wanted.get("server"):
+        raise ValueError(f"proxy is a dict of {', '.join(wanted) or 'nothing'}: it takes server")
     wanted.pop("bypass", None)
     for known in pool.proxies:
         if _browsers_proxy(known.url) == wanted:
@@ -166,6 +171,8 @@ def _browsers_same_site(cookie: Cookie) -> str:
 
 
 def _as_scrapys(cookie: Mapping[str, Any]) -> Cookie:
+    if missing := [key for key in ("name", "value", "domain") if key not in cookie]:
+        raise ValueError(f"a cookie has no {' and no '.join(missing)}")
     domain, expires = cookie["domain"], cookie.get("expires", _NO_EXPIRY)
     is_whole_domain = domain.startswith(".")
     rest = {"SameSite": cookie["sameSite"]} if cookie.get("sameSite") else {}

@@ -28,6 +28,7 @@ from ._crawl.health_record import health_record
 from ._crawl.scrapy_api import close_crawl
 from ._crawl.session_pools import session_pool_of
 from ._crawl.sessions.health import Proxy
+from ._extras import missing
 from ._pool.origins import Origin
 from .settings import Settings
 
@@ -200,18 +201,17 @@ def _exports(crawler: Crawler, settings: Settings) -> list[MetricsServer | Obser
 
 
 def _metrics_server(crawler: Crawler, port: int) -> MetricsServer:
-    wrong = f"CURL_SAFE_PROMETHEUS_PORT is {port!r}: it takes"
+    name = "CURL_SAFE_PROMETHEUS_PORT"
     try:
         from ._crawl.metrics_server import MetricsServer  # noqa: PLC0415
     except ImportError as error:
-        raise ValueError(
-            f"{wrong} the package prometheus-client, which is not there "
-            f"(pip install scrapy-curl-safe[prometheus]): {error}"
-        ) from error
+        raise missing(name, port, "prometheus-client", "prometheus", error) from error
     try:
         return MetricsServer(port, crawler)
     except OSError as error:
-        raise ValueError(f"{wrong} a port of 127.0.0.1 that can be had: {error}") from error
+        raise ValueError(
+            f"{name} is {port!r}: it takes a port of 127.0.0.1 that can be had: {error}"
+        ) from error
 
 
 def _table(worst: list[Origin]) -> str:

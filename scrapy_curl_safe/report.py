@@ -15,6 +15,7 @@ from scrapy.utils.asyncio import create_looping_call
 from ._crawl.report.collect import CrawlRecorder
 from ._crawl.report.data import ReportData
 from ._crawl.report.files import check_file, write_file
+from ._extras import missing
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -87,9 +88,9 @@ def _drawing(path: str) -> Callable[[ReportData], bytes]:
     try:
         from ._crawl.report.page import page  # noqa: PLC0415
     except ImportError as error:
-        raise ValueError(
-            f"CURL_SAFE_REPORT is {path!r}: it takes the package vl-convert-python, which is not "
-            f"there (pip install scrapy-curl-safe[report]), or a path that ends in .json: {error}"
+        instead = "a path that ends in .json"
+        raise missing(
+            "CURL_SAFE_REPORT", path, "vl-convert-python", "report", error, instead
         ) from error
     return lambda data: page(data).encode()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import ipaddress
 import json
 import math
@@ -15,6 +14,7 @@ from typing import Any
 
 from scrapy.settings import BaseSettings
 
+from ._extras import check_opentelemetry
 from ._platform.system import system
 from ._pool.worker_count import default_worker_count
 from .session_settings import SessionSettings, parse_sessions
@@ -238,18 +238,7 @@ class _Reader:
     def opentelemetry(self, name: str) -> bool:
         is_on = self.flag(name, False)
         if is_on:
-            try:
-                for module in ("metrics", "propagate", "trace"):
-                    importlib.import_module(f"opentelemetry.{module}")
-            except ValueError as error:  # OTEL_PROPAGATORS names one that is not installed
-                raise ValueError(
-                    f"{name} is True, and OpenTelemetry cannot begin: {error}"
-                ) from None
-            except ImportError as error:
-                raise ValueError(
-                    f"{name} is True: it takes the package opentelemetry-api, which is not there "
-                    f"(pip install scrapy-curl-safe[opentelemetry]): {error}"
-                ) from error
+            check_opentelemetry(name)
         return is_on
 
     def tls_version(self, name: str) -> str | None:

@@ -5,9 +5,11 @@ They need the package spidermon: `pip install scrapy-curl-safe[spidermon]`.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 from scrapy.crawler import Crawler
+from scrapy.settings import BaseSettings
 from spidermon import MonitorSuite
 from spidermon.contrib.scrapy.monitors import BaseScrapyMonitor
 
@@ -28,8 +30,25 @@ class _AtMost(BaseScrapyMonitor):  # type: ignore[misc]
     threshold_setting: ClassVar[str]
     threshold: ClassVar[float] = 0
 
+    @classmethod
+    def most(cls, settings: BaseSettings) -> float:
+        """Return the threshold of a crawl.
+
+        Raises:
+            ValueError: the setting is wrong.
+        """
+        value = settings.get(cls.threshold_setting, cls.threshold)
+        try:
+            most = float(value)
+        except (TypeError, ValueError):
+            most = math.nan
+        if not most >= 0:
+            name = cls.threshold_setting
+            raise ValueError(f"{name} is {value!r}: it takes a number of 0 or more")
+        return most
+
     def _check(self, value: float, what: str) -> None:
-        most = self.crawler.settings.getfloat(self.threshold_setting, self.threshold)
+        most = self.most(self.crawler.settings)
         if value > most:
             self.fail(f"{what}, and {self.threshold_setting} allows {most:g}")
 
@@ -98,15 +117,24 @@ class BlockedSessionMonitor(_AtMost):
 
 class CurlSafeMonitorSuite(MonitorSuite):  # type: ignore[misc]
     """All monitors of this package, for SPIDERMON_SPIDER_CLOSE_MONITORS or
-    SPIDERMON_PERIODIC_MONITORS."""
+    SPIDERMON_PERIODIC_MONITORS.
 
-    monitors: ClassVar[list[Any]] = [
+    Raises:
+        ValueError: a threshold is wrong.
+    """
+
+    monitors: ClassVar[list[type[_AtMost]]] = [
         HandshakeFailureRateMonitor,
         GivenUpMonitor,
         WorkerRestartMonitor,
         OpenBreakerMonitor,
         BlockedSessionMonitor,
     ]
+
+    def __init__(self, *, crawler: Crawler, **options: Any) -> None:
+        for monitor in self.monitors:
+            monitor.most(crawler.settings)
+        super().__init__(crawler=crawler, **options)
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -188,6 +188,24 @@ def test_another_user_agent_takes_computed_headers(crawl: Crawl) -> None:
         adopt_it(LINUX.format("152.0.0.0"))
 
 
+@pytest.mark.parametrize(
+    ("cookie", "proxy", "complaint"),
+    [
+        ({"name": "sid", "value": "7"}, None, "a cookie has no domain"),
+        ({"domain": "a.test"}, None, "a cookie has no name and no value"),
+        (COOKIE, {"username": "u", "password": "s3cret"}, "dict of username, password: it takes"),
+        (COOKIE, {}, "dict of nothing: it takes server"),
+    ],
+)
+def test_what_is_missing_is_named_and_changes_nothing(
+    crawl: Crawl, cookie: dict[str, Any], proxy: Any, complaint: str
+) -> None:
+    before = crawl.options()
+    with pytest.raises(ValueError, match=complaint):
+        session_from_browser(crawl.crawler, "ann", [COOKIE, cookie], proxy=proxy)
+    assert crawl.options() == before
+
+
 def test_without_sessions_there_is_nothing_to_move() -> None:
     with pytest.raises(ValueError, match="they take CURL_SAFE_SESSIONS"):
         session_from_browser(get_crawler(), "ann", [])

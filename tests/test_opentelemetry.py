@@ -265,6 +265,16 @@ def test_a_propagator_that_is_not_there_stops_the_crawl(
         Settings.load(ScrapySettings({"CURL_SAFE_OPENTELEMETRY": True}))
 
 
+def test_an_old_package_stops_the_crawl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its histograms take no buckets."""
+    found = tmp_path / "opentelemetry_api-1.29.0.dist-info"
+    found.mkdir()
+    (found / "METADATA").write_text("Name: opentelemetry-api\nVersion: 1.29.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=r"takes opentelemetry-api 1\.30 or newer, and 1\.29\.0"):
+        Settings.load(ScrapySettings({"CURL_SAFE_OPENTELEMETRY": True}))
+
+
 class BusyLoop:
     """A loop that gets to nothing, and counts what it is asked for."""
 

@@ -77,6 +77,15 @@ def test_a_threshold_is_a_setting(crawl: RunCrawl) -> None:
     assert results(crawled)[HANDSHAKES] == results(crawled)[GIVEN_UP] == "OK"
 
 
+@pytest.mark.parametrize("value", ["many", -1, "nan"])
+def test_a_wrong_threshold_stops_the_crawl_at_the_start(crawl: RunCrawl, value: Any) -> None:
+    name = "SPIDERMON_CURL_SAFE_MAX_GIVEN_UP"
+    with TlsOrigin() as origin:
+        crawled = crawl(origin.url, **SETTINGS, **{name: value})
+        assert origin.requests == []
+    assert f"ValueError: {name} is {value!r}: it takes a number of 0 or more" in crawled.log
+
+
 def test_a_worker_that_died(start_crawl: StartCrawl) -> None:
     with HoldingOrigin() as origin:
         crawl = start_crawl(f"{origin.url}/held", CURL_SAFE_WORKERS=1, **SETTINGS)
