@@ -19,6 +19,7 @@ from testkit.cgroups import Group
 from testkit.container import MEMORY_MB, NoContainerError, container
 from testkit.crawling import ROOT, Crawl, assert_all_pages, urls
 from testkit.fixtures import RunCrawl, StartCrawl
+from testkit.origins.certs import certs
 from testkit.origins.tls import TlsOrigin
 from testkit.processes import descendants
 from testkit.waiting import wait_until
@@ -105,8 +106,22 @@ def test_the_doctor_finds_no_problem(around: list[str]) -> None:
     assert " free of 64 processes and threads by /" in found["tasks"]["value"]
 
 
-def test_the_dockerfile_runs_scrapy_itself() -> None:
+def test_the_command_of_the_dockerfile(around: list[str]) -> None:
     """As JSON: otherwise a shell would be PID 1, and pass on no signal."""
-    assert json.loads(instruction("ENTRYPOINT")) == ["scrapy"]
-    assert json.loads(instruction("CMD")) == ["crawl", "docs"]
     assert int(instruction("USER")) > 0
+    (scrapy,), command = json.loads(instruction("ENTRYPOINT")), json.loads(instruction("CMD"))
+    environment = dict(word.split("=", 1) for word in instruction("ENV").split())
+    program = str(Path(sys.executable).with_name(scrapy))
+    with TlsOrigin() as origin:
+        done = subprocess.run(
+            [*around, program, *command, "-a", f"url={origin.url}/"],
+            cwd=PROJECT,
+            env={**os.environ, **environment, "SSL_CERT_FILE": str(certs().ca_pem)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert sorted(request.path for request in origin.requests) == ["/", "/robots.txt"]
+    assert "INFO: Spider closed (finished)" in done.stderr
+    assert "is refused" not in done.stderr
