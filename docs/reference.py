@@ -13,23 +13,14 @@ from scrapy.settings import BaseSettings
 
 from scrapy_curl_safe import settings
 from scrapy_curl_safe._crawl import meta, response
+from scrapy_curl_safe._crawl.advice import MEANINGS
 from scrapy_curl_safe._crawl.health_record import KEYS
 from scrapy_curl_safe._crawl.retry_rules import HANDSHAKE_RULES
 from scrapy_curl_safe._crawl.stats import STATS
-from scrapy_curl_safe._ipc.failures import FailureKind
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent / "scrapy_curl_safe"
 
-_KINDS = {
-    FailureKind.SYSCALL: "the origin closes or resets the connection during the handshake",
-    FailureKind.TIMEOUT: "the handshake does not complete in time",
-    FailureKind.ALERT: "the origin sends a TLS alert",
-    FailureKind.PROTOCOL: "the origin does not speak TLS",
-    FailureKind.CERTIFICATE: "the certificate is refused",
-    FailureKind.LOCAL: "this machine has no descriptor, port or thread left; the worker is "
-    "replaced",
-}
 _RETRIES = {None: "yes", 0: "no", 1: "once, on another worker"}
 _SIGNALS = {
     "headers_received": "when the headers of a streamed response have arrived",
@@ -138,7 +129,7 @@ def _stats() -> Iterator[tuple[str, ...]]:
 def _failures() -> Iterator[tuple[str, ...]]:
     for kind, rule in HANDSHAKE_RULES.items():
         reason = f"`{rule.reason}`" if rule.max_retries != 0 else ""
-        yield f"`{kind.value}`", _KINDS[kind], _RETRIES[rule.max_retries], reason
+        yield f"`{kind.value}`", MEANINGS[kind], _RETRIES[rule.max_retries], reason
 
 
 def _signals() -> set[str]:

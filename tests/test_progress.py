@@ -100,13 +100,13 @@ def is_whole(lines: Sequence[str]) -> bool:
 
 def test_the_rows() -> None:
     window = ProgressWindow("titles")
-    window.add(Sample(0.0, 0, 0, {}, 0, 0, 0, None))
+    window.add(Sample(0.0, 0, 0, {}, 0, 0, 0, None, 0))
     assert window.rows("") == [
         ("titles", "0:00:00"),
         ("pages", "0, 0.0 a second, 0 in flight"),
         ("handshakes", "0 done"),
     ]
-    window.add(Sample(3725.5, 7451, 1200, {"timeout": 1, "syscall": 1040}, 1041, 64, 2, 7))
+    window.add(Sample(3725.5, 7451, 1200, {"timeout": 1, "syscall": 1040}, 1041, 64, 2, 7, 0))
     assert window.rows("https://a.example 7, https://b.example unavailable") == [
         ("titles", "1:02:05"),
         ("pages", "7,451, 2.0 a second, 64 in flight"),
@@ -120,7 +120,7 @@ def test_the_pages_a_second_are_those_of_the_last_samples() -> None:
     window = ProgressWindow("titles")
     for second in range(30):
         pages = 100 * min(second, 15)
-        window.add(Sample(float(second), pages, 0, {}, 0, 0, 0, None))
+        window.add(Sample(float(second), pages, 0, {}, 0, 0, 0, None, 0))
         rate = dict(window.rows(""))["pages"].split(", ")[1]
         if 0 < second <= 15:
             assert rate == "100.0 a second"

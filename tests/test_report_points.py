@@ -17,7 +17,7 @@ WEEK_SECONDS = 7 * 86400
 
 def sample(at: float, count: int = 0, **more: Any) -> Sample:
     """Return a sample with the same count of everything that adds up."""
-    sampled = Sample(at, count, count, {"syscall": count}, count, 0, 0, None)
+    sampled = Sample(at, count, count, {"syscall": count}, count, 0, 0, None, count)
     return sampled._replace(**more)
 
 
@@ -31,9 +31,9 @@ def test_a_point_has_what_is_new() -> None:
     series.add(sample(2.0, 3, in_flight=16))
     series.add(sample(3.5, 5, retries=4, limited=2, lowest_limit=7))
     assert series.points == [
-        Point(1.0, 1.0, 3, 3, {"syscall": 3}, 3, 0, 0, None),
-        Point(2.0, 1.0, 0, 0, {}, 0, 16, 0, None),
-        Point(3.5, 1.5, 2, 2, {"syscall": 2}, 1, 0, 2, 7),
+        Point(1.0, 1.0, 3, 3, {"syscall": 3}, 3, 0, 0, None, 3),
+        Point(2.0, 1.0, 0, 0, {}, 0, 16, 0, None, 0),
+        Point(3.5, 1.5, 2, 2, {"syscall": 2}, 1, 0, 2, 7, 2),
     ]
 
 

@@ -5,6 +5,17 @@ from __future__ import annotations
 from .._ipc.failures import FailureKind
 from .._pool.origins import Origin
 
+#: What each kind of failed handshake means.
+MEANINGS = {
+    FailureKind.SYSCALL: "the origin closes or resets the connection during the handshake",
+    FailureKind.TIMEOUT: "the handshake does not complete in time",
+    FailureKind.ALERT: "the origin sends a TLS alert",
+    FailureKind.PROTOCOL: "the origin does not speak TLS",
+    FailureKind.CERTIFICATE: "the certificate is refused",
+    FailureKind.LOCAL: "this machine has no descriptor, port or thread left; the worker is "
+    "replaced",
+}
+
 _WHATEVER_IS_DONE = {
     FailureKind.CERTIFICATE: "its certificate is not trusted here: SSL_CERT_FILE names the file of "
     "a private authority, and DOWNLOAD_VERIFY_CERTIFICATES = False accepts any",
@@ -44,11 +55,24 @@ def advice(origin: Origin) -> str:
     """
     ((kind, count),) = origin.failures.most_common(1)
     limit = f" (limit now {origin.limit.value})" if origin.limit.is_lowered else ""
-    route = origin.route
+    return f"Most fail with {origin.route}, {count} by {kind.value}{limit}: {what_helps(origin)}"
+
+
+def what_helps(origin: Origin) -> str:
+    """Say what may help against the most frequent failure of an origin.
+
+    Args:
+        origin: with one failed handshake at least.
+    """
+    ((kind, _),) = origin.failures.most_common(1)
     texts = _SOME_DONE if origin.handshakes_done else _NONE_DONE
-    text = texts[kind].format(
-        it="it" if route.proxy is None else "it or the proxy",
-        probe=f"scrapy curlsafe probe {route.origin}"
-        + ("" if route.proxy is None else f" --proxy {route.proxy}"),
+    return texts[kind].format(
+        it="it" if origin.route.proxy is None else "it or the proxy", probe=probe_command(origin)
     )
-    return f"Most fail with {route}, {count} by {kind.value}{limit}: {text}"
+
+
+def probe_command(origin: Origin) -> str:
+    """Return the command that finds out why handshakes with an origin fail."""
+    route = origin.route
+    through = "" if route.proxy is None else f" --proxy {route.proxy}"
+    return f"scrapy curlsafe probe {route.origin}{through}"

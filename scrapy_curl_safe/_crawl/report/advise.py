@@ -8,7 +8,7 @@ from typing import Any
 from ..._ipc.failures import FailureKind
 from ..._pool.origins import Origin
 from ...settings import Settings
-from ..advice import advice
+from ..advice import probe_command, what_helps
 from ..health import LONG_BLOCK_SECONDS, count_of
 from ..stats import PREFIX
 from ..words import many
@@ -21,6 +21,7 @@ _LEAST = 10
 # Shares above these are worth a word.
 _BAD_SHARE_OF_HANDSHAKES = 0.01
 _BAD_SHARE_OF_A_PROXY = 0.2
+_TOLD_BY_PROBE = (FailureKind.SYSCALL, FailureKind.TIMEOUT)
 
 
 def advise(
@@ -57,7 +58,7 @@ def _lost_pages(stats: Mapping[str, Any], settings: Settings) -> Iterator[Advice
         "Lost pages",
         f"{many(lost, 'request')} got no response, since handshakes failed until no retry was "
         "left. More retries help if the origin recovers; what is wrong with it is said below.",
-        f"CURL_SAFE_HANDSHAKE_RETRY_TIMES = {max(10, 2 * times)}",
+        f"CURL_SAFE_HANDSHAKE_RETRY_TIMES = {max(10, 2 * times)}  # it was {times}",
     )
 
 
@@ -67,19 +68,28 @@ def _is_bad(origin: Origin) -> bool:
 
 
 def _origin(origin: Origin, settings: Settings) -> Advice:
-    ((kind, _),) = origin.failures.most_common(1)
-    return Advice(str(origin.route), f"{advice(origin)}.", _settings_for(origin, kind, settings))
+    ((kind, count),) = origin.failures.most_common(1)
+    failed = origin.failures.total()
+    tried = failed + origin.handshakes_done
+    by = f"{count} of them by {kind.value}" if count < failed else f"all by {kind.value}"
+    return Advice(
+        str(origin.route),
+        f"{failed} of {many(tried, 'handshake')} failed ({failed / tried:.1%}), {by}: "
+        f"{what_helps(origin)}.",
+        _settings_for(kind, settings),
+        # How many handshakes an origin takes at once cannot be read off a crawl: a limit also falls
+        # where an origin refuses some at random.
+        probe_command(origin) if kind in _TOLD_BY_PROBE else "",
+    )
 
 
-def _settings_for(origin: Origin, kind: FailureKind, settings: Settings) -> str:
+def _settings_for(kind: FailureKind, settings: Settings) -> str:
     if kind is FailureKind.LOCAL:
-        return f"CONCURRENT_REQUESTS = {max(1, settings.concurrent_requests // 2)}"
+        now = settings.concurrent_requests
+        return f"CONCURRENT_REQUESTS = {max(1, now // 2)}  # it was {now}"
     if kind is FailureKind.ALERT:
         other = "chrome" if "firefox" in str(settings.impersonate) else "firefox"
         return f'CURL_SAFE_IMPERSONATE = "{other}"'
-    is_load = kind in (FailureKind.SYSCALL, FailureKind.TIMEOUT)
-    if is_load and origin.handshakes_done and origin.limit.is_lowered:
-        return f"CONCURRENT_REQUESTS_PER_DOMAIN = {origin.limit.value}"
     return ""
 
 

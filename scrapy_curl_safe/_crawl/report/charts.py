@@ -56,10 +56,14 @@ class Chart(NamedTuple):
 def charts(data: ReportData) -> list[Chart]:
     """Return the plots for which there are data."""
     unit, name = _unit(data.seconds)
-    time = _Time(unit, f"{name} since the start")
+    time = _Time(unit, data.seconds, f"{name} since the start")
     found = [_pages(data.points, time), _handshakes(data.points, time)]
     if any(point.failed for point in data.points):
         found.append(_failed(data.points, time))
+    if any(point.retries for point in data.points):
+        found.append(_retries(data.points, time))
+    if any(point.given_up for point in data.points):
+        found.append(_given_up(data.points, time))
     found.append(_in_flight(data.points, time))
     if any(point.limited for point in data.points):
         found.append(_limits(data.points, time))
@@ -78,9 +82,14 @@ def _unit(seconds: float) -> tuple[float, str]:
 class _Time:
     """The axis that plots of the course of a crawl have in common."""
 
-    def __init__(self, unit: float, title: str) -> None:
+    def __init__(self, unit: float, seconds: float, title: str) -> None:
         self._unit = unit
-        self.axis = {"type": "quantitative", "title": title, "axis": {"grid": False}}
+        self.axis = {
+            "type": "quantitative",
+            "title": title,
+            "axis": {"grid": False},
+            "scale": {"domain": [0, seconds / unit], "nice": False},
+        }
 
     def span(self, start: float, end: float) -> Spec:
         return {"from": start / self._unit, "to": end / self._unit}
@@ -132,16 +141,21 @@ def _pages(points: list[Point], time: _Time) -> Chart:
 
 
 def _handshakes(points: list[Point], time: _Time) -> Chart:
-    title = "Handshakes done, and retries"
-    names = {"done": "var(--good)", "retries": "var(--warn)"}
-    values = [
-        {**time.of(p), "low": 0, "high": _rate(getattr(p, name), p), "what": name}
-        for p in points
-        for name in names
-    ]
-    # One before the other, since a retry is no handshake.
-    more = {"color": _colours("what", names), "opacity": {"value": 0.75}}
-    return Chart("handshakes", title, _bars(title, values, time, "a second", more))
+    title = "Handshakes that succeeded"
+    values = [{**time.of(p), "low": 0, "high": _rate(p.done, p)} for p in points]
+    return Chart("handshakes", title, _plain(title, values, time, "a second", "var(--good)"))
+
+
+def _retries(points: list[Point], time: _Time) -> Chart:
+    title = "Retries of requests, whatever their reason"
+    values = [{**time.of(p), "low": 0, "high": _rate(p.retries, p)} for p in points]
+    return Chart("retries", title, _plain(title, values, time, "a second", "var(--warn)"))
+
+
+def _given_up(points: list[Point], time: _Time) -> Chart:
+    title = "Requests given up, since handshakes failed"
+    values = [{**time.of(p), "low": 0, "high": p.given_up} for p in points]
+    return Chart("given-up", title, _plain(title, values, time, "requests", "var(--bad)"))
 
 
 def _failed(points: list[Point], time: _Time) -> Chart:
@@ -167,7 +181,7 @@ def _colours(field: str, colours: Mapping[str, str]) -> Spec:
 def _in_flight(points: list[Point], time: _Time) -> Chart:
     title = "Requests in flight"
     values = [{**time.of(p), "low": 0, "high": p.in_flight} for p in points]
-    return Chart("in-flight", title, _plain(title, values, time, "at most", "var(--calm)"))
+    return Chart("in-flight", title, _plain(title, values, time, "requests", "var(--calm)"))
 
 
 def _limits(points: list[Point], time: _Time) -> Chart:
@@ -177,14 +191,11 @@ def _limits(points: list[Point], time: _Time) -> Chart:
         for p in points
         if p.lowest_limit is not None
     ]
-    spec = _plain(title, values, time, "at once", "var(--warn)")
-    # The axis of the plots above, though there may be none at the ends.
-    spec["encoding"]["x"]["scale"] = {"domain": [0, time.span(0, points[-1].end)["to"]]}
-    return Chart("limits", title, spec)
+    return Chart("limits", title, _plain(title, values, time, "at once", "var(--warn)"))
 
 
 def _times(bars: list[tuple[float, float, int]]) -> Chart:
-    title = "How long handshakes took"
+    title = "Those that succeeded"
     values = [
         {"from": 1000 * low, "to": 1000 * high, "low": 0, "high": count}
         for low, high, count in bars

@@ -105,6 +105,7 @@ def sample_of(crawler: Crawler, origins: OriginRegistry, at: float) -> Sample:
         in_flight=0 if context is None else context.pool.in_flight,
         limited=len(lowered),
         lowest_limit=lowered[0].limit.value if lowered else None,
+        given_up=count_of(stats, "handshake/gave_up_count"),
     )
 
 

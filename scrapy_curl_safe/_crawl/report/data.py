@@ -55,11 +55,13 @@ class Advice(msgspec.Struct):
         about: what it concerns.
         text: what happened, and what may help.
         settings: lines of a settings module, to be pasted; empty if none would help.
+        command: to be run first; empty if none would help.
     """
 
     about: str
     text: str
     settings: str = ""
+    command: str = ""
 
 
 class ReportData(msgspec.Struct, kw_only=True):

@@ -5,7 +5,7 @@ for (const figure of document.querySelectorAll("figure")) {
     mode: "vega-lite", renderer: "svg", actions: false, tooltip: {disableDefaultStyle: true},
   });
 }
-for (const button of document.querySelectorAll(".settings button")) {
+for (const button of document.querySelectorAll(".copied button")) {
   const code = button.parentElement.querySelector("code");
   button.addEventListener("click", () => {
     getSelection().selectAllChildren(code);

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from html import escape
 from pathlib import Path
+from statistics import median
 
 from . import tables
 from .charts import Chart, charts
 from .data import Advice, ReportData
 from .drawing import vega_embed
+from .points import Point
 
 _HERE = Path(__file__).parent
 # Whatever is in the page, it loads nothing. (Vega compiles expressions.)
@@ -18,6 +21,8 @@ _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'; "
     "img-src data:"
 )
+# Bars this many times as wide as most are no accident.
+_WIDE = 2
 _NO_ADVICE = "Nothing stands out: there is nothing to change."
 
 
@@ -29,7 +34,8 @@ def page(data: ReportData) -> str:
         (
             "over-time",
             "What happened",
-            "".join(figure for name, figure in drawn.items() if name not in ("times", "workers"))
+            _blocked(data.points)
+            + "".join(figure for name, figure in drawn.items() if name not in ("times", "workers"))
             + _folded("The numbers over time", tables.course(data)),
         ),
         (
@@ -42,7 +48,11 @@ def page(data: ReportData) -> str:
         (
             "worst",
             "The worst origins and proxies",
-            (tables.origins(data) if data.origins else "<p>No handshake failed.</p>")
+            (
+                tables.origins(data) + tables.kinds(data)
+                if data.origins
+                else "<p>No handshake failed.</p>"
+            )
             + (tables.proxies(data) if data.proxies else ""),
         ),
         ("workers-lives", "Workers", drawn.get("workers", "") + tables.workers(data)),
@@ -53,7 +63,8 @@ def page(data: ReportData) -> str:
         f'<section id="{name}"><h2>{title}</h2>{text}</section>' for name, title, text in sections
     )
     numbers = "".join(
-        f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in tables.summary(data)
+        f'<div><dt>{name}</dt><dd class="{"bad" if is_bad else "good"}">{value}</dd></div>'
+        for name, value, is_bad in tables.summary(data)
     )
     title = f"Crawl of {escape(data.spider)}"
     return f"""<!DOCTYPE html>
@@ -70,8 +81,8 @@ def page(data: ReportData) -> str:
 <body>
 <header>
 <h1>{title}</h1>
-<p>{_date(data.began)}, {_duration(data.seconds)}, {escape(data.finish_reason)}.
-scrapy-curl-safe {escape(data.version)}</p>
+<p>Began {_date(data.began)}, took {_duration(data.seconds)}, ended as
+{escape(data.finish_reason)}. scrapy-curl-safe {escape(data.version)}</p>
 <dl>{numbers}</dl>
 <nav aria-label="Sections"><ul>{links}</ul></nav>
 </header>
@@ -111,6 +122,17 @@ def _figure(chart: Chart) -> str:
     )
 
 
+def _blocked(points: list[Point]) -> str:
+    """Explain bars that are wider than most, if there are any."""
+    spans = [point.seconds for point in points[:-1]]
+    if not spans or max(spans) < _WIDE * median(spans):
+        return ""
+    return (
+        "<p>A bar that is wider than others stands for a time in which the event loop was blocked: "
+        "what happened was only counted at its end.</p>"
+    )
+
+
 def _folded(title: str, text: str) -> str:
     return f"<details><summary>{title}</summary>{text}</details>"
 
@@ -119,17 +141,22 @@ def _advice(advice: list[Advice]) -> str:
     if not advice:
         return f"<p>{_NO_ADVICE}</p>"
     return "".join(
-        f"<article><h3>{escape(each.about)}</h3><p>{escape(each.text)}</p>"
-        f"{_settings(each.settings)}</article>"
+        f"<article><h3>{escape(each.about)}</h3><p>{_prose(each.text)}</p>"
+        f"{_to_copy('Command', each.command)}{_to_copy('Lines for settings.py', each.settings)}"
+        "</article>"
         for each in advice
     )
 
 
-def _settings(lines: str) -> str:
+def _prose(text: str) -> str:
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
+def _to_copy(what: str, lines: str) -> str:
     if not lines:
         return ""
     return (
-        '<div class="settings"><button type="button">Copy</button>'
-        f'<pre tabindex="0" aria-label="Lines for settings.py"><code>{escape(lines)}</code></pre>'
+        '<div class="copied"><button type="button">Copy</button>'
+        f'<pre tabindex="0" aria-label="{what}"><code>{escape(lines)}</code></pre>'
         "</div>"
     )

@@ -23,6 +23,7 @@ class Sample(NamedTuple):
         in_flight: requests in the pool.
         limited: origins whose limit is lowered.
         lowest_limit: of these; None without any.
+        given_up: requests that were given up, since handshakes failed.
     """
 
     at: float
@@ -33,9 +34,10 @@ class Sample(NamedTuple):
     in_flight: int
     limited: int
     lowest_limit: int | None
+    given_up: int
 
 
-NOTHING = Sample(0.0, 0, 0, {}, 0, 0, 0, None)
+NOTHING = Sample(0.0, 0, 0, {}, 0, 0, 0, None, 0)
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -44,7 +46,7 @@ class Point(msgspec.Struct, frozen=True):
     Attributes:
         end: seconds since the crawl began.
         seconds: how long the span was.
-        pages: responses in it; `done`, `failed` (by kind) and `retries` likewise.
+        pages: responses in it; `done`, `failed` (by kind), `retries` and `given_up` likewise.
         in_flight: the most requests at once.
         limited: the most origins at once whose limit was lowered.
         lowest_limit: the lowest limit; None if none was lowered.
@@ -59,6 +61,7 @@ class Point(msgspec.Struct, frozen=True):
     in_flight: int
     limited: int
     lowest_limit: int | None
+    given_up: int
 
     def joined(self, later: Point) -> Point:
         """Return the point of both spans."""
@@ -73,6 +76,7 @@ class Point(msgspec.Struct, frozen=True):
             in_flight=max(self.in_flight, later.in_flight),
             limited=max(self.limited, later.limited),
             lowest_limit=min(lowest, default=None),
+            given_up=self.given_up + later.given_up,
         )
 
 
@@ -111,6 +115,7 @@ class TimeSeries:
                 in_flight=sample.in_flight,
                 limited=sample.limited,
                 lowest_limit=sample.lowest_limit,
+                given_up=sample.given_up - before.given_up,
             )
         )
         while len(self.points) > self._most:

@@ -7,6 +7,7 @@ from functools import partial
 from html import escape
 
 from ..._ipc.failures import HANDSHAKE_KINDS
+from ..advice import MEANINGS
 from ..health import count_of
 from .data import ReportData
 
@@ -44,10 +45,22 @@ def _text(value: object) -> str:
     return escape(f"{value:.6g}" if isinstance(value, float) else str(value))
 
 
+def _milliseconds(seconds: float) -> str:
+    number = 1000 * seconds
+    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def kinds(data: ReportData) -> str:
+    """Return what the kinds of the failures mean."""
+    seen = [kind for kind in HANDSHAKE_KINDS if any(kind.value in o.failed for o in data.origins)]
+    rows = [(kind.value, MEANINGS[kind]) for kind in seen]
+    return table("kinds", "What the kinds mean", ("kind", "meaning"), rows)
+
+
 def course(data: ReportData) -> str:
     kinds = [kind for kind in _KINDS if any(kind in point.failed for point in data.points)]
     head = ["seconds", "pages", "handshakes done", *(f"failed: {kind}" for kind in kinds)]
-    head += ["retries", "in flight", "limited origins", "lowest limit"]
+    head += ["retries", "given up", "in flight", "limited origins", "lowest limit"]
     rows = [
         (
             f"{max(0.0, p.end - p.seconds):.1f} to {p.end:.1f}",
@@ -55,6 +68,7 @@ def course(data: ReportData) -> str:
             p.done,
             *(p.failed.get(kind, 0) for kind in kinds),
             p.retries,
+            p.given_up,
             p.in_flight,
             p.limited,
             p.lowest_limit,
@@ -66,7 +80,7 @@ def course(data: ReportData) -> str:
 
 def handshake_times(data: ReportData) -> str:
     rows = [
-        (f"{1000 * low:.3g} to {1000 * high:.3g}", count)
+        (f"{_milliseconds(low)} to {_milliseconds(high)}", count)
         for low, high, count in data.handshake_times
     ]
     return table("handshake-times", "How long handshakes took", ("milliseconds", "count"), rows)
@@ -107,7 +121,7 @@ def workers(data: ReportData) -> str:
             life.slot,
             life.pid,
             f"{life.start:.1f}",
-            None if life.end is None else f"{life.end:.1f}",
+            f"{data.seconds if life.end is None else life.end:.1f}",
             life.how or "ran to the end",
             life.why,
             life.served,
@@ -117,6 +131,7 @@ def workers(data: ReportData) -> str:
     caption = "Workers, in the order of their start"
     if data.workers_forgotten:
         caption += f" ({data.workers_forgotten} earlier ones are not listed)"
+    caption += ". Their requests include those for a browser's headers, which go to no origin"
     return table("workers", caption, head, rows)
 
 
@@ -125,20 +140,20 @@ def stats(data: ReportData) -> str:
     return table("stats", "Stats at the end of the crawl", ("stat", "value"), rows)
 
 
-def summary(data: ReportData) -> list[tuple[str, str]]:
-    """Return the numbers that come first, each with its name."""
-
+def summary(data: ReportData) -> list[tuple[str, str, bool]]:
+    """Return the numbers that come first, each with its name and whether it is bad news."""
     count = partial(count_of, data.stats)
     handshakes, failed = count("handshake/count"), count("handshake/failure_count")
     share = f" ({failed / handshakes:.1%})" if handshakes else ""
+    given_up = count("handshake/gave_up_count")
     ended = sum(count(f"worker/{how}_count") for how in ("crash", "hang"))
     return [
-        ("pages", f"{count('response_count'):,}"),
-        ("handshakes", f"{handshakes:,}"),
-        ("failed", f"{failed:,}{share}"),
-        ("retries", f"{int(data.stats.get('retry/count', 0)):,}"),
-        ("given up", f"{count('handshake/gave_up_count'):,}"),
-        ("workers that died", f"{ended:,}"),
+        ("pages", f"{count('response_count'):,}", False),
+        ("handshakes", f"{handshakes:,}", False),
+        ("failed", f"{failed:,}{share}", False),
+        ("retries", f"{int(data.stats.get('retry/count', 0)):,}", False),
+        ("requests given up", f"{given_up:,}", bool(given_up)),
+        ("workers that died", f"{ended:,}", bool(ended)),
     ]
 
 
