@@ -23,6 +23,7 @@ from scrapy.http import Headers, HtmlResponse, JsonResponse, Response, TextRespo
 from scrapy.utils.test import get_crawler
 
 from scrapy_curl_safe._crawl import scrapy_api
+from scrapy_curl_safe._crawl.places import Places
 from scrapy_curl_safe._crawl.scrapy_api import DownloadSignals
 from testkit.crawling import assert_all_pages, urls
 from testkit.fixtures import RunCrawl
@@ -264,6 +265,51 @@ def test_pages_are_those_of_a_crawl_with_all_names(crawl: RunCrawl, origin: TlsO
         responses = sorted(crawled.responses, key=lambda response: response["number"])
         pages.append([{key: response[key] for key in kept} for response in responses])
     assert pages[0] == pages[1]
+
+
+# Places
+
+
+class ShownDownloader:
+    """What Scrapy's downloader shows, with one active request."""
+
+    def __init__(self, request: Request) -> None:
+        self.active = {request}
+        self.slots = {"a.test": SimpleNamespace(active=set())}
+
+    def get_slot_key(self, request: Request) -> str:
+        return "a.test"
+
+
+@pytest.mark.parametrize(
+    ("missing", "leaves"),
+    [
+        (None, True),
+        ("slots", True),
+        ("get_slot_key", True),
+        ("active", False),
+        ("downloader", False),
+    ],
+)
+def test_a_request_leaves_its_place_as_far_as_scrapy_lets_it(
+    crawler: Crawler, missing: str | None, leaves: bool
+) -> None:
+    request = Request("https://a.test/")
+    shown = ShownDownloader(request)
+    names = {"active", "slots", "get_slot_key"} - {missing}
+    downloader = SimpleNamespace(**{name: getattr(shown, name) for name in names})
+    attributes = {} if missing == "downloader" else {"downloader": downloader}
+    crawler.engine = Engine(**attributes)  # type: ignore[assignment]
+    places = Places(crawler, 1)
+    assert places.leave(request) is leaves
+    assert places.have_waiting() is leaves
+    assert (request in shown.active) is not leaves
+    assert (request in shown.slots["a.test"].active) is (missing is None)
+    if leaves:
+        places.take_back(request)
+        assert not places.have_waiting()
+    assert shown.active == {request}
+    assert shown.slots["a.test"].active == set()
 
 
 # Closing a crawl

@@ -36,8 +36,7 @@ class Places:
             return False
         if request not in active:
             return False
-        assert downloader is not None
-        slot = downloader.slots.get(downloader.get_slot_key(request))
+        slot = _slot_of(downloader, request)
         active.discard(request)
         if slot is not None:
             slot.active.add(request)
@@ -53,3 +52,10 @@ class Places:
         downloader = getattr(self._crawler.engine, "downloader", None)
         assert downloader is not None
         downloader.active.add(request)
+
+
+def _slot_of(downloader: Any, request: Request) -> Any:
+    """Return the downloader's slot of a request; None if there is none, or Scrapy does not show
+    it."""
+    slots, key_of = getattr(downloader, "slots", None), getattr(downloader, "get_slot_key", None)
+    return None if slots is None or key_of is None else slots.get(key_of(request))
