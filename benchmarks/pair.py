@@ -19,7 +19,7 @@ from benchmarks.nginx import Nginx
 from benchmarks.scaling import Load, plan_of
 
 LOADS = {
-    **{name: scaling.LOADS[name] for name in ("warm", "fresh", "gzip")},
+    **{name: scaling.LOADS[name] for name in ("warm", "fresh", "gzip", "sessions")},
     # Longer than elsewhere: 1,000 pages take too little time to tell 2 %.
     "large": dataclasses.replace(scaling.LOADS["large"], requests=4000),
     "br": Load("94 kB as br, warm connections", "warm", "br/real", 64, 3000),

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Load:
         page: name of the page.
         concurrency: requests at once.
         requests: number of requests in a crawl.
+        settings: of the crawl, besides the add-on.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Load:
     page: str
     concurrency: int
     requests: int
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 LOADS = {
@@ -47,6 +49,9 @@ LOADS = {
     "warm": Load("50 kB, warm connections", "warm", "50kB", 64, 4000),
     "large": Load("1 MB, warm connections", "warm", "1MB", 32, 1000),
     "gzip": Load("94 kB, gzipped, warm connections", "warm", "gzip/real", 64, 3000),
+    "sessions": Load(
+        "50 kB, warm connections, in sessions", "warm", "50kB", 64, 4000, {"CURL_SAFE_SESSIONS": {}}
+    ),
 }
 
 
@@ -124,7 +129,7 @@ def plan_of(load: Load, origin: Nginx, requests: int) -> dict[str, Any]:
     return {
         "url": f"{origin.url(load.server)}/{load.page}", "requests": requests,
         "concurrency": load.concurrency, "size": decoded_size(load.page),
-        "settings": {"ADDONS": {"scrapy_curl_safe.Addon": 500}}, "meta": {},
+        "settings": {"ADDONS": {"scrapy_curl_safe.Addon": 500}, **load.settings}, "meta": {},
         "started": time.time(), "times_each": False,
     }  # fmt: skip
 

@@ -74,7 +74,9 @@ class Terminal:
                 continue
             try:
                 data = os.read(self._master, 65536)
-            except OSError:  # nobody has the terminal open any more
+            except OSError:  # nobody has the terminal open any more; on macOS, nothing is read
+                return
+            if not data:
                 return
             with self._lock:
                 self.output += data
