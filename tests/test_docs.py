@@ -104,7 +104,7 @@ BY_TEST = {
             "crawl docs -a url=https://example.com/",
         ),
         # Without Docker.
-        "test_containers.py::test_the_dockerfile_runs_scrapy_itself",
+        "test_containers.py::test_the_command_of_the_dockerfile",
     ),
     "make demo-distributed": "test_distributed.py::test_two_crawls_share_a_queue",
     "make demo-scrapyd": "test_distributed.py::test_scrapyd_runs_the_crawl",
