@@ -29,6 +29,8 @@ _CONFIG = {
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": _AXIS,
+    # So that the plots over time stand below each other.
+    "axisY": {"minExtent": 32},
     "legend": {
         "orient": "top",
         "columns": 3,
