@@ -5,7 +5,8 @@ Colours are the page's, so that they follow its light and its dark scheme.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from ..._ipc.failures import HANDSHAKE_KINDS
@@ -59,16 +60,28 @@ def charts(data: ReportData) -> list[Chart]:
     """Return the plots for which there are data."""
     unit, name = _unit(data.seconds)
     time = _Time(unit, data.seconds, f"{name} since the start")
-    found = [_pages(data.points, time), _handshakes(data.points, time)]
-    if any(point.failed for point in data.points):
-        found.append(_failed(data.points, time))
-    if any(point.retries for point in data.points):
-        found.append(_retries(data.points, time))
-    if any(point.given_up for point in data.points):
-        found.append(_given_up(data.points, time))
-    found.append(_in_flight(data.points, time))
-    if any(point.limited for point in data.points):
-        found.append(_limits(data.points, time))
+    points, rate = data.points, "a second"
+    plot = partial(_over_time, points, time)
+    done = "Handshakes that succeeded"
+    found = [
+        plot("pages", "Pages", rate, "good", lambda p: _rate(p.pages, p)),
+        plot("handshakes", done, rate, "good", lambda p: _rate(p.done, p)),
+    ]
+    if any(point.failed for point in points):
+        found.append(_failed(points, time))
+    if any(point.retries for point in points):
+        title = "Retries of requests, whatever their reason"
+        found.append(plot("retries", title, rate, "warn", lambda p: _rate(p.retries, p)))
+    if any(point.given_up for point in points):
+        title = "Requests given up, since handshakes failed"
+        found.append(plot("given-up", title, "requests", "bad", lambda p: p.given_up))
+    found.append(plot("in-flight", "Requests in flight", "requests", "calm", lambda p: p.in_flight))
+    if any(point.limited for point in points):
+        title = "Lowest limit on handshakes with an origin"
+        lowered = [point for point in points if point.lowest_limit is not None]
+        found.append(
+            _over_time(lowered, time, "limits", title, "at once", "warn", lambda p: p.lowest_limit)
+        )
     if data.handshake_times:
         found.append(_times(data.handshake_times))
     if data.workers:
@@ -128,36 +141,27 @@ def _bars(title: str, values: Iterable[Spec], time: _Time, axis: str, more: Spec
     return _spec(title, values, {"type": "rect"}, encoding)
 
 
-def _plain(title: str, values: Iterable[Spec], time: _Time, axis: str, colour: str) -> Spec:
-    return _bars(title, values, time, axis, {"color": {"value": colour}})
-
-
 def _rate(count: int, point: Point) -> float:
     return count / point.seconds if point.seconds > 0 else 0.0
 
 
-def _pages(points: list[Point], time: _Time) -> Chart:
-    title = "Pages"
-    values = [{**time.of(p), "low": 0, "high": _rate(p.pages, p)} for p in points]
-    return Chart("pages", title, _plain(title, values, time, "a second", "var(--good)"))
+def _over_time(
+    points: Iterable[Point],
+    time: _Time,
+    name: str,
+    title: str,
+    axis: str,
+    colour: str,
+    height: Callable[[Point], float | None],
+) -> Chart:
+    """Return a bar for each point.
 
-
-def _handshakes(points: list[Point], time: _Time) -> Chart:
-    title = "Handshakes that succeeded"
-    values = [{**time.of(p), "low": 0, "high": _rate(p.done, p)} for p in points]
-    return Chart("handshakes", title, _plain(title, values, time, "a second", "var(--good)"))
-
-
-def _retries(points: list[Point], time: _Time) -> Chart:
-    title = "Retries of requests, whatever their reason"
-    values = [{**time.of(p), "low": 0, "high": _rate(p.retries, p)} for p in points]
-    return Chart("retries", title, _plain(title, values, time, "a second", "var(--warn)"))
-
-
-def _given_up(points: list[Point], time: _Time) -> Chart:
-    title = "Requests given up, since handshakes failed"
-    values = [{**time.of(p), "low": 0, "high": p.given_up} for p in points]
-    return Chart("given-up", title, _plain(title, values, time, "requests", "var(--bad)"))
+    Args:
+        height: of its bar.
+    """
+    values = [{**time.of(p), "low": 0, "high": height(p)} for p in points]
+    spec = _bars(title, values, time, axis, {"color": {"value": f"var(--{colour})"}})
+    return Chart(name, title, spec)
 
 
 def _failed(points: list[Point], time: _Time) -> Chart:
@@ -178,22 +182,6 @@ def _failed(points: list[Point], time: _Time) -> Chart:
 def _colours(field: str, colours: Mapping[str, str]) -> Spec:
     scale = {"domain": list(colours), "range": list(colours.values())}
     return {"field": field, "type": "nominal", "scale": scale}
-
-
-def _in_flight(points: list[Point], time: _Time) -> Chart:
-    title = "Requests in flight"
-    values = [{**time.of(p), "low": 0, "high": p.in_flight} for p in points]
-    return Chart("in-flight", title, _plain(title, values, time, "requests", "var(--calm)"))
-
-
-def _limits(points: list[Point], time: _Time) -> Chart:
-    title = "Lowest limit on handshakes with an origin"
-    values = [
-        {**time.of(p), "low": 0, "high": p.lowest_limit}
-        for p in points
-        if p.lowest_limit is not None
-    ]
-    return Chart("limits", title, _plain(title, values, time, "at once", "var(--warn)"))
 
 
 def _times(bars: list[tuple[float, float, int]]) -> Chart:
