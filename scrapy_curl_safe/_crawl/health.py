@@ -135,12 +135,14 @@ def _sessions(stats: Mapping[str, Any], now: SessionCounts) -> list[str]:
 
 def named_limits(limited: Sequence[Origin]) -> str:
     """Return the limits of origins whose limit is lowered, the first three by name."""
-    named = [
-        f"{origin.route} {'unavailable' if origin.breaker.is_open else origin.limit.value}"
-        for origin in limited[:_IN_LINE]
-    ]
+    named = [f"{origin.route} {shown_limit(origin)}" for origin in limited[:_IN_LINE]]
     more = f" and {len(limited) - _IN_LINE} more" if len(limited) > _IN_LINE else ""
     return f"{', '.join(named)}{more}"
+
+
+def shown_limit(origin: Origin) -> int | str:
+    """Return an origin's limit; "unavailable" if its circuit breaker is open."""
+    return "unavailable" if origin.breaker.is_open else origin.limit.value
 
 
 def count_of(stats: Mapping[str, Any], key: str) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._pool.origins import Origin
-from .health import Progress, SessionCounts, count_of, counts_below, progress_of
+from .health import Progress, SessionCounts, count_of, counts_below, progress_of, shown_limit
 from .sessions.pool import SESSION_BLOCKS, SESSION_ENDS
 from .stats import PREFIX
 
@@ -79,10 +79,7 @@ def health_record(
         "connection_failures": counts_below(stats, "connection/failure_count"),
         "waiting": waiting,
         **{key: count_of(stats, stat) for key, stat in _COUNTS.items()},
-        "limits": {
-            str(origin.route): "unavailable" if origin.breaker.is_open else origin.limit.value
-            for origin in limited
-        },
+        "limits": {str(origin.route): shown_limit(origin) for origin in limited},
     }
     if workers is not None:
         crashes = ("worker/crash_count", "worker/hang_count")
