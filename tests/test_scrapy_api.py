@@ -271,7 +271,7 @@ def test_pages_are_those_of_a_crawl_with_all_names(crawl: RunCrawl, origin: TlsO
 
 
 class ShownDownloader:
-    """What Scrapy's downloader shows, with one active request."""
+    """Stand-in for Scrapy's downloader, with one active request."""
 
     def __init__(self, request: Request) -> None:
         self.active = {request}

@@ -1,4 +1,4 @@
-"""What the live view of a crawl says. Pure."""
+"""Rows of the live view of a crawl. Pure."""
 
 from __future__ import annotations
 
