@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from scrapy_curl_safe._crawl.health import Progress, SessionCounts, health_line, progress_of
+from scrapy_curl_safe._crawl.health import (
+    Progress,
+    SessionCounts,
+    health_line,
+    named_limits,
+    progress_of,
+)
 from scrapy_curl_safe._crawl.health_record import KEYS, health_record
-from scrapy_curl_safe._pool.origins import Origin, Route
+from scrapy_curl_safe._ipc.failures import FailureKind
+from scrapy_curl_safe._pool.origins import HandshakeFailure, Origin, Route
 
 
 def stats(**counts: int) -> dict[str, int]:
@@ -138,3 +145,33 @@ def test_what_waits_what_was_lost_and_what_died() -> None:
 
 def test_where_another_handler_downloads_there_are_no_workers() -> None:
     assert "worker" not in line(stats(), workers=None)
+
+
+def limited(number: int, failures: int) -> Origin:
+    """Return an origin with so many failed handshakes."""
+    origin = Origin(Route(f"https://{number}.example", None), 16, 1)
+    for now in range(failures):
+        permit = origin.acquire(float(now))
+        permit.failure(HandshakeFailure(FailureKind.SYSCALL, 35, ""), float(now))
+        permit.release()
+    return origin
+
+
+def test_an_open_circuit_breaker_is_shown_in_place_of_the_limit() -> None:
+    closed, opened = limited(1, 1), limited(2, 40)
+    assert opened.breaker.is_open
+    assert not closed.breaker.is_open
+    limit = closed.limit.value
+    shown = f"https://1.example {limit}, https://2.example unavailable"
+    assert named_limits([closed, opened]) == shown
+    record = health_record(
+        FLAKY, None, spider="d", waiting=0, workers=None, sessions=None, limited=[closed, opened]
+    )
+    assert record["limits"] == {"https://1.example": limit, "https://2.example": "unavailable"}
+
+
+def test_three_limits_are_named_and_the_others_counted() -> None:
+    names = [f"https://{number}.example 16" for number in range(5)]
+    origins = [limited(number, 0) for number in range(5)]
+    assert named_limits(origins[:3]) == ", ".join(names[:3])
+    assert named_limits(origins) == f"{', '.join(names[:3])} and 2 more"
