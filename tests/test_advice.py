@@ -30,7 +30,9 @@ def failing(
 def test_every_kind_has_an_advice(kind: FailureKind, proxy: str | None) -> None:
     for done in (0, 7):
         text = advice(failing(kind, done=done, proxy=proxy))
-        assert text.startswith(f"Most fail with {Route(SITE, proxy)}, 3 by {kind.value}: ")
+        assert text.startswith(
+            f"Most failed handshakes were with {Route(SITE, proxy)}, 3 by {kind.value}: "
+        )
         assert "{" not in text
 
 

@@ -55,7 +55,10 @@ def advice(origin: Origin) -> str:
     """
     ((kind, count),) = origin.failures.most_common(1)
     limit = f" (limit now {origin.limit.value})" if origin.limit.is_lowered else ""
-    return f"Most fail with {origin.route}, {count} by {kind.value}{limit}: {what_helps(origin)}"
+    return (
+        f"Most failed handshakes were with {origin.route}, {count} by {kind.value}{limit}: "
+        f"{what_helps(origin)}"
+    )
 
 
 def what_helps(origin: Origin) -> str:
