@@ -140,7 +140,9 @@ def test_the_log_says_which_origin_and_what_to_do(crawl: RunCrawl) -> None:
         dropped = limited.dropped
     assert crawled.numbers == list(range(120))
     name = limited.url
-    assert f"Most failed handshakes were with {name}, {dropped} by syscall (limit now " in crawled.log
+    assert (
+        f"Most failed handshakes were with {name}, {dropped} by syscall (limit now " in crawled.log
+    )
     line = next(line for line in crawled.log.splitlines() if ". Limits: " in line)
     assert f"Limits: {name} " in line
     table = crawled.log.partition("Handshakes by origin, the worst first:\n")[2].splitlines()

@@ -114,6 +114,9 @@ class EasyHandle(Curl):
         browser_head: what `BrowserHeads` has set; None for nothing.
         limits: what `set_request_options` has set of a request's limits; None for nothing.
         max_sends: how many times the request may be sent.
+        reports_connection: whether `on_connected` is called at all.
+        on_connected: called with the handle when libcurl has a connection for the request, once
+            for each that it tries.
         was_send_refused: whether the transfer was aborted because the request would have been sent
             too many times.
         wanted_lookup: whether libcurl was not allowed to look up a name.
@@ -136,6 +139,7 @@ class EasyHandle(Curl):
         "browser_head",
         "limits",
         "max_sends",
+        "on_connected",
         "pointer",
         "url",
         "was_send_refused",
@@ -146,6 +150,8 @@ class EasyHandle(Curl):
     _addresses: Any = None
     # ... or where libcurl does not connect by itself.
     _open_socket: Callable[[], int] | None = None
+
+    reports_connection = True
 
     # Of the request that is under way: its body, and whether it has callbacks.
     _body = b""
@@ -170,6 +176,7 @@ class EasyHandle(Curl):
         self._stream: MemoryStream | SharedSlot | None = None
         self._connection_id = -1
         self.max_sends = 1
+        self.on_connected: Callable[[EasyHandle], None] | None = None
         self.was_send_refused = False
         self._sends = 0
         self._sent_bytes = 0
@@ -269,6 +276,8 @@ class EasyHandle(Curl):
             self._sent_bytes = self.get_number(_REQUEST_SIZE)
             self.was_send_refused = self._sends >= self.max_sends
         self._is_sending = True
+        if self.on_connected is not None:
+            self.on_connected(self)
         if len(self._body) >= LARGE_UPLOAD_BYTES:
             fd = self.getinfo(CurlInfo.ACTIVESOCKET)
             assert isinstance(fd, int)
@@ -382,7 +391,7 @@ class EasyHandle(Curl):
         super().close()
         self.pointer = ffi.NULL
         self.reuse()
-        self._header_list = self._addresses = None
+        self._header_list = self._addresses = self.on_connected = None
         self._self = None
 
     def _set_number(self, option: int, value: int) -> None:

@@ -25,6 +25,8 @@ class _SetBySetopt(EasyHandle):
     calls Python with each piece of a response.
     """
 
+    reports_connection = False
+
     def _watch_sends(self) -> None:
         """Do nothing: if a request may be sent only once, `set_number` sees to that."""
 

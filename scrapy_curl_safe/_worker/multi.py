@@ -14,11 +14,14 @@ from curl_cffi import CurlError, CurlMOpt
 from .._platform.system import system
 from . import EX_SOFTWARE
 from .curl_api import define_callback, ffi, lib
-from .easy import EasyHandle
+from .easy import NUM_CONNECTS, EasyHandle
 from .loop import Loop, LoopTimer
+from .slow_start import SlowStart
 
 # Between two checks of all transfers, in case libcurl has failed to ask for one.
 _CHECK_INTERVAL_SECONDS = 0.1
+# How long transfers wait for others to get a connection, if none does.
+_SLOW_START_SECONDS = 0.1
 
 _TIMEOUT = -1  # CURL_SOCKET_TIMEOUT
 _REMOVE = 4  # CURL_POLL_REMOVE
@@ -47,6 +50,10 @@ class Multi:
         self._timer = LoopTimer(loop, self._on_timeout)
         self._check_timer = LoopTimer(loop, self._check)
         self._is_checked = False
+        self._slow_start = SlowStart()
+        # Those that have not started.
+        self._waiting: dict[EasyHandle, OnEnd] = {}
+        self._waiting_timer = LoopTimer(loop, self._on_waiting)
         self._self = ffi.new_handle(self)
         self._curlm = lib.curl_multi_init()
         if self.is_usable:
@@ -56,7 +63,7 @@ class Multi:
             self._set(CurlMOpt.TIMERDATA, self._self)
 
     def __repr__(self) -> str:
-        return f"<Multi {len(self._transfers)} transfers>"
+        return f"<Multi {len(self._transfers)} transfers, {len(self._waiting)} waiting>"
 
     @property
     def is_usable(self) -> bool:
@@ -73,7 +80,7 @@ class Multi:
         self._set(option, ffi.cast("void *", number))
 
     def add(self, easy: EasyHandle, on_end: OnEnd) -> None:
-        """Start a transfer.
+        """Start a transfer, after a moment if many others wait for a connection (see `SlowStart`).
 
         Args:
             on_end: called once, when the transfer has ended and the handle is free again, with the
@@ -82,23 +89,39 @@ class Multi:
         Raises:
             CurlError: libcurl does not take the handle.
         """
+        if easy.reports_connection and (self._waiting or not self._slow_start.has_room):
+            if not self._waiting:
+                self._waiting_timer.set(_SLOW_START_SECONDS)
+            self._waiting[easy] = on_end
+        else:
+            self._start(easy, on_end)
+
+    def _start(self, easy: EasyHandle, on_end: OnEnd) -> None:
         code = lib.curl_multi_add_handle(self._curlm, easy.pointer)
         if code:
             raise CurlError(f"curl_multi_add_handle() returned {code}", code)
         self._transfers[easy.pointer] = easy, on_end
+        if easy.reports_connection:
+            if easy.on_connected is None:
+                easy.on_connected = self._on_connected
+            self._slow_start.start(easy)
         if not self._is_checked:
             self._is_checked = True
             self._check_timer.set(_CHECK_INTERVAL_SECONDS)
 
     def remove(self, easy: EasyHandle) -> None:
         """Stop a transfer, if it is under way."""
-        if self._transfers.pop(easy.pointer, None) is not None:
+        if easy in self._waiting:
+            del self._waiting[easy]
+        elif self._transfers.pop(easy.pointer, None) is not None:
             lib.curl_multi_remove_handle(self._curlm, easy.pointer)
+            self._make_room(easy)
 
     def close(self) -> None:
         """Close all connections. No transfer may be under way."""
         self._timer.set(None)
         self._check_timer.set(None)
+        self._waiting_timer.set(None)
         lib.curl_multi_cleanup(self._curlm)
 
     # What libcurl asks of the loop
@@ -140,7 +163,36 @@ class Multi:
             code = message.data.result
             easy, on_end = self._transfers.pop(message.easy_handle)
             lib.curl_multi_remove_handle(self._curlm, easy.pointer)
+            self._make_room(easy)
             on_end(easy.error(code) if code else None)
+
+    # Transfers that wait
+
+    def _on_connected(self, easy: EasyHandle) -> None:
+        if self._slow_start.leave(easy) and self._waiting:
+            self._slow_start.widen(is_new=easy.get_number(NUM_CONNECTS) > 0)
+            self._waiting_timer.set(_SLOW_START_SECONDS)
+            # libcurl, which is calling, takes no new transfer now.
+            self._loop.call_soon(self._start_waiting)
+
+    def _make_room(self, easy: EasyHandle) -> None:
+        if self._slow_start.leave(easy) and self._waiting:
+            self._loop.call_soon(self._start_waiting)
+
+    def _on_waiting(self) -> None:
+        if self._waiting:
+            self._slow_start.double()
+            self._start_waiting()
+            self._waiting_timer.set(_SLOW_START_SECONDS)
+
+    def _start_waiting(self) -> None:
+        while self._waiting and self._slow_start.has_room:
+            easy = next(iter(self._waiting))
+            on_end = self._waiting.pop(easy)
+            try:
+                self._start(easy, on_end)
+            except CurlError as error:
+                on_end(error)
 
     def _set(self, option: CurlMOpt, value: Any) -> None:
         lib.curl_multi_setopt(self._curlm, option, value)
