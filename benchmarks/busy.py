@@ -24,6 +24,7 @@ from typing import Any
 from benchmarks.contenders import OURS, Contender, add_handlers, in_turn, installed
 from benchmarks.crawls import Crawl, run_crawl
 from testkit.origins.limited import LimitedOrigin
+from testkit.origins.messages import Reply, SeenRequest
 from testkit.origins.process import OriginProcess
 
 _ROOT = Path(__file__).parent.parent
@@ -71,7 +72,11 @@ CASES = [
     Case(1.0, allowed=10),
     Case(0, most=8, with_retries=True),
 ]
-QUICK = [Case(0, allowed=1), Case(0.6, allowed=1, with_retries=True)]
+QUICK = [
+    Case(0, allowed=1),
+    Case(0.6, allowed=1, with_retries=True),
+    Case(0, most=8, with_retries=True),
+]
 
 #: By case and whether there are retries, the crawls of each handler.
 Crawls = dict[tuple[Case, bool], dict[str, list[Crawl]]]
@@ -82,7 +87,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pages", type=int, default=20, help="pages of a crawl")
     add_handlers(parser)
-    parser.add_argument("--quick", action="store_true", help="two cases, one round")
+    parser.add_argument("--quick", action="store_true", help="three cases, one round")
     parser.add_argument(
         "--write", action="store_true", help="write benchmarks/BUSY.md and docs/busy.svg"
     )
@@ -125,11 +130,18 @@ def _crawl(contender: Contender, case: Case, pages: int, *, retries: bool) -> Cr
 @contextlib.contextmanager
 def _origin(case: Case) -> Iterator[str]:
     if case.most is not None:
-        with LimitedOrigin(case.most, takes=0.05, requests_per_connection=1) as limited:
+        with LimitedOrigin(
+            case.most, app=_path_of, takes=0.05, requests_per_connection=1
+        ) as limited:
             yield limited.url
     else:
         with OriginProcess(handshake_timeout=case.allowed or _ALL_THE_TIME) as origin:
             yield origin.url
+
+
+def _path_of(request: SeenRequest) -> Reply:
+    """Answer with the path, by which the crawl knows the page."""
+    return Reply(body=request.path.encode())
 
 
 def _table(case: Case, retries: bool, crawls: dict[str, list[Crawl]]) -> str:
