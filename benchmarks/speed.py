@@ -49,6 +49,7 @@ class Load:
         origins: how many there are, by address, which requests take in turn.
         users: of a proxy, whom requests take in turn; 0 for no proxy.
         handlers: which are compared; all by default.
+        wait: the seconds for which the ceiling keeps a response.
         goals: lowest ratio (for rates) or highest ratio (for other figures) to the ceiling, to the
             best other, and of CPU seconds to the best other; None for no goal.
     """
@@ -63,6 +64,7 @@ class Load:
     origins: int = 1
     users: int = 0
     handlers: tuple[str, ...] = ()
+    wait: float = 0.0
     goals: tuple[float | None, float | None, float | None] = (None, None, None)
 
 
@@ -80,7 +82,7 @@ LOADS = {
     "users": Load("1 kB through a proxy, 500 users in turn, 64 at once", "warm", "1kB", 64, 3000,
                   users=500, handlers=(OURS, "scrapy"), goals=(None, 1.5, None)),
     "origins": Load("1 kB from 1,000 origins in turn, 64 at once", "warm", "1kB", 64, 4000,
-                    origins=1000, goals=(None, 2.5, None)),
+                    origins=1000, wait=0.03, goals=(None, 2.5, None)),
     "single": Load("50 kB, one at a time, median latency", "warm", "50kB", 1, 400, "latency",
                    goals=(None, 1.15, None)),
     "first": Load("first response after start", "warm", "50kB", 1, 1, "first", 4,
@@ -157,7 +159,8 @@ def _compare(
 ) -> list[str]:
     with_ceiling = load.figure == "rate" and not load.handlers
     chosen = [c for c in contenders if not load.handlers or c.distribution in load.handlers]
-    everyone = [*([CEILING] if with_ceiling else []), *chosen]
+    ceiling = replace(CEILING, settings={"CEILING_WAIT": load.wait})
+    everyone = [*([ceiling] if with_ceiling else []), *chosen]
     results: dict[str, list[dict[str, Any]]] = {c.distribution: [] for c in everyone}
     requests = max(load.requests // (4 if options.quick else 1), 1)
     for number in range(options.rounds * load.crawls):
