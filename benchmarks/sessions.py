@@ -103,7 +103,7 @@ def many(url: str, proxy: Tinyproxy, options: argparse.Namespace) -> Iterator[st
 def bad(url: str, proxy: Tinyproxy, options: argparse.Namespace) -> Iterator[str]:
     """Compare crawls through ten proxies, one of them bad, with those through the other nine."""
     others = _addresses(proxy, 9)
-    # Enough for fifteen seconds: a request in a slow tunnel is a tenth of that, not most of it.
+    # Enough for ten seconds and more, of which the two of a slow tunnel are a small part.
     requests = 24_000 // options.shorter
     yield "## One bad proxy among ten, in sessions\n"
     yield "| the bad one | seconds | without it | ratio | lost |"

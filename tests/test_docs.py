@@ -65,6 +65,7 @@ def test_every_block_is_of_a_kind_that_is_run_or_is_output() -> None:
         "{include} ../CHANGELOG.md",
         "{literalinclude} ../example_project/Dockerfile",
         "{include} ../CONTRIBUTING.md",
+        "{include} ../benchmarks/BUSY.md",
         "{include} ../benchmarks/README.md",
         "{include} ../benchmarks/RESULTS.md",
         "{eval-rst}",
