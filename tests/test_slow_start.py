@@ -32,8 +32,8 @@ from testkit.waiting import until
 
 PLAIN = encode_profile(Profile())
 HELLO = Hello(profiles=[("default", PLAIN)], max_in_flight=200, max_idle=200)
-#: How many connections a worker opens before it knows whether one is enough.
-FIRST = 6
+#: How many connections a worker opens at once.
+FIRST = 32
 _numbers = itertools.count()
 
 
@@ -54,17 +54,8 @@ def test_a_new_connection_makes_room_for_two_more() -> None:
     slow_start = SlowStart()
     for transfer in fill(slow_start):
         assert slow_start.leave(transfer)
-        slow_start.widen(is_new=True)
+        slow_start.widen()
     assert len(fill(slow_start)) == 2 * FIRST
-
-
-def test_connections_that_are_there_widen_it_only_so_far() -> None:
-    slow_start = SlowStart()
-    for _ in range(1000):
-        slow_start.widen(is_new=False)
-    assert len(fill(slow_start)) == 32
-    slow_start.widen(is_new=True)
-    assert slow_start.has_room
 
 
 def test_waiting_doubles_it() -> None:
@@ -126,15 +117,15 @@ def test_all_requests_of_a_burst_are_in_flight(alpn: str, most: int) -> None:
 
 
 @pytest.mark.processes
-def test_more_connections_are_opened_when_all_are_full() -> None:
-    """A connection takes a hundred requests."""
+def test_a_larger_burst_opens_hardly_more_connections() -> None:
+    """Each takes a hundred requests."""
 
     async def test() -> None:
         hello = Hello(profiles=HELLO.profiles, max_in_flight=1000, max_idle=200)
         with HoldingOrigin(alpn=("h2",)) as origin, WorkerClient(hello) as worker:
             tasks = fetches(worker, f"{origin.url}/held", 1000)
             await until(lambda: len(origin.requests) == 1000)
-            assert 10 <= origin.accepted <= 100
+            assert 10 <= origin.accepted <= 2 * FIRST
             origin.release.set()
             assert await outcomes(tasks) == [Completed] * 1000
 
@@ -186,6 +177,39 @@ def test_a_transfer_that_fails_is_counted_no_longer() -> None:
             loop.run()
     assert multi._slow_start.connecting == 0
     multi.close()
+    easy.close()
+
+
+@pytest.mark.parametrize(("most_sends", "started"), [(1, 40), (2, FIRST)])
+def test_what_may_be_sent_only_once_does_not_wait(most_sends: int, started: int) -> None:
+    multi = Multi(Loop())
+    handles = [create_easy_handle(Profile()) for _ in range(40)]
+    for easy in handles:
+        easy.setopt(CurlOpt.URL, "https://127.0.0.1/")
+        easy.limit_sends(most_sends)
+        multi.add(easy, lambda error: None)
+    assert multi._slow_start.connecting == started
+    for easy in handles:
+        multi.remove(easy)
+        easy.close()
+    assert multi._slow_start.connecting == 0
+    multi.close()
+
+
+def test_the_time_that_a_transfer_waits_is_part_of_its_timeout() -> None:
+    easy = create_easy_handle(Profile())
+    timeout = int(CurlOpt.TIMEOUT_MS)
+    easy.set_number(timeout, 1000)
+    easy.limits = (1.0, 0, False, False)
+    easy.shorten_timeout(0.4)
+    assert easy.number(timeout) == 600
+    # So that the next request sets its own.
+    assert easy.limits is None
+    easy.shorten_timeout(60)
+    assert easy.number(timeout) == 1
+    easy.set_number(timeout, 0)
+    easy.shorten_timeout(60)
+    assert easy.number(timeout) == 0
     easy.close()
 
 

@@ -34,6 +34,7 @@ _RESOLVER_START_DATA = int(CurlOpt.RESOLVER_START_DATA)
 _OPENSOCKETFUNCTION = int(CurlOpt.OPENSOCKETFUNCTION)
 _OPENSOCKETDATA = int(CurlOpt.OPENSOCKETDATA)
 _SOCKOPTFUNCTION = int(CurlOpt.SOCKOPTFUNCTION)
+_TIMEOUT_MS = int(CurlOpt.TIMEOUT_MS)
 _CONN_ID = int(CurlInfo.CONN_ID)
 _REQUEST_SIZE = int(CurlInfo.REQUEST_SIZE)
 #: Has `get_number` return how many connections a transfer has opened.
@@ -237,6 +238,14 @@ class EasyHandle(Curl):
     def number(self, option: int) -> int:
         """Return the number that `set_number` has set."""
         return int(self._values[option])
+
+    def shorten_timeout(self, seconds: float) -> None:
+        """Take the time that the next transfer has waited off its CURLOPT_TIMEOUT_MS."""
+        timeout_ms = self._values.get(_TIMEOUT_MS, 0)
+        if timeout_ms:
+            self.set_number(_TIMEOUT_MS, max(1, timeout_ms - round(1000 * seconds)))
+            # So that the request after it gets its own.
+            self.limits = None
 
     def forbid_lookups(self) -> None:
         """Have the next transfer end when libcurl needs an address that it does not have."""

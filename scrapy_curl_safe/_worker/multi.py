@@ -6,6 +6,7 @@ See https://curl.se/libcurl/c/libcurl-multi.html, "multi_socket".
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -51,8 +52,8 @@ class Multi:
         self._check_timer = LoopTimer(loop, self._check)
         self._is_checked = False
         self._slow_start = SlowStart()
-        # Those that have not started.
-        self._waiting: dict[EasyHandle, OnEnd] = {}
+        # Those that have not started, and since when.
+        self._waiting: dict[EasyHandle, tuple[OnEnd, float]] = {}
         self._waiting_timer = LoopTimer(loop, self._on_waiting)
         self._self = ffi.new_handle(self)
         self._curlm = lib.curl_multi_init()
@@ -82,6 +83,8 @@ class Multi:
     def add(self, easy: EasyHandle, on_end: OnEnd) -> None:
         """Start a transfer, after a moment if many others wait for a connection (see `SlowStart`).
 
+        One that may be sent only once never waits: the connection that it would share may end.
+
         Args:
             on_end: called once, when the transfer has ended and the handle is free again, with the
                 error if it failed; never called after `remove`.
@@ -89,10 +92,11 @@ class Multi:
         Raises:
             CurlError: libcurl does not take the handle.
         """
-        if easy.reports_connection and (self._waiting or not self._slow_start.has_room):
+        may_wait = easy.reports_connection and easy.max_sends > 1
+        if may_wait and (self._waiting or not self._slow_start.has_room):
             if not self._waiting:
                 self._waiting_timer.set(_SLOW_START_SECONDS)
-            self._waiting[easy] = on_end
+            self._waiting[easy] = on_end, time.monotonic()
         else:
             self._start(easy, on_end)
 
@@ -169,15 +173,19 @@ class Multi:
     # Transfers that wait
 
     def _on_connected(self, easy: EasyHandle) -> None:
-        if self._slow_start.leave(easy) and self._waiting:
-            self._slow_start.widen(is_new=easy.get_number(NUM_CONNECTS) > 0)
+        if self._waiting and easy.get_number(NUM_CONNECTS):
+            self._slow_start.widen()
             self._waiting_timer.set(_SLOW_START_SECONDS)
-            # libcurl, which is calling, takes no new transfer now.
-            self._loop.call_soon(self._start_waiting)
+        self._make_room(easy)
 
     def _make_room(self, easy: EasyHandle) -> None:
-        if self._slow_start.leave(easy) and self._waiting:
+        if not self._slow_start.leave(easy):
+            return
+        if self._waiting:
+            # libcurl may be calling, and takes no new transfer meanwhile.
             self._loop.call_soon(self._start_waiting)
+        elif not self._slow_start.connecting:
+            self._slow_start.reset()
 
     def _on_waiting(self) -> None:
         if self._waiting:
@@ -188,7 +196,8 @@ class Multi:
     def _start_waiting(self) -> None:
         while self._waiting and self._slow_start.has_room:
             easy = next(iter(self._waiting))
-            on_end = self._waiting.pop(easy)
+            on_end, since = self._waiting.pop(easy)
+            easy.shorten_timeout(time.monotonic() - since)
             try:
                 self._start(easy, on_end)
             except CurlError as error:

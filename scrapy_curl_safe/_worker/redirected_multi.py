@@ -170,9 +170,7 @@ class _Wait:
         self._missing -= 1
         if self._missing or self._on_end is None:
             return
-        if self._timeout_ms:
-            spent_ms = round((time.monotonic() - self._began) * 1000)
-            self._easy.set_number(_TIMEOUT_MS, max(1, self._timeout_ms - spent_ms))
+        self._easy.shorten_timeout(time.monotonic() - self._began)
         self._easy.set_addresses(self._entries)
         self._finish(None)
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-# As many connections as a browser opens to an origin before it knows that one is enough.
-_FIRST = 6
-# Transfers that find a connection at once widen the window no further than to this.
-_MOST_BY_REUSE = 32
+# Most crawls have no more requests at once in a worker. Theirs keep a connection each, so that an
+# origin that ends an HTTP/2 connection early (GOAWAY; nginx: keepalive_requests) ends one request.
+_FIRST = 32
 
 
 class SlowStart:
-    """Keeps a burst of transfers from opening a connection each.
+    """Keeps a large burst of transfers from opening a connection each.
 
     An origin that speaks HTTP/2 takes a hundred requests on one connection, but libcurl knows that
     only when the first connection is established, and opens one for each transfer that starts
-    before. So the first transfers start, and each that gets a connection makes room for two more,
+    before. So the first transfers start, and each that opens a connection makes room for two more,
     as in TCP (RFC 5681, section 3.1). If none gets one for a while, the room doubles all the same:
     connections that hang must not keep other transfers waiting.
     """
@@ -46,15 +45,14 @@ class SlowStart:
         self._connecting.remove(transfer)
         return True
 
-    def widen(self, *, is_new: bool) -> None:
-        """Make room for one more, since a transfer has got a connection while others wait.
-
-        Args:
-            is_new: whether the connection was opened for it.
-        """
-        if is_new or self._most < _MOST_BY_REUSE:
-            self._most += 1
+    def widen(self) -> None:
+        """Make room for one more, since a transfer has opened a connection while others wait."""
+        self._most += 1
 
     def double(self) -> None:
         """Make room, since others have waited for a while."""
         self._most *= 2
+
+    def reset(self) -> None:
+        """Begin anew, since no transfer waits any more."""
+        self._most = _FIRST
