@@ -10,6 +10,7 @@ from curl_cffi import Curl, CurlECode, CurlError, CurlInfo, CurlOpt
 from .._ipc.messages import SharedSlice
 from .._platform.system import system
 from .curl_api import easy_getinfo, easy_setopt, ffi, lib
+from .easy_callbacks import ignore, on_first_line, on_lookup, on_open, on_opened, on_send
 from .slist import make_slist
 from .stream_pool import FWRITE, MemoryStream, SharedSlot, streams
 
@@ -55,45 +56,6 @@ _MAX_UNSENT_BYTES = 64 * 1024
 _long_out = ffi.new("long *")
 _offset_out = ffi.new("int64_t *")
 _string_out = ffi.new("char **")
-
-
-@ffi.callback("int(void *, void *, void *, int, int)", error=1)  # type: ignore[untyped-decorator]
-def _on_send(easy: Any, *_: object) -> int:
-    """https://curl.se/libcurl/c/CURLOPT_PREREQFUNCTION.html"""
-    return int(ffi.from_handle(easy)._refuses_send())  # CURL_PREREQFUNC_ABORT is 1
-
-
-@ffi.callback("int(void *, void *, void *)", error=1)  # type: ignore[untyped-decorator]
-def _on_lookup(state: Any, reserved: Any, easy: Any) -> int:
-    """https://curl.se/libcurl/c/CURLOPT_RESOLVER_START_FUNCTION.html"""
-    ffi.from_handle(easy).wanted_lookup = True
-    return 1
-
-
-@ffi.callback("int(void *, int, void *)", error=-1)  # type: ignore[untyped-decorator]
-def _on_open(easy: Any, *_: object) -> int:
-    """https://curl.se/libcurl/c/CURLOPT_OPENSOCKETFUNCTION.html"""
-    return int(ffi.from_handle(easy)._open_socket())
-
-
-@ffi.callback("int(void *, int, int)", error=1)  # type: ignore[untyped-decorator]
-def _on_opened(*_: object) -> int:
-    """https://curl.se/libcurl/c/CURLOPT_SOCKOPTFUNCTION.html"""
-    return 2  # CURL_SOCKOPT_ALREADY_CONNECTED
-
-
-@ffi.callback("size_t(char *, size_t, size_t, void *)", error=0)  # type: ignore[untyped-decorator]
-def _on_first_line(line: Any, size: int, count: int, easy: Any) -> int:
-    """https://curl.se/libcurl/c/CURLOPT_HEADERFUNCTION.html"""
-    try:
-        ffi.from_handle(easy)._begin_response(ffi.buffer(line, count)[:])
-    except MemoryError:
-        return 0  # and libcurl fails the transfer
-    return count
-
-
-def _ignore(*_: object) -> int:
-    return 0
 
 
 def _name_of(code: int) -> str:
@@ -150,7 +112,7 @@ class EasyHandle(Curl):
     wanted_lookup = False
     _addresses: Any = None
     # ... or where libcurl does not connect by itself.
-    _open_socket: Callable[[], int] | None = None
+    open_socket: Callable[[], int] | None = None
 
     reports_connection = True
 
@@ -186,7 +148,7 @@ class EasyHandle(Curl):
         self._watch_sends()
 
     def _watch_sends(self) -> None:
-        self._set(_PREREQFUNCTION, _on_send)
+        self._set(_PREREQFUNCTION, on_send)
         self._set(_PREREQDATA, self._self)
 
     # Options
@@ -250,7 +212,7 @@ class EasyHandle(Curl):
     def forbid_lookups(self) -> None:
         """Have the next transfer end when libcurl needs an address that it does not have."""
         self.wanted_lookup = False
-        self._set(_RESOLVER_START_FUNCTION, _on_lookup)
+        self._set(_RESOLVER_START_FUNCTION, on_lookup)
         self._set(_RESOLVER_START_DATA, self._self)
 
     def set_addresses(self, entries: list[bytes]) -> None:
@@ -263,10 +225,10 @@ class EasyHandle(Curl):
 
         A handle that does so never connects by itself again.
         """
-        self._open_socket = open_socket
-        self._set(_OPENSOCKETFUNCTION, _on_open)
+        self.open_socket = open_socket
+        self._set(_OPENSOCKETFUNCTION, on_open)
         self._set(_OPENSOCKETDATA, self._self)
-        self._set(_SOCKOPTFUNCTION, _on_opened)
+        self._set(_SOCKOPTFUNCTION, on_opened)
 
     def limit_sends(self, most: int) -> None:
         """Limit how many times the next request may be sent.
@@ -277,7 +239,7 @@ class EasyHandle(Curl):
         self.was_send_refused = self._is_sending = False
         self._sends = self._sent_bytes = 0
 
-    def _refuses_send(self) -> bool:
+    def refuses_send(self) -> bool:
         """Tell whether libcurl, which has a connection, must not send the request on it."""
         # libcurl may have found the previous connection dead when it began to send.
         if self._is_sending and self.was_sent:
@@ -297,7 +259,7 @@ class EasyHandle(Curl):
 
     def write_to_memory(self) -> None:
         """Have libcurl write the whole response (head, body and trailers) to `response`."""
-        self._write_to(_on_first_line, self._self)
+        self._write_to(on_first_line, self._self)
 
     def write_to_callbacks(
         self, on_header: Callable[[bytes], int], on_body: Callable[[bytes], int]
@@ -334,7 +296,7 @@ class EasyHandle(Curl):
             self._stream = None
         return shared
 
-    def _begin_response(self, line: bytes) -> None:
+    def begin_response(self, line: bytes) -> None:
         # From here on libcurl writes without Python.
         self._connection_id = self.get_number(_CONN_ID)
         self._stream = streams.acquire()
@@ -389,7 +351,7 @@ class EasyHandle(Curl):
         self._body = b""
         if self._has_callbacks:
             for option in (CurlOpt.HEADERFUNCTION, CurlOpt.WRITEFUNCTION, CurlOpt.DEBUGFUNCTION):
-                self.setopt(option, _ignore)
+                self.setopt(option, ignore)
             self._has_callbacks = False
         self._connection_id = -1
         if self._stream is not None:

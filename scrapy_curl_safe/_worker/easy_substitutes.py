@@ -41,7 +41,7 @@ class _SetBySetopt(EasyHandle):
 
     def _on_piece(self, data: bytes) -> int:
         if self._stream is None:
-            self._begin_response(data)
+            self.begin_response(data)
         else:
             self._stream.write(data)
         return len(data)

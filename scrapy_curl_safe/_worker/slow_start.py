@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-# Most crawls have no more requests at once in a worker. Theirs keep a connection each, so that an
-# origin that ends an HTTP/2 connection early (GOAWAY; nginx: keepalive_requests) ends one request.
-_FIRST = 32
+# Scrapy's default for CONCURRENT_REQUESTS. Below it each request keeps a connection of its own, so
+# that an origin that ends an HTTP/2 connection early (GOAWAY; nginx: keepalive_requests) ends one.
+_FIRST = 16
 
 
 class SlowStart:
