@@ -22,7 +22,7 @@ from .slow_start import SlowStart
 # Between two checks of all transfers, in case libcurl has failed to ask for one.
 _CHECK_INTERVAL_SECONDS = 0.1
 # How long transfers wait for others to get a connection, if none does.
-_SLOW_START_SECONDS = 0.1
+_SLOW_START_SECONDS = 0.25
 
 _TIMEOUT = -1  # CURL_SOCKET_TIMEOUT
 _REMOVE = 4  # CURL_POLL_REMOVE
