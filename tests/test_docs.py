@@ -145,7 +145,6 @@ SLOW = {
     "make matrix": ["-n"],
     "make package": [],
     "python -m benchmarks.flaky": ["--requests", "100", "--rounds", "1"],
-    "python -m benchmarks.bound": ["--rounds", "1"],
     "python -m benchmarks.limit": ["--rounds", "1"],
     "python -m benchmarks.sessions": ["--quick"],
     "python -m benchmarks.scaling": ["--rounds", "1"],

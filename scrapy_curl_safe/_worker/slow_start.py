@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-# Most crawls have no more requests at once in a worker (64 in two). Theirs keep a connection each, so
-# that an origin that ends an HTTP/2 connection early (GOAWAY; nginx: keepalive_requests) ends one.
+# Most crawls have no more requests at once in a worker (64 in two). Theirs keep a connection each,
+# so an origin that ends an HTTP/2 connection early (GOAWAY; nginx: keepalive_requests) ends one.
 _FIRST = 32
 
 
