@@ -39,13 +39,13 @@ def test_a_crash_in_native_code_costs_no_page_here_and_a_whole_crawl_elsewhere()
 
 @pytest.mark.slow
 def test_busy_callbacks_cost_no_page_here() -> None:
-    rows = compared("busy", "--quick", "--pages", "12")
+    rows = compared("busy", "--quick")
     # At rest, busy without retries, busy with them, limited without retries, limited with them.
     assert len(rows) == 5 * 2
     ours = [row[1] for row in rows if row[0] == "scrapy-curl-safe"]
     limited = ours.pop(3)
     assert ours == ["0 (0 to 0)"] * 4
     # Nothing retries what the origin refuses, but some handshakes get through.
-    assert 0 < int(limited.split()[0]) < 12
+    assert 0 < int(limited.split()[0]) < 20
     assert rows[1][1] == "0 (0 to 0)"
     assert rows[3][1] != "0 (0 to 0)"
