@@ -29,9 +29,16 @@ from scrapy_curl_safe._worker.slow_start import SlowStart
 from testkit.origins.holding import HoldingOrigin
 from testkit.origins.tls import TlsOrigin
 from testkit.waiting import until
+from tests.test_worker import start_by
 
 PLAIN = encode_profile(Profile())
 HELLO = Hello(profiles=[("default", PLAIN)], max_in_flight=200, max_idle=200)
+#: Starts a worker whose transfers wait as long as they must, however slow the machine is.
+PATIENT = (
+    "-c",
+    "import scrapy_curl_safe._worker.multi as multi; multi._SLOW_START_SECONDS = 1000.0; "
+    "from scrapy_curl_safe._worker.__main__ import main; main()",
+)
 #: How many connections a worker opens at once.
 FIRST = 32
 _numbers = itertools.count()
@@ -102,32 +109,29 @@ async def outcomes(tasks: list[asyncio.Task[Any]]) -> list[type[Outcome]]:
 
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    ("alpn", "most"), [("h2", FIRST), ("http/1.1", 60)], ids=["HTTP/2", "HTTP/1.1"]
+    ("alpn", "count", "least", "most"),
+    [
+        ("h2", 60, 1, FIRST),
+        # A connection takes a hundred requests.
+        ("h2", 1000, 10, 2 * FIRST),
+        ("http/1.1", 60, 1, 60),
+    ],
+    ids=["HTTP/2", "HTTP/2, more", "HTTP/1.1"],
 )
-def test_all_requests_of_a_burst_are_in_flight(alpn: str, most: int) -> None:
-    async def test() -> None:
-        with HoldingOrigin(alpn=(alpn,)) as origin, WorkerClient(HELLO) as worker:
-            tasks = fetches(worker, f"{origin.url}/held", 60)
-            await until(lambda: len(origin.requests) == 60)
-            assert 1 <= origin.accepted <= most
-            origin.release.set()
-            assert await outcomes(tasks) == [Completed] * 60
-
-    asyncio.run(test())
-
-
-@pytest.mark.processes
-def test_a_larger_burst_opens_hardly_more_connections() -> None:
-    """Each takes a hundred requests."""
-
+def test_all_requests_of_a_burst_are_in_flight(
+    alpn: str, count: int, least: int, most: int
+) -> None:
     async def test() -> None:
         hello = Hello(profiles=HELLO.profiles, max_in_flight=1000, max_idle=200)
-        with HoldingOrigin(alpn=("h2",)) as origin, WorkerClient(hello) as worker:
-            tasks = fetches(worker, f"{origin.url}/held", 1000)
-            await until(lambda: len(origin.requests) == 1000)
-            assert 10 <= origin.accepted <= 2 * FIRST
+        with (
+            HoldingOrigin(alpn=(alpn,)) as origin,
+            WorkerClient(hello, start_by(*PATIENT)) as worker,
+        ):
+            tasks = fetches(worker, f"{origin.url}/held", count)
+            await until(lambda: len(origin.requests) == count)
+            assert least <= origin.accepted <= most
             origin.release.set()
-            assert await outcomes(tasks) == [Completed] * 1000
+            assert await outcomes(tasks) == [Completed] * count
 
     asyncio.run(test())
 

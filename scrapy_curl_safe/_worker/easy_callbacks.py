@@ -1,4 +1,4 @@
-"""What libcurl calls during a transfer, for the `EasyHandle` that it is given as user data."""
+"""Functions that libcurl calls during a transfer, with its `EasyHandle` as user data."""
 
 from __future__ import annotations
 
