@@ -27,6 +27,22 @@ _HTTP_2_OVER_TLS = 4
 _OFFERS_UPGRADE = (None, "v2")
 # libcurl writes these before the lines that it is given, unless they are among those.
 _OWN_OF_LIBCURL = frozenset({b"accept", b"accept-encoding", b"user-agent"})
+# All that it may write without being given a line.
+_ADDED_BY_LIBCURL = _OWN_OF_LIBCURL | {
+    b"connection",
+    b"content-length",
+    b"content-type",
+    b"cookie",
+    b"expect",
+    b"host",
+    b"http2-settings",
+    b"proxy-authorization",
+    b"proxy-connection",
+    b"referer",
+    b"te",
+    b"transfer-encoding",
+    b"upgrade",
+}
 # It writes this one behind all others, also where it is given a line of it.
 _WRITTEN_LAST = b"connection"
 
@@ -127,9 +143,12 @@ class BrowserHeads:
     def _prepare(self, head: BrowserHead, host: bytes | None) -> _PreparedHead:
         for name in head.order:
             check_head_part(HeadPart.FIELD_NAME, name, of=f"header {name!r}")
+        # libcurl keeps a copy for each request, and looks for each name among the lines.
+        possible = _ADDED_BY_LIBCURL.union(name.lower() for name, _ in head.fields)
+        order = [name for name in head.order if name in possible]
         return _PreparedHead(
             self._header_lists.make(with_host(head.fields, host), head.riders),
-            None if "header_order" in self._settled else b",".join(head.order),
+            None if "header_order" in self._settled else b",".join(order) or None,
             host is not None or not _is_ordered(head),
             None if "http2_stream_weight" in self._settled else head.weight,
             head.exclusive,
