@@ -12,9 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from scrapy_curl_safe._ipc.messages import Completed, Heartbeat, Hello
+from scrapy_curl_safe._ipc.messages import (
+    BrowserHead,
+    Completed,
+    Fetch,
+    Heartbeat,
+    Hello,
+    Outcome,
+    Profile,
+    encode_browser_head,
+    encode_profile,
+)
 from scrapy_curl_safe._pool.worker_client import WorkerClient
 from testkit.crawling import Crawl
+from testkit.origins.holding import HoldingOrigin
 from testkit.origins.raw import RawOrigin
 from testkit.origins.streams import TlsStream
 from testkit.origins.tls import TlsOrigin
@@ -174,6 +185,38 @@ async def test_memory_is_returned_before_a_worker_is_replaced_for_it() -> None:
             await until(lambda: len(heartbeats) >= 3)  # noqa: B023
             memory.append(heartbeats[-1].memory_mb)
     assert memory[1] < memory[0]
+
+
+@in_event_loop
+async def test_requests_in_flight_keep_no_copies_of_what_they_share() -> None:
+    profile = encode_profile(Profile(visitor="v" * 100_000))
+    head = encode_browser_head(BrowserHead(fields=[], order=[b"x-%d" % n for n in range(10_000)]))
+    copies_mb = 200 * (len(profile) + len(head)) / 2**20
+    heartbeats: list[Heartbeat] = []
+    hello = Hello(
+        profiles=[("default", profile)], heartbeat_interval_seconds=0.1, max_in_flight=200
+    )
+    with (
+        HoldingOrigin(tls=False) as origin,
+        WorkerClient(hello, on_heartbeat=heartbeats.append) as worker,
+    ):
+
+        async def fetch(path: str) -> Outcome:
+            fetch = Fetch(url=origin.url + path, profile=profile, browser_head=head)
+            return (await worker.fetch(fetch))[0]
+
+        async def memory_mb() -> float:
+            heartbeats.clear()
+            await until(lambda: len(heartbeats) >= 2)
+            return heartbeats[-1].memory_mb
+
+        assert isinstance(await fetch("/"), Completed)
+        before = await memory_mb()
+        tasks = [asyncio.create_task(fetch("/held")) for _ in range(200)]
+        await until(lambda: len(origin.requests) == 201)
+        assert await memory_mb() - before < copies_mb / 2
+        origin.release.set()
+        assert all(isinstance(outcome, Completed) for outcome in await asyncio.gather(*tasks))
 
 
 def resident(pid: int) -> int:
