@@ -148,6 +148,7 @@ SLOW = {
     "python -m benchmarks.limit": ["--rounds", "1"],
     "python -m benchmarks.sessions": ["--quick"],
     "python -m benchmarks.scaling": ["--rounds", "1"],
+    "python -m benchmarks.bound": ["--rounds", "1"],
     "python -m benchmarks.pair ../before .": ["--rounds", "1", "--loads", "post"],
     "python -m benchmarks.profile fresh-1kB": [],
 }
