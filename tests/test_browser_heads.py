@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from curl_cffi import CurlOpt
+from msgspec.structs import replace
 
 from scrapy_curl_safe._ipc.messages import (
     BrowserHead,
@@ -22,6 +23,7 @@ from scrapy_curl_safe._ipc.messages import (
     encode_profile,
 )
 from scrapy_curl_safe._pool.worker_client import WorkerClient
+from testkit.origins.proxies import Proxy
 from testkit.origins.tls import SeenRequest, TlsOrigin
 
 BROWSER = encode_profile(Profile(impersonate="chrome", default_headers=False))
@@ -147,6 +149,40 @@ def test_lines_keep_their_order_whatever_libcurl_adds(
     for names in heads:
         ranks = [head.order.index(name) for name in names]
         assert ranks == sorted(ranks)
+
+
+@pytest.mark.processes
+@has_order
+def test_credentials_in_the_url_keep_their_place() -> None:
+    names = [b"user-agent", b"accept", b"accept-encoding"]
+    head = BrowserHead(
+        fields=[(name, b"x") for name in names],
+        order=[b"host", b"user-agent", b"accept", b"authorization", b"accept-encoding"],
+        is_http2=True,
+    )
+    with TlsOrigin(alpn=("h2",)) as origin:
+        url = origin.url.replace("://", "://user:secret@")
+        send(fetch(origin.url, head), fetch(url, head))
+        without, with_credentials = ([name for name, _ in sent(r)] for r in origin.requests)
+    assert without == names
+    assert with_credentials == head.order[1:]
+
+
+@pytest.mark.processes
+@has_order
+def test_headers_for_a_proxy_keep_their_place_over_plain_http() -> None:
+    head = replace(HEAD, fields=[pair for pair in HEAD.fields if pair[0] != b"X-A"])
+    with TlsOrigin(tls=False) as origin, Proxy() as proxy:
+        through = Profile(
+            impersonate="chrome",
+            default_headers=False,
+            proxy=f"http://{proxy.location}",
+            proxy_headers=[(b"X-A", b"1")],
+        )
+        (outcome,) = send(fetch(origin.url, head, profile=encode_profile(through)))
+        assert isinstance(outcome, Completed)
+        lines = proxy.received.splitlines()
+    assert lines.index(b"X-A: 1") < lines.index(b"User-Agent: me")
 
 
 @pytest.mark.processes

@@ -29,6 +29,7 @@ _OFFERS_UPGRADE = (None, "v2")
 _OWN_OF_LIBCURL = frozenset({b"accept", b"accept-encoding", b"user-agent"})
 # All that it may write without being given a line.
 _ADDED_BY_LIBCURL = _OWN_OF_LIBCURL | {
+    b"authorization",
     b"connection",
     b"content-length",
     b"content-type",
@@ -77,6 +78,8 @@ class BrowserHeads:
         self._is_direct = profile.proxy is None
         self._offers_upgrade = profile.http_version in _OFFERS_UPGRADE
         self._settled = frozenset(profile.extra_fp or ())
+        # Over plain http a proxy gets its headers with the request's.
+        self._added = _ADDED_BY_LIBCURL.union(name.lower() for name, _ in profile.proxy_headers)
         self._heads: dict[tuple[bytes, bytes | None], _PreparedHead] = {}
         self._latest: tuple[bytes, bytes | None, _PreparedHead] | None = None
 
@@ -114,8 +117,9 @@ class BrowserHeads:
                 and fetch.cookie is None
                 and fetch.referer is None
                 and self._is_direct
+                and "@" not in fetch.url  # or libcurl may add Authorization
             )
-            easy.set_text(_HEADER_ORDER, None if is_ordered else head.order)
+            easy.set_text(_HEADER_ORDER, None if is_ordered else head.order or None)
 
     def _get(self, encoded: bytes, host: bytes | None) -> _PreparedHead:
         # A head is quicker to compare than to hash, and most requests have the one before's.
@@ -144,11 +148,11 @@ class BrowserHeads:
         for name in head.order:
             check_head_part(HeadPart.FIELD_NAME, name, of=f"header {name!r}")
         # libcurl keeps a copy for each request, and looks for each name among the lines.
-        possible = _ADDED_BY_LIBCURL.union(name.lower() for name, _ in head.fields)
+        possible = self._added.union(name.lower() for name, _ in head.fields)
         order = [name for name in head.order if name in possible]
         return _PreparedHead(
             self._header_lists.make(with_host(head.fields, host), head.riders),
-            None if "header_order" in self._settled else b",".join(order) or None,
+            None if "header_order" in self._settled else b",".join(order),
             host is not None or not _is_ordered(head),
             None if "http2_stream_weight" in self._settled else head.weight,
             head.exclusive,
