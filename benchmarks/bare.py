@@ -1,7 +1,8 @@
 """libcurl without Scrapy or a pool, in a process of its own: one download after another.
 
-The plan comes as JSON on the first line of stdin. The process says "ready", waits for another line,
-downloads, and prints when it began and ended, as JSON.
+The plan comes as JSON on the first line of stdin. The process downloads one page, says "ready", and
+waits for the times (`time.monotonic`) between which it is to download, as JSON. It prints how many
+pages that were.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ from scrapy_curl_safe._ipc.messages import Profile
 from scrapy_curl_safe._worker.browser import create_easy_handle
 from scrapy_curl_safe._worker.curl_api import lib
 from scrapy_curl_safe._worker.header_lists import HeaderLists
+from scrapy_curl_safe._worker.targets import resolve_browser
+
+_TIMEOUT_MS = 30_000
 
 
 def main() -> None:
     plan = json.loads(sys.stdin.readline())
-    profile = Profile(impersonate="chrome")
+    profile = resolve_browser(Profile(impersonate="chrome"))
     easy = create_easy_handle(profile)
     easy.set_header_list(HeaderLists(profile).get([]))
     easy.set_text(CurlOpt.URL, plan["url"].encode())
+    easy.set_number(CurlOpt.TIMEOUT_MS, _TIMEOUT_MS)
 
     def download() -> None:
         easy.limit_sends(2)
@@ -35,11 +40,15 @@ def main() -> None:
 
     download()
     print("ready", flush=True)
-    sys.stdin.readline()
-    began = time.monotonic()
-    for _ in range(plan["requests"]):
+    line = sys.stdin.readline()
+    if not line:  # another process failed
+        return
+    begin, end = json.loads(line)
+    pages = 0
+    while time.monotonic() < end:
         download()
-    print(json.dumps({"began": began, "ended": time.monotonic()}), flush=True)
+        pages += begin <= time.monotonic() < end
+    print(pages, flush=True)
     easy.close()
 
 

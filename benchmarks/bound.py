@@ -1,8 +1,8 @@
-"""Shows how fast a handler could be here that adds nothing to libcurl: python -m benchmarks.bound
+"""Estimates how fast a handler that adds nothing to libcurl could be: python -m benchmarks.bound
 
 Scrapy's work for a page, libcurl's and the origin's share the cores of one machine. This measures
-Scrapy's by the ceiling, and the other two together by processes that have nothing but libcurl and
-keep all cores busy.
+Scrapy's with the ceiling, and the other two together with processes that have nothing but libcurl
+and keep all cores busy.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.nginx import Nginx
+from benchmarks.pages import decoded_size
 from benchmarks.runs import run_steady
 from benchmarks.scaling import LOADS, Load, plan_of
 from benchmarks.speed import CEILING
 
 _LOADS = ("fresh", "large")
-# As many that some have data to read while others wait.
+# So many that some have data to read while others wait.
 _PROCESSES_PER_CORE = 4
+# How long they download before their pages count, and then.
+_SECONDS_BEFORE, _SECONDS = 0.5, 3.0
 
 
 def main() -> None:
@@ -41,7 +44,7 @@ def main() -> None:
             for _ in range(rounds):
                 ceiling = _ceiling(load, origin)
                 libcurl = _libcurl(load, origin, cores)
-                # Seconds of a core that a page takes.
+                # Core seconds per page.
                 taken = ceiling["own_cpu"] + cores / libcurl
                 ceilings.append(ceiling["rate"])
                 alone.append(libcurl)
@@ -57,7 +60,6 @@ def main() -> None:
 def _ceiling(load: Load, origin: Nginx) -> dict[str, Any]:
     plan = plan_of(load, origin, load.requests)
     plan["settings"] = {**CEILING.all_settings(), "CEILING_PAGE": load.page}
-    plan["started"] = time.time()
     result = run_steady(plan, lambda pid: None, timeout=300, interval=1.0)
     if result is None or result["errors"]:
         raise RuntimeError(f"the crawl failed: {result}")
@@ -66,8 +68,7 @@ def _ceiling(load: Load, origin: Nginx) -> dict[str, Any]:
 
 def _libcurl(load: Load, origin: Nginx, cores: int) -> float:
     """Return the pages per second of all processes together."""
-    count = _PROCESSES_PER_CORE * cores
-    plan = plan_of(load, origin, load.requests // count)
+    plan = {"url": f"{origin.url(load.server)}/{load.page}", "size": decoded_size(load.page)}
     with ExitStack() as stack:
         processes = [
             stack.enter_context(
@@ -79,15 +80,13 @@ def _libcurl(load: Load, origin: Nginx, cores: int) -> float:
                     cwd=Path(__file__).parent.parent,
                 )
             )
-            for _ in range(count)
+            for _ in range(_PROCESSES_PER_CORE * cores)
         ]
         _tell(processes, json.dumps(plan))
         _answers(processes)
-        _tell(processes, "")
-        times = [json.loads(answer) for answer in _answers(processes)]
-    began = min(one["began"] for one in times)
-    ended = max(one["ended"] for one in times)
-    return float(count * plan["requests"] / (ended - began))
+        begin = time.monotonic() + _SECONDS_BEFORE
+        _tell(processes, json.dumps([begin, begin + _SECONDS]))
+        return sum(map(int, _answers(processes))) / _SECONDS
 
 
 def _tell(processes: list[subprocess.Popen[str]], line: str) -> None:
