@@ -29,9 +29,9 @@ _HEADER_ORDERS = [
 # without the extension, a session that was begun with it.
 _GECKO = ("firefox", "tor")
 
-# libcurl fills this up to ten times in a turn. A transfer that has more waits for the next turn, for
-# which libcurl sets its timer: with the default of 16 KiB, a page of 1 MB took six. With 256 KiB,
-# pages of 1 MB came no faster, and those of 50 kB more slowly.
+# libcurl fills this up to ten times in a turn. A transfer that has more waits for the next turn,
+# for which libcurl sets its timer: with the default of 16 KiB, a page of 1 MB took six. With
+# 256 KiB, pages of 1 MB came no faster, and those of 50 kB more slowly.
 _READ_BUFFER_BYTES = 124 * 1024
 
 _SSL_VERSIONS = {

@@ -92,7 +92,7 @@ class Download:
         """Start the transfer; if that is not possible, send an InvalidRequest."""
         try:
             set_request_options(self._easy, self._fetch, self._request_body, self._session)
-            # Thousands of requests in flight would keep a copy each of what is most of a Fetch.
+            # Otherwise each of thousands of requests in flight would keep a copy of its own.
             self._fetch.profile, self._fetch.browser_head, self._fetch.headers = b"", None, []
             if self._fetch.report_tls:
                 self._easy.report_to(self._on_debug)
