@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.nginx import Nginx
-from benchmarks.pages import decoded_size
 from benchmarks.runs import run_steady
 from benchmarks.scaling import LOADS, Load, plan_of
 from benchmarks.speed import CEILING
@@ -68,7 +67,6 @@ def _ceiling(load: Load, origin: Nginx) -> dict[str, Any]:
 
 def _libcurl(load: Load, origin: Nginx, cores: int) -> float:
     """Return the pages per second of all processes together."""
-    plan = {"url": f"{origin.url(load.server)}/{load.page}", "size": decoded_size(load.page)}
     with ExitStack() as stack:
         processes = [
             stack.enter_context(
@@ -82,7 +80,8 @@ def _libcurl(load: Load, origin: Nginx, cores: int) -> float:
             )
             for _ in range(_PROCESSES_PER_CORE * cores)
         ]
-        _tell(processes, json.dumps(plan))
+        # The number of requests is for crawls only.
+        _tell(processes, json.dumps(plan_of(load, origin, 0)))
         _answers(processes)
         begin = time.monotonic() + _SECONDS_BEFORE
         _tell(processes, json.dumps([begin, begin + _SECONDS]))

@@ -159,6 +159,13 @@ def test_where_no_session_can_be_made_nothing_is_lost(start_crawl: Callable[...,
     assert crawled.stat("handshake/failure_count/local") == crawled.stat("handshake/failure_count")
 
 
+async def memory_mb(heartbeats: list[Heartbeat]) -> float:
+    """Return the memory of a worker that appends its heartbeats to a list, as of now."""
+    heartbeats.clear()
+    await until(lambda: len(heartbeats) >= 3)
+    return heartbeats[-1].memory_mb
+
+
 @in_event_loop
 async def test_memory_is_returned_before_a_worker_is_replaced_for_it() -> None:
     """The same load on two workers: the one that is above its bound holds less afterwards."""
@@ -182,9 +189,7 @@ async def test_memory_is_returned_before_a_worker_is_replaced_for_it() -> None:
                 *(download(worker, origin.url) for _ in range(400))
             ):
                 assert isinstance(outcome, Completed)
-            heartbeats.clear()
-            await until(lambda: len(heartbeats) >= 3)  # noqa: B023
-            memory.append(heartbeats[-1].memory_mb)
+            memory.append(await memory_mb(heartbeats))
     assert memory[1] < memory[0]
 
 
@@ -213,16 +218,11 @@ async def test_requests_in_flight_keep_no_copies_of_what_they_share(fields: dict
         async def fetch(path: str) -> Outcome:
             return (await worker.fetch(Fetch(url=origin.url + path, **fields)))[0]
 
-        async def memory_mb() -> float:
-            heartbeats.clear()
-            await until(lambda: len(heartbeats) >= 2)
-            return heartbeats[-1].memory_mb
-
         assert isinstance(await fetch("/"), Completed)
-        before = await memory_mb()
+        before = await memory_mb(heartbeats)
         tasks = [asyncio.create_task(fetch("/held")) for _ in range(100)]
         await until(lambda: len(origin.requests) == 101)
-        assert await memory_mb() - before < 100 * len(LARGE) / 2**20 / 2
+        assert await memory_mb(heartbeats) - before < 100 * len(LARGE) / 2**20 / 2
         origin.release.set()
         assert all(isinstance(outcome, Completed) for outcome in await asyncio.gather(*tasks))
 
