@@ -16,7 +16,7 @@ import curl_cffi.requests.utils
 import pytest
 from curl_cffi import Curl, CurlInfo, CurlOpt, ffi, lib
 
-from scrapy_curl_safe._worker import curl_api
+from scrapy_curl_safe._worker import curl_api, multi
 from testkit.crawling import Crawled, Wanted
 from testkit.fixtures import RunCrawl
 from testkit.origins.certs import certs
@@ -64,16 +64,33 @@ def test_options_are_set_by_pointers() -> None:
     assert (seen.method, seen.body) == ("POST", body)
 
 
-@pytest.mark.parametrize("name", ["socket_function", "timer_function"])
-def test_compiled_callbacks_call_the_body_that_they_are_given(name: str) -> None:
+@pytest.fixture
+def given_back() -> Iterator[None]:
+    """Give the compiled callbacks back to `Multi` when the test ends: they are the process's."""
+    yield
+    for name, body in (
+        ("socket_function", multi._on_socket),
+        ("timer_function", multi._on_timer),
+    ):
+        assert curl_api.define_callback(name, "", body, multi._exit) == getattr(lib, name)
+
+
+@pytest.mark.usefixtures("given_back")
+@pytest.mark.parametrize(
+    ("name", "signature", "arguments"),
+    [
+        (
+            "socket_function",
+            "int(*)(void *, int, int, void *, void *)",
+            [ffi.NULL, 5, 6, ffi.NULL, ffi.NULL],
+        ),
+        ("timer_function", "int(*)(void *, long, void *)", [ffi.NULL, 5, ffi.NULL]),
+    ],
+)
+def test_compiled_callbacks_call_the_body_that_they_are_given(
+    name: str, signature: str, arguments: list[Any]
+) -> None:
     called = []
-    signature = {
-        "socket_function": "int(*)(void *, int, int, void *, void *)",
-        "timer_function": "int(*)(void *, long, void *)",
-    }[name]
-    arguments = (
-        [ffi.NULL, 5, 6, ffi.NULL, ffi.NULL] if "socket" in name else [ffi.NULL, 5, ffi.NULL]
-    )
 
     def body(*arguments: Any) -> int:
         called.append(arguments[1])
