@@ -281,19 +281,48 @@ def test_the_counts_of_one_turn_are_passed_on_together(collector: StatsCollector
     assert collector.get_value("curl_safe/request_count") == 4
 
 
+def test_a_collector_that_fails_stops_nothing() -> None:
+    """One that keeps the stats elsewhere may fail at any time; the pool must not notice."""
+
+    class Failing(StatsCollector):
+        def inc_value(self, *args: Any, **kwargs: Any) -> None:
+            raise ConnectionError
+
+        max_value = set_value = inc_value
+
+    collector = Failing(get_crawler())
+    stats, turn = counting(collector)
+    for name, count in COUNTED.items():
+        if name not in ("flush", "set_rates"):
+            count(stats)
+    with pytest.raises(ConnectionError):
+        turn.end()
+    # What comes later is passed on all the same.
+    stats.request()
+    with pytest.raises(ConnectionError):
+        turn.end()
+
+
 def test_the_most_requests_in_flight(collector: StatsCollector) -> None:
-    stats, _ = counting(collector)
+    stats, turn = counting(collector)
     for count in (1, 3, 2):
         stats.in_flight(count)
+    turn.end()
+    stats.in_flight(2)
+    turn.end()
     assert collector.get_value("curl_safe/in_flight_max") == 3
 
 
 def test_the_longest_lag_is_never_below_zero(collector: StatsCollector) -> None:
-    stats, _ = counting(collector)
+    stats, turn = counting(collector)
     stats.loop_lag(-0.001)
+    turn.end()
     assert collector.get_value("curl_safe/loop_lag_max") == 0
     for lag in (0.25, 0.1):
         stats.loop_lag(lag)
+    turn.end()
+    stats.loop_lag(0.2)
+    turn.end()
     assert collector.get_value("curl_safe/loop_lag_max") == 0.25
 
 

@@ -205,6 +205,9 @@ class CrawlStats:
         self._call_soon = call_soon
         self._start_log = start_log
         self._counts: defaultdict[str, int] = defaultdict(int)
+        # By key: the highest value since the last `flush`.
+        self._highest: dict[str, float] = {}
+        self._is_flush_due = False
         self.handshake_times = LogHistogram()
         self.worker_lives = WorkerLives()
         self._most_in_flight = 0
@@ -215,16 +218,25 @@ class CrawlStats:
 
     def _counting(self) -> defaultdict[str, int]:
         """Return the counts, which are passed on at the end of this turn of the loop."""
-        if not self._counts:
+        if not self._is_flush_due:
+            self._is_flush_due = True
             self._call_soon(self.flush)
         return self._counts
 
+    def _reach(self, key: str, value: float) -> None:
+        self._highest[key] = max(value, self._highest.get(key, value))
+        self._counting()
+
     def flush(self) -> None:
         """Pass on what was counted since the last time."""
+        self._is_flush_due = False
         counts, self._counts = self._counts, defaultdict(int)
+        highest, self._highest = self._highest, {}
         for key, count in counts.items():
             if count:
                 self._stats.inc_value(PREFIX + key, count)
+        for key, value in highest.items():
+            self._stats.max_value(PREFIX + key, value)
 
     # Requests
 
@@ -290,7 +302,7 @@ class CrawlStats:
     def in_flight(self, count: int) -> None:
         if count > self._most_in_flight:
             self._most_in_flight = count
-            self._stats.set_value("curl_safe/in_flight_max", count)
+            self._reach("in_flight_max", count)
 
     def limit_decreased(self) -> None:
         self._add("throttle/decrease_count")
@@ -323,7 +335,7 @@ class CrawlStats:
         self._add("worker/lost_request_count", count)
 
     def loop_lag(self, seconds: float) -> None:
-        self._stats.max_value("curl_safe/loop_lag_max", round(max(0.0, seconds), 6))
+        self._reach("loop_lag_max", round(max(0.0, seconds), 6))
 
     # Rates
 
