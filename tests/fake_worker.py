@@ -36,7 +36,6 @@ from scrapy_curl_safe._ipc.messages import (
     Fetch,
     Heartbeat,
     Hello,
-    ProtocolError,
     Ready,
     ResponseHead,
     SizeWarning,
@@ -249,7 +248,7 @@ class FakeWorker:
             assert isinstance(message, SliceReleased)
             self.slices_released += 1
 
-    def _on_connection_lost(self, reason: ProtocolError | OSError | None) -> None:
+    def _on_connection_lost(self, reason: Exception | None) -> None:
         if not self.is_stuck:
             self.exit(0)
 

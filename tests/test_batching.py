@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 import pytest
 
+from scrapy_curl_safe._ipc import channel
 from scrapy_curl_safe._ipc.channel import Channel
 from scrapy_curl_safe._ipc.framing import encode_frame, from_worker_decoder
-from scrapy_curl_safe._ipc.messages import Chunk, FromWorker, ProtocolError
+from scrapy_curl_safe._ipc.messages import Chunk, FromWorker
 from scrapy_curl_safe._pool.batching import ResponseBatcher
 from testkit.crawling import assert_all_pages, urls
 from testkit.fixtures import RunCrawl
@@ -91,7 +92,7 @@ class Batched:
     def __init__(self) -> None:
         ours, self.peer = socket.socketpair()
         self.got: list[int] = []
-        self.lost: list[ProtocolError | OSError | None] = []
+        self.lost: list[Exception | None] = []
         self.loop = asyncio.get_running_loop()
         self.batcher = ResponseBatcher(self.loop.call_soon, 10)
         self.channel: Channel[FromWorker] = Channel(
@@ -163,6 +164,59 @@ def test_a_channel_that_cannot_write_hands_on_what_came_before_it_is_lost(
         await batched.until(lambda: batched.lost)
         assert batched.got == [0, 1, 2, 3, 4]
         assert len(batched.lost) == 1
+
+    asyncio.run(run())
+
+
+def test_all_that_a_dead_peer_has_sent_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "_READ_SIZE_BYTES", 64)
+
+    async def run() -> None:
+        batched = Batched()
+        batched.loop.remove_reader(batched.channel._fd)
+        # More than one turn of the loop reads.
+        batched.peer.sendall(frames(100))
+        batched.peer.close()
+        batched.channel.send(Chunk(9))
+        await batched.until(lambda: batched.lost)
+        assert batched.got == list(range(100))
+
+    asyncio.run(run())
+
+
+def test_channels_have_their_turn_in_order() -> None:
+    """One that has more to hand on comes after those that have handed on nothing."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        batcher = ResponseBatcher(loop.call_soon, 10)
+        got: list[int] = []
+        opened: list[tuple[Channel[FromWorker], socket.socket]] = []
+        for number in range(3):
+            ours, peer = socket.socketpair()
+
+            def on_frame(message: FromWorker, body: bytes, number: int = number) -> None:
+                got.append(number)
+                batcher.handed_over(len(body))
+
+            reading = Channel(
+                loop,
+                ours,
+                from_worker_decoder(),
+                on_frame,
+                lambda reason: None,
+                flow_control=batcher,
+            )
+            opened.append((reading, peer))
+            peer.sendall(frames(4))
+        for _ in range(10_000):
+            if len(got) == 12:
+                break
+            await asyncio.sleep(0)
+        assert min(Counter(got[:7]).values()) == 2
+        for reading, peer in opened:
+            reading.close()
+            peer.close()
 
     asyncio.run(run())
 

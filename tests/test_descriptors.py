@@ -13,7 +13,7 @@ import pytest
 from scrapy_curl_safe._ipc.body_files import FileOrder
 from scrapy_curl_safe._ipc.channel import Channel
 from scrapy_curl_safe._ipc.framing import from_worker_decoder, to_worker_decoder
-from scrapy_curl_safe._ipc.messages import Cancel, Fetch, FromWorker, ProtocolError, ToWorker
+from scrapy_curl_safe._ipc.messages import Cancel, Fetch, FromWorker, ToWorker
 from scrapy_curl_safe._worker.body_file import BodyFile
 from testkit.waiting import until
 
@@ -37,7 +37,7 @@ class BothEnds:
             on_descriptor=lambda descriptor: self.got.append(("descriptor", descriptor)),
         )
 
-    def _lost(self, reason: ProtocolError | OSError | None) -> None:
+    def _lost(self, reason: Exception | None) -> None:
         self.got.append(("lost", b""))
 
     def close(self) -> None:

@@ -59,7 +59,7 @@ class Channel(Generic[_T]):
         decoder: decodes what the other side sends.
         on_frame: called with each message and its body, in order.
         on_connection_lost: called once, with None at the end of the stream, otherwise with the
-            error that broke it; never called after `close`.
+            error that broke it (ProtocolError, OSError or MemoryError); never called after `close`.
         on_drained: called when everything queued has been written.
         flow_control: holds frames back while it is paused; None to take all at once.
         on_descriptor: called with each descriptor that the other side passes, in order, before the
@@ -77,7 +77,7 @@ class Channel(Generic[_T]):
         sock: socket.socket,
         decoder: FrameDecoder[_T],
         on_frame: Callable[[_T, bytes], None],
-        on_connection_lost: Callable[[ProtocolError | OSError | None], None],
+        on_connection_lost: Callable[[Exception | None], None],
         on_drained: Callable[[], None] = lambda: None,
         flow_control: FlowControl | None = None,
         on_descriptor: Callable[[int], None] | None = None,
@@ -138,6 +138,15 @@ class Channel(Generic[_T]):
         return self._queued
 
     @property
+    def is_open(self) -> bool:
+        return self._open
+
+    @property
+    def is_held_back(self) -> bool:
+        """True while frames that have arrived wait for flow control, and others behind them."""
+        return bool(self._arrived)
+
+    @property
     def is_behind(self) -> bool:
         """True while the other side reads more slowly than this side writes."""
         return len(self._unsent) > _HIGH_WATER_FRAMES
@@ -154,7 +163,7 @@ class Channel(Generic[_T]):
             self._arrived.clear()
             self._sock.close()
 
-    def _connection_lost(self, reason: ProtocolError | OSError | None) -> None:
+    def _connection_lost(self, reason: Exception | None) -> None:
         if self._open:
             self.close()
             self._on_connection_lost(reason)
@@ -200,31 +209,32 @@ class Channel(Generic[_T]):
     def _read_rest(self, error: OSError) -> None:
         self._flow_control = None
         self._hand_over()
-        self._read()
+        while self._read_once():
+            pass
         self._connection_lost(error)
 
     def _read(self) -> None:
         for _ in range(_READS_PER_WAKE_UP):
-            if self._arrived:  # flow control holds them back
+            if self._arrived or self._read_once() < _READ_SIZE_BYTES:
                 return
-            try:
-                data = self._receive(_READ_SIZE_BYTES)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self._connection_lost(error)
-                return
+
+    def _read_once(self) -> int:
+        """Read, and hand over what is complete; return how many bytes, 0 if there were none."""
+        if not self._open:
+            return 0
+        try:
+            data = self._receive(_READ_SIZE_BYTES)
             if not data:
                 self._connection_lost(None)
-                return
-            try:
-                self._arrived.extend(self._decoder.feed(data))
-            except ProtocolError as error:
-                self._connection_lost(error)
-                return
-            self._hand_over()
-            if not self._open or len(data) < _READ_SIZE_BYTES:
-                return
+                return 0
+            self._arrived.extend(self._decoder.feed(data))
+        except BlockingIOError:
+            return 0
+        except (OSError, ProtocolError, MemoryError) as error:
+            self._connection_lost(error)
+            return 0
+        self._hand_over()
+        return len(data)
 
     def _hand_over(self) -> None:
         while self._arrived:

@@ -8,6 +8,7 @@ last one.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 # Scrapy 2.19 on asyncio takes 6 turns from a response to the next request; a few more cost nothing.
@@ -32,7 +33,7 @@ class ResponseBatcher:
         self._bytes = 0
         self._responses = 0
         self._turns_left = 0
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: deque[Callable[[], None]] = deque()
 
     @property
     def is_paused(self) -> bool:
@@ -48,10 +49,7 @@ class ResponseBatcher:
             self._call_soon(self._on_turn)
 
     def when_resumed(self, callback: Callable[[], None]) -> None:
-        """Call a function once when the pause is over.
-
-        By then, a function that was registered earlier may have started the next pause.
-        """
+        """Call a function once, outside of a pause, after those that were registered earlier."""
         self._waiting.append(callback)
 
     def _on_turn(self) -> None:
@@ -60,6 +58,8 @@ class ResponseBatcher:
             self._call_soon(self._on_turn)
             return
         self._bytes = self._responses = 0
-        waiting, self._waiting = self._waiting, []
-        for callback in waiting:
-            callback()
+        for _ in range(len(self._waiting)):
+            if self.is_paused:
+                # The rest comes first after this pause, so that each worker has its share.
+                return
+            self._waiting.popleft()()

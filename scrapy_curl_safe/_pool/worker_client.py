@@ -148,7 +148,7 @@ class WorkerClient:
         if not self._ready.done():
             self._ready.set_result(ready)
 
-    def _on_lost(self, error: ProtocolError | OSError | None) -> None:
+    def _on_lost(self, error: Exception | None) -> None:
         breach = error if isinstance(error, ProtocolError) else None
         if breach is not None:
             self.process.kill()

@@ -122,7 +122,7 @@ class _Server:
             # It came while this process had no CPU to read it.
             self._hello_timer.set(_HELLO_TIMEOUT_SECONDS)
 
-    def _on_connection_lost(self, reason: ProtocolError | OSError | None) -> None:
+    def _on_connection_lost(self, reason: Exception | None) -> None:
         # The crawler is gone, or what it sends makes no sense. Either way nobody waits for an
         # orderly end of transfers, threads and sessions.
         os._exit(1 if isinstance(reason, ProtocolError) else 0)
