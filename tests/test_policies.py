@@ -387,17 +387,30 @@ def test_refunds_save_up_no_more_than_a_burst() -> None:
 
 
 def test_restarts_wait_longer_and_longer_until_one_succeeds() -> None:
-    policy = RestartPolicy()
-    assert policy.reserve(1.0) == 0
+    policy, now = RestartPolicy(), 1.0
+    assert policy.reserve(now) == 0
     waits = []
     while not policy.exhausted:
-        policy.start_failed()
-        waits.append(policy.reserve(1.0))
+        policy.start_failed(now)
+        waits.append(policy.reserve(now))
+        now += waits[-1]
+    assert len(waits) == 8
     assert waits == sorted(waits)
     assert waits[0] < waits[-1] <= 10
     policy.start_succeeded()
     assert not policy.exhausted
-    assert policy.reserve(1.0) == 0
+    assert policy.reserve(now) == 0
+
+
+def test_many_starts_that_fail_at_one_time_are_no_reason_to_give_up() -> None:
+    policy = RestartPolicy()
+    for failed_at in (1.0, *[10.0] * 16, 14.0):
+        policy.start_failed(failed_at)
+        if failed_at == 1.0:
+            policy.start_succeeded()
+    assert not policy.exhausted
+    policy.start_failed(15.0)
+    assert policy.exhausted
 
 
 def test_restarts_of_workers_that_come_up_and_die_are_bounded() -> None:
