@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from itertools import pairwise
+from typing import cast
 
 import pytest
 
@@ -22,7 +23,12 @@ from scrapy_curl_safe._ipc.messages import (
     SharedSlice,
     TransferStats,
 )
-from scrapy_curl_safe._pool.errors import WorkerLostError, WorkersExhaustedError
+from scrapy_curl_safe._ipc.shared_memory import SharedMemoryReader
+from scrapy_curl_safe._pool.errors import (
+    FetchTimeoutError,
+    WorkerLostError,
+    WorkersExhaustedError,
+)
 from tests.fake_worker import (
     FakePool,
     FakeWorker,
@@ -234,6 +240,68 @@ async def test_a_crawler_that_was_blocked_does_not_take_its_workers_for_hung() -
 
 
 @in_virtual_time
+async def test_a_worker_that_hangs_is_found_while_callbacks_are_busy() -> None:
+    async with FakePool(workers=2, hang_timeout_seconds=5.0) as fake:
+        lost, overdue = fake.fetch(), fake.fetch(timeout_seconds=20.0)
+        await settle()
+        stuck, healthy = fake.workers
+        stuck.is_stuck = True
+        for _ in range(40):
+            fake.loop.block(2.5)
+            await settle()
+        assert stuck.exit_status == -signal.SIGKILL
+        assert lost_with(lost).hung
+        assert isinstance(overdue.error, FetchTimeoutError)
+        # It was cancelled then, which this worker does not answer.
+        assert healthy.cancels == [1]
+
+
+@in_virtual_time
+async def test_what_the_crawler_holds_back_is_not_late() -> None:
+    async with FakePool(hang_timeout_seconds=5.0) as fake:
+        (worker,) = fake.workers
+        fetching, cancelled = fake.fetch(timeout_seconds=1.0), fake.fetch(timeout_seconds=1.0)
+        await settle()
+        cancelled.task.cancel()
+        await settle()
+        batcher = fake.pool._batcher
+        batcher._turns_left = 1  # a pause, as long as callbacks are busy
+        worker.complete(worker.fetches[1], b"page")
+        worker.end_cancelled()
+        await settle()
+        worker.is_stuck = True  # says nothing for as long
+        await passed(60.0)
+        assert not fetching.is_done
+        assert worker.exit_status is None
+        worker.is_stuck = False
+        batcher._on_turn()
+        await settle()
+        assert fetching.result.body == b"page"
+        assert fake.origin().limit.in_use == 0
+
+
+@in_virtual_time
+async def test_a_worker_that_cannot_be_killed_is_left_behind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with FakePool(workers=2, hang_timeout_seconds=5.0) as fake:
+        fetching = fake.fetch()
+        await settle()
+        stuck, _ = fake.workers
+        stuck.is_stuck = stuck.ignores_signals = True
+        await passed(40.0)
+        assert stuck.exit_status is None
+        assert lost_with(fetching).hung
+        assert fake.pool.workers_alive == 2
+        assert "was killed and does not end. It is left behind" in caplog.text
+        _, also_stuck, *_ = [w for w in fake.workers if w is not stuck] + fake.workers
+        also_stuck.is_stuck = also_stuck.ignores_signals = True
+        await fake.pool.close()
+        for worker in (stuck, also_stuck):
+            worker.exit(-signal.SIGKILL)
+
+
+@in_virtual_time
 async def test_a_worker_that_hangs_as_it_starts_is_killed() -> None:
     async with FakePool(starts=False, comes_up=False, hang_timeout_seconds=5.0) as fake:
         fake.pool.start()
@@ -322,6 +390,31 @@ async def test_a_worker_that_breaks_the_protocol_is_killed_and_nobody_else(
         assert not lost_with(fetchings[2]).hung
         assert [fetching.is_done for fetching in fetchings] == [True, False, True, False]
         assert fake.pool.workers_alive == 2
+
+
+@in_virtual_time
+async def test_a_worker_whose_message_does_not_fit_into_memory_is_replaced(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Full:
+        def read(self, shared: SharedSlice) -> bytes:
+            raise MemoryError
+
+        def close(self) -> None: ...
+
+    async with FakePool() as fake:
+        fake.fleet.memory = cast("SharedMemoryReader", Full())
+        fake.workers[0].exit(1)
+        await settle()
+        (worker,) = fake.workers
+        fetchings = [fake.fetch(), fake.fetch()]
+        await settle()
+        worker.send(completed(worker.fetches[1], shared=SharedSlice(0, 200_000)))
+        worker.complete(worker.fetches[2])
+        await settle()
+        assert [lost_with(fetching).hung for fetching in fetchings] == [False, False]
+        assert worker.exit_status == -signal.SIGKILL
+        assert "A message of worker 0 (pid" in caplog.text
 
 
 # Replacement

@@ -55,7 +55,7 @@ class Connected:
         self.worker = FakeWorker(self.loop, 2**24, memory, **{"beats": False, **fields})
         self.ready: list[Ready] = []
         self.heartbeats: list[Heartbeat] = []
-        self.lost: list[ProtocolError | OSError | None] = []
+        self.lost: list[Exception | None] = []
         self.connection = WorkerConnection(
             self.loop,
             self.worker.process,
@@ -217,17 +217,51 @@ async def test_a_cancel_that_is_late_breaks_the_protocol() -> None:
 
 
 @in_virtual_time
-async def test_the_time_of_the_last_message_is_known() -> None:
+async def test_the_time_since_the_last_message_is_known() -> None:
     connected = Connected()
     await settle()
-    heard = connected.connection.last_heard
-    assert heard == connected.loop.time()
+    assert connected.connection.silence(connected.loop.time()) == 0.0
     await asyncio.sleep(3.0)
-    assert connected.connection.last_heard == heard
+    assert connected.connection.silence(connected.loop.time()) == 3.0
     connected.worker.send(Heartbeat())
     await settle()
-    assert connected.connection.last_heard == heard + 3.0
+    assert connected.connection.silence(connected.loop.time()) == 0.0
     await connected.close()
+
+
+@in_virtual_time
+async def test_time_in_which_the_crawler_did_not_listen_is_no_delay() -> None:
+    connected = Connected()
+    _, late = connected.fetch(timeout_seconds=5.0)
+    cancelled, _ = connected.fetch(timeout_seconds=5.0)
+    connected.connection.cancel(cancelled)
+    await settle()
+    begin = connected.loop.time()
+    connected.connection.excuse(100.0)
+    assert connected.connection.silence(begin + 102.0) == 2.0
+    connected.connection.check_deadlines(begin + 109.0)
+    assert (late.times_overdue, connected.lost) == (0, [])
+    connected.connection.check_deadlines(begin + 116.0)
+    assert (late.times_overdue, len(connected.lost)) == (1, 1)
+    await connected.close()
+
+
+@in_virtual_time
+async def test_a_message_that_cannot_be_handled_ends_the_connection() -> None:
+    class Failing(Recorder):
+        def on_outcome(self, outcome: Outcome, body: bytes) -> None:
+            raise MemoryError
+
+    connected = Connected()
+    fetch = Fetch(url="https://origin.example/", profile=b"")
+    connected.connection.fetch(fetch, b"", Failing())
+    connected.fetch()
+    await settle()
+    connected.worker.complete_all()
+    await settle()
+    assert [type(error) for error in connected.lost] == [MemoryError]
+    assert not connected.connection.is_open
+    assert connected.worker.exit_status == 0  # its socket is closed
 
 
 @in_virtual_time

@@ -39,6 +39,8 @@ from .worker_process import WorkerProcess
 logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
+# How long what a killed worker has sent is waited for, if its process does not end.
+_LAST_WORDS_SECONDS = 5.0
 # How long a worker may take to come up, on a machine that has much else to do.
 _START_TIMEOUT_SECONDS = 60.0
 _MOST_QUARANTINE_WORKERS = 2
@@ -103,6 +105,8 @@ class Supervisor:
         self._restarts = RestartPolicy()
         # By slot: starts that are due later.
         self._start_timers: dict[int, TimerHandle] = {}
+        # By worker that hung: when its process no longer has a chance to end.
+        self._last_words: dict[Worker, TimerHandle] = {}
         self._tick_timer: TimerHandle | None = None
         self._tick_due = 0.0
         self._slot_in_replacement: int | None = None
@@ -258,7 +262,7 @@ class Supervisor:
             self._slot_in_replacement = None
             if any(w.slot == slot for w in self.ready):
                 return
-        self._restarts.start_failed()
+        self._restarts.start_failed(time.monotonic())
         if self._restarts.exhausted and not self.ready:
             self._owner.on_exhausted(reason)
         else:
@@ -306,13 +310,23 @@ class Supervisor:
             worker.connection.close()
             self._reap(worker)
 
-    def _on_connection_lost(self, worker: Worker, error: ProtocolError | OSError | None) -> None:
+    def _on_connection_lost(self, worker: Worker, error: Exception | None) -> None:
+        if worker in self._last_words:
+            self._last_words.pop(worker).cancel()
         if isinstance(error, ProtocolError):
             logger.error(
                 "Worker %d (pid %d) broke the protocol (%s). It is killed and replaced",
                 worker.slot,
                 worker.process.pid,
                 error,
+            )
+            worker.process.kill()
+        elif error is not None and not isinstance(error, OSError):
+            logger.error(
+                "A message of worker %d (pid %d) could not be handled. It is killed and replaced",
+                worker.slot,
+                worker.process.pid,
+                exc_info=error,
             )
             worker.process.kill()
         if worker.state is not State.STOPPING:
@@ -374,19 +388,21 @@ class Supervisor:
     def _tick(self) -> None:
         now = time.monotonic()
         lag = now - self._tick_due
+        self._schedule_tick()
         self._events.loop_lag(lag)
         for worker in list(self._workers):
             if worker.state is State.STOPPING:
                 continue
-            if lag > _TICK_SECONDS:
-                # The crawler itself was blocked, so the worker's recent messages are unread.
-                worker.connection.last_heard = now
-            elif now - worker.connection.last_heard > self._longest_silence(worker):
+            if worker.connection.is_held_back:
+                worker.connection.excuse(_TICK_SECONDS + lag)
+            elif lag > _TICK_SECONDS:
+                # The crawler itself was blocked.
+                worker.connection.excuse(lag)
+            if worker.connection.silence(now) > self._longest_silence(worker):
                 self._kill_hung(worker)
             else:
                 worker.connection.check_deadlines(now)
         self._affinity.review(worker.process.pid for worker in self._workers)
-        self._schedule_tick()
 
     def _longest_silence(self, worker: Worker) -> float:
         seconds = self._limits.hang_timeout_seconds
@@ -398,3 +414,14 @@ class Supervisor:
         self._events.worker_hung()
         worker.transition(Event.STOP, Cause.HUNG)
         worker.process.kill()
+        self._last_words[worker] = self._loop.call_later(
+            _LAST_WORDS_SECONDS, lambda: self._stop_listening(worker)
+        )
+
+    def _stop_listening(self, worker: Worker) -> None:
+        """Close the connection to a killed worker that does not end, as when the kernel waits for a
+        disk that does not answer."""
+        del self._last_words[worker]
+        if worker.process.exit_status is None:
+            worker.connection.close()
+            self._reap(worker)

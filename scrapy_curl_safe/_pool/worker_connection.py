@@ -102,7 +102,8 @@ class WorkerConnection:
         on_ready: called once, when the worker takes requests or says why it cannot.
         on_heartbeat: called with each heartbeat.
         on_lost: called once, with None if the worker closed the stream, otherwise with the error
-            that ended it (a ProtocolError if the worker broke the protocol); never after `close`.
+            that ended it (ProtocolError if the worker broke the protocol, OSError if the socket
+            failed, any other if a message could not be handled here); never after `close`.
         flow_control: holds messages back while it is paused.
     """
 
@@ -114,7 +115,7 @@ class WorkerConnection:
         *,
         on_ready: Callable[[Ready], None],
         on_heartbeat: Callable[[Heartbeat], None] = lambda heartbeat: None,
-        on_lost: Callable[[ProtocolError | OSError | None], None],
+        on_lost: Callable[[Exception | None], None],
         flow_control: FlowControl | None = None,
     ) -> None:
         self._memory = process.memory
@@ -125,8 +126,8 @@ class WorkerConnection:
         self._is_ready = False
         self._exchanges: dict[int, _Exchange] = {}
         self._last_id = 0
-        #: Time of the last message, by `time.monotonic`.
-        self.last_heard = time.monotonic()
+        # Both as `time.monotonic` has it, and put off by what `excuse` was told.
+        self._last_heard = time.monotonic()
         self._channel: Channel[FromWorker] = Channel(
             loop,
             process.take_socket(),
@@ -174,6 +175,28 @@ class WorkerConnection:
             exchange.deadline = time.monotonic() + _GRACE_SECONDS
             self._channel.send(Cancel(fetch.id))
 
+    @property
+    def is_open(self) -> bool:
+        return self._channel.is_open
+
+    @property
+    def is_held_back(self) -> bool:
+        """True while messages that have arrived wait for flow control."""
+        return self._channel.is_held_back
+
+    def silence(self, now: float) -> float:
+        """Return the seconds for which the worker has said nothing, less those excused."""
+        return now - self._last_heard
+
+    def excuse(self, seconds: float) -> None:
+        """Let time in which the crawler did not listen count against neither worker nor requests.
+
+        What the worker has sent meanwhile is yet to be read.
+        """
+        self._last_heard += seconds
+        for exchange in self._exchanges.values():
+            exchange.deadline += seconds
+
     def check_deadlines(self, now: float) -> None:
         """Tell receivers that their outcome is late; end the connection if a cancelled one is."""
         for exchange in list(self._exchanges.values()):
@@ -203,12 +226,12 @@ class WorkerConnection:
     def close(self) -> None:
         self._channel.close()
 
-    def _break(self, error: ProtocolError) -> None:
+    def _break(self, error: Exception) -> None:
         self._channel.close()
         self._on_lost(error)
 
     def _on_frame(self, message: FromWorker, body: bytes) -> None:
-        self.last_heard = time.monotonic()
+        self._last_heard = time.monotonic()
         try:
             if isinstance(message, (Completed, Failed, TooLarge, InvalidRequest, Cancelled)):
                 self._on_outcome(message, body)
@@ -221,7 +244,9 @@ class WorkerConnection:
             else:
                 self._is_ready = True
                 self._on_ready(message)
-        except ProtocolError as error:
+        except Exception as error:
+            # Whatever it is (a body may be too large for the memory that is left): what follows in
+            # the stream would go unread, and its requests unanswered.
             self._break(error)
 
     def _on_outcome(self, outcome: Outcome, body: bytes) -> None:

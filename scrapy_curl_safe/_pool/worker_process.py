@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import subprocess
 import time
@@ -12,8 +13,12 @@ from .._ipc.shared_memory import SharedMemoryReader
 from .._platform.system import system
 from .event_loop import EventLoop
 
-# How long a process may take to exit by itself after its socket was closed.
-_EXIT_GRACE_SECONDS = 2.0
+logger = logging.getLogger(__name__)
+
+# How long a process may take to exit by itself after its socket was closed, and to die when killed.
+_EXIT_GRACE_SECONDS, _DEATH_GRACE_SECONDS = 2.0, 10.0
+# What `subprocess.Popen.returncode` is for a process that SIGKILL has ended.
+_KILLED = -9
 _POLL_INTERVAL_SECONDS = 0.01
 
 
@@ -86,17 +91,25 @@ class WorkerProcess:
         resources.
 
         Args:
-            on_exit: called with the exit status.
+            on_exit: called with the exit status; with that of a killed process if it does not end.
         """
         deadline = time.monotonic() + _EXIT_GRACE_SECONDS
 
         def poll() -> None:
             status = self.exit_status
+            overdue = time.monotonic() - deadline
+            if status is None and overdue > _DEATH_GRACE_SECONDS:
+                # The kernel ends no process that waits in it, say for a disk.
+                logger.error(
+                    "Process %d of a worker was killed and does not end. It is left behind",
+                    self.pid,
+                )
+                status = _KILLED
             if status is not None:
                 self._free()
                 on_exit(status)
                 return
-            if time.monotonic() > deadline:
+            if overdue > 0:
                 self.kill()
             loop.call_later(_POLL_INTERVAL_SECONDS, poll)
 
