@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import itertools
 import os
+import resource
 import socket
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from scrapy_curl_safe._ipc.body_files import FileOrder
 from scrapy_curl_safe._ipc.channel import Channel
+from scrapy_curl_safe._ipc.failures import FailureKind
 from scrapy_curl_safe._ipc.framing import from_worker_decoder, to_worker_decoder
-from scrapy_curl_safe._ipc.messages import Cancel, Fetch, FromWorker, ToWorker
+from scrapy_curl_safe._ipc.messages import (
+    Cancel,
+    Completed,
+    Failed,
+    Fetch,
+    FromWorker,
+    Hello,
+    Outcome,
+    Profile,
+    ToWorker,
+    encode_profile,
+)
+from scrapy_curl_safe._pool.worker_client import WorkerClient
 from scrapy_curl_safe._worker.body_file import BodyFile
+from testkit.origins.tls import TlsOrigin
 from testkit.waiting import until
+
+
+class Answer:
+    """A receiver that keeps the outcome."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    def on_message(self, message: object, body: bytes) -> None: ...
+
+    def on_outcome(self, outcome: Outcome, body: bytes) -> None:
+        self.outcomes.append(outcome)
+
+    def on_overdue(self) -> None: ...
 
 
 class BothEnds:
@@ -24,7 +57,7 @@ class BothEnds:
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         ours, self.theirs = socket.socketpair()
-        self.got: list[tuple[str, int | bytes]] = []
+        self.got: list[tuple[str, int | bytes | None]] = []
         self.crawler: Channel[FromWorker] = Channel(
             loop, ours, from_worker_decoder(), lambda message, body: None, self._lost
         )
@@ -81,6 +114,53 @@ def test_each_comes_before_its_message(tmp_path: Path) -> None:
     asyncio.run(run())
     assert [(tmp_path / str(n)).read_bytes() for n in range(5)] == [b"%d" % n for n in range(5)]
     assert open_descriptors() == before
+
+
+@contextlib.contextmanager
+def none_left(pid: int) -> Iterator[None]:
+    """Have a process have no room for another descriptor."""
+    descriptors = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    least = next(number for number in itertools.count() if number not in descriptors)
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (least, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit(2)")
+def test_a_worker_without_room_for_one_fails_that_request_alone(tmp_path: Path) -> None:
+    """The kernel drops what does not fit. Later ones still go with their own messages."""
+    profile = encode_profile(Profile())
+
+    async def run() -> None:
+        hello = Hello(profiles=[("default", profile)])
+        with TlsOrigin() as origin, WorkerClient(hello) as worker:
+            await worker.ready()
+            warm_up = Fetch(url=origin.url, profile=profile)
+            await worker.fetch(warm_up)
+            answers = []
+
+            async def download(name: str) -> Outcome:
+                answers.append(Answer())
+                fetch = Fetch(url=origin.url, profile=profile, file=FileOrder(), stream=True)
+                with (tmp_path / name).open("w+b") as file:
+                    worker.connection.fetch(fetch, b"", answers[-1], file.fileno())
+                    await until(lambda: answers[-1].outcomes)
+                return answers[-1].outcomes[0]
+
+            with none_left(worker.process.pid):
+                failed = await download("0")
+            assert isinstance(failed, Failed)
+            assert failed.kind is FailureKind.LOCAL
+            assert failed.detail == "no descriptor is left for a file"
+            assert isinstance(await download("1"), Completed)
+            assert (tmp_path / "1").stat().st_size > 0
+            assert (tmp_path / "0").stat().st_size == 0
+
+    asyncio.run(run())
 
 
 def test_none_stays_open_in_a_channel_that_is_closed(tmp_path: Path) -> None:

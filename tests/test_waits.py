@@ -126,6 +126,18 @@ async def test_what_is_cancelled_waits_no_longer(caplog: pytest.LogCaptureFixtur
 
 
 @in_virtual_time
+async def test_each_wait_is_logged_at_the_same_time(caplog: pytest.LogCaptureFixture) -> None:
+    async with FakePool(most=1) as fake:
+        for number in (1, 2):
+            fetch_several(fake, 2)
+            await passed(130.0)
+            assert len(warnings(caplog)) == 2 * number
+            for _ in range(2):
+                fake.workers[0].complete_all(headers=[(b"Connection", b"close")])
+                await passed(SOME_SECONDS)
+
+
+@in_virtual_time
 async def test_short_waits_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     async with FakePool(most=1) as fake:

@@ -63,7 +63,8 @@ class Channel(Generic[_T]):
         on_drained: called when everything queued has been written.
         flow_control: holds frames back while it is paused; None to take all at once.
         on_descriptor: called with each descriptor that the other side passes, in order, before the
-            message that it came with; None to take none.
+            message that it came with, and with None for one that this process has no room for
+            (RLIMIT_NOFILE); None to take none.
 
     Attributes:
         written: the position up to which frames were written; known once the channel is closed.
@@ -80,7 +81,7 @@ class Channel(Generic[_T]):
         on_connection_lost: Callable[[Exception | None], None],
         on_drained: Callable[[], None] = lambda: None,
         flow_control: FlowControl | None = None,
-        on_descriptor: Callable[[int], None] | None = None,
+        on_descriptor: Callable[[int | None], None] | None = None,
     ) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)

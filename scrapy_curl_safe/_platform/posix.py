@@ -214,15 +214,18 @@ def pass_descriptor(sock: socket.socket, data: memoryview, descriptor: int) -> i
 
 
 def receive_with_descriptors(
-    sock: socket.socket, on_descriptor: Callable[[int], None]
+    sock: socket.socket, on_descriptor: Callable[[int | None], None]
 ) -> Callable[[int], bytes]:
-    """Return what receives data as `socket.recv` does, and tells each descriptor passed with it."""
+    """Return what receives data as `socket.recv` does, and tells each descriptor passed with it;
+    None for one that this process had no room for."""
 
     def receive(size: int) -> bytes:
         space = socket.CMSG_SPACE(_DESCRIPTOR_SIZE_BYTES)
-        data, ancillary, _, _ = sock.recvmsg(size, space, _NOT_INHERITED)
+        data, ancillary, flags, _ = sock.recvmsg(size, space, _NOT_INHERITED)
         for _, _, passed in ancillary:
             on_descriptor(array.array("i", passed)[0])
+        if flags & socket.MSG_CTRUNC and not ancillary:
+            on_descriptor(None)
         return data
 
     return receive

@@ -170,7 +170,7 @@ def pass_descriptor(sock: socket.socket, data: memoryview, descriptor: int) -> i
 
 
 def receive_with_descriptors(
-    sock: socket.socket, on_descriptor: Callable[[int], None]
+    sock: socket.socket, on_descriptor: Callable[[int | None], None]
 ) -> Callable[[int], bytes]:
     """Return what receives data; no descriptor comes with it."""
     return sock.recv

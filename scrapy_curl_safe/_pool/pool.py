@@ -107,7 +107,8 @@ class Pool:
         return len(self._supervisor.ready)
 
     async def close(self) -> None:
-        """Stop the workers. Waiting requests fail, and so do later ones."""
+        """Stop the workers. Waiting requests fail, and so do later ones; those in flight get no
+        outcome."""
         self._fail_waiting("the download handler is closed")
         self._waits.close()
         self._limiter.close()

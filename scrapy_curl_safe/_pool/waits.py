@@ -97,6 +97,7 @@ class WaitWatch:
             if now - moved > self._longest_timeout + _SPARE_SECONDS:
                 self._give_up(request, wait, now)
         self._progress = {queue: self._progress.get(queue, 0.0) for queue in oldest}
+        self._warn_at = {queue: at for queue, at in self._warn_at.items() if queue in oldest}
         for queue, wait in oldest.items():
             if now - wait.since >= self._warn_at.get(queue, _FIRST_WARNING_SECONDS):
                 self._warn_at[queue] = 2 * (now - wait.since)

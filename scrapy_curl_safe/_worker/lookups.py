@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -32,6 +33,7 @@ class Lookups:
         # What the threads have found. They write a byte for each result, to wake the loop.
         self._results: deque[tuple[str, LookupResult]] = deque()
         self._wake_up, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
         loop.add_reader(self._wake_up.fileno(), self._on_results)
 
     def __repr__(self) -> str:
@@ -49,6 +51,7 @@ class Lookups:
             try:
                 self._threads.submit(self._look_up, host)
             except RuntimeError:
+                # Another thread may take it up all the same, since it was queued before.
                 self._report(host, OSError("a thread failed to start"))
 
     def _look_up(self, host: str) -> None:
@@ -63,11 +66,12 @@ class Lookups:
 
     def _report(self, host: str, result: LookupResult) -> None:
         self._results.append((host, result))
-        self._waker.send(b"\0")
+        with contextlib.suppress(BlockingIOError):  # enough bytes are there to wake the loop
+            self._waker.send(b"\0")
 
     def _on_results(self) -> None:
         self._wake_up.recv(4096)
         while self._results:
             host, result = self._results.popleft()
-            for on_result in self._waiting.pop(host):
+            for on_result in self._waiting.pop(host, ()):
                 on_result(result)

@@ -99,8 +99,8 @@ class _Server:
         self._resolver_state = system.resolver_state()
         self._downloads: dict[int, Download] = {}
         self._paused: list[StreamedDownload] = []
-        # Of files, each of which is the next Fetch's that wants one.
-        self._descriptors: deque[int] = deque()
+        # Of files, each of which is the next Fetch's that wants one; None where it got lost.
+        self._descriptors: deque[int | None] = deque()
         self._channel: Channel[ToWorker] = Channel(
             loop,
             sock,
@@ -192,8 +192,8 @@ class _Server:
 
     def _on_fetch(self, fetch: Fetch, body: bytes) -> None:
         send, on_end = self._channel.send, self._on_end
-        file = None if fetch.file is None else self._body_file(fetch.file)
         try:
+            file = None if fetch.file is None else self._body_file(fetch.file)
             session = self._sessions.get(fetch.profile)
         except (HttpSyntaxError, ProfileError, ProtocolError) as error:
             send(InvalidRequest(id=fetch.id, detail=str(error)))
@@ -221,8 +221,14 @@ class _Server:
         download.start()
 
     def _body_file(self, order: FileOrder) -> BodyFile:
+        """
+        Raises:
+            OutOfResourcesError: the worker had no descriptor left for it.
+        """
         handle = order.handle
         descriptor = system.open_copy(handle) if handle else self._descriptors.popleft()
+        if descriptor is None:
+            raise OutOfResourcesError("no descriptor is left for a file")
         return BodyFile(descriptor, order)
 
     def _on_end(self, request_id: int) -> None:

@@ -36,7 +36,7 @@ _MOST_WITH_AUTHORITIES = 64
 
 
 class OutOfResourcesError(Exception):
-    """Says that this machine has no descriptor or memory left for a session."""
+    """Says that this process has no descriptor or memory left for a request."""
 
 
 class Session:
