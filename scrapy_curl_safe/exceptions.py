@@ -91,7 +91,8 @@ class ProxyAuthenticationError(DownloadFailedError):
 
 
 class UnsupportedProxyError(ValueError):
-    """The scheme of the proxy's URL is none of http, https, socks4, socks4a, socks5 and socks5h."""
+    """The proxy's URL is malformed, or its scheme is none of http, https, socks4, socks4a, socks5
+    and socks5h."""
 
 
 class NoSessionError(DownloadFailedError):

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from scrapy.settings import BaseSettings
 from scrapy.utils.misc import load_object
 
+from ._proxy_url import parse_proxy
+
 _NAME = "CURL_SAFE_SESSIONS"
 _PER = ("origin", "crawl")
 
@@ -25,7 +27,6 @@ _KEYS = (
     "per",
     "blocked",
 )
-_PROXY = re.compile(r"(?:(?:https?|socks4a?|socks5h?)://)?[^\s/@]+(?::[^\s/@]*@[^\s/@]+)?/?")
 
 _OF_BROWSER = ("impersonate", "os", "languages")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
@@ -167,11 +168,12 @@ def _proxies(value: Any) -> Proxies:
 def _listed_proxies(proxies: Iterable[Any]) -> tuple[str, ...]:
     listed = tuple(proxies)
     for number, proxy in enumerate(listed):
-        if not isinstance(proxy, str) or not _PROXY.fullmatch(proxy):
-            raise ValueError(
-                f"{_NAME}['proxies'][{number}] takes the URL of a proxy, with one of the schemes "
-                "http, https, socks4, socks4a, socks5, socks5h"
-            )
+        if not isinstance(proxy, str):
+            raise ValueError(f"{_NAME}['proxies'][{number}] takes the URL of a proxy")
+        try:
+            parse_proxy(proxy)
+        except ValueError as error:
+            raise ValueError(f"{_NAME}['proxies'][{number}]: the proxy {error}") from None
     if len(set(listed)) < len(listed):
         raise ValueError(f"{_NAME}['proxies'] takes each proxy only once")
     return listed

@@ -44,7 +44,14 @@ from scrapy_curl_safe._ipc.messages import (
     TransferStats,
 )
 from scrapy_curl_safe._ipc.shared_memory import SharedMemoryReader
-from scrapy_curl_safe._pool import limiter, supervisor, waits, worker_connection, worker_process
+from scrapy_curl_safe._pool import (
+    limiter,
+    supervisor,
+    waits,
+    watchdog,
+    worker_connection,
+    worker_process,
+)
 from scrapy_curl_safe._pool.event_loop import EventLoop, Future
 from scrapy_curl_safe._pool.origins import Origin, OriginRegistry, Route
 from scrapy_curl_safe._pool.pool import Pool
@@ -132,7 +139,7 @@ def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
         loop = VirtualTimeLoop()
         clock = SimpleNamespace(monotonic=loop.time)
         with ExitStack() as patches:
-            for module in (limiter, supervisor, waits, worker_connection, worker_process):
+            for module in (limiter, supervisor, waits, watchdog, worker_connection, worker_process):
                 patches.enter_context(patch.object(module, "time", clock))
             patches.callback(loop.close)
             loop.run_until_complete(test(*args, **kwargs))

@@ -111,7 +111,7 @@ def test_frames_of_zstd_follow_each_other() -> None:
 def test_only_the_last_ones_are_undone() -> None:
     decoder = FileDecoder([b"gzip, compress", b"br"])
     assert b"".join(decoder.decode(brotli.compress(TEXT))) == TEXT
-    assert decoder.left == b"gzip,compress"
+    assert decoder.remaining == b"gzip,compress"
     decoder.finish()
 
 

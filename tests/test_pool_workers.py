@@ -414,7 +414,7 @@ async def test_a_worker_whose_message_does_not_fit_into_memory_is_replaced(
         await settle()
         assert [lost_with(fetching).hung for fetching in fetchings] == [False, False]
         assert worker.exit_status == -signal.SIGKILL
-        assert "A message of worker 0 (pid" in caplog.text
+        assert "sent what cannot be handled. It is killed" in caplog.text
 
 
 # Replacement

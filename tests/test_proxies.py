@@ -186,6 +186,25 @@ def test_a_proxy_with_a_scheme_that_is_none_has_an_error_of_its_own(crawl: RunCr
     assert "retry/count" not in crawled.stats
 
 
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        "{location}:user:secret-word",
+        "http://{location}:user:secret-word",
+        "http://[secret-word]:1",
+    ],
+)
+def test_a_malformed_proxy_is_never_shown(crawl: RunCrawl, malformed: str) -> None:
+    with TlsOrigin() as origin, Proxy() as proxy:
+        crawled = crawl(request(origin.url, malformed.format(location=proxy.location)))
+        assert (origin.accepted, proxy.connections) == (0, 0)
+    (error,) = crawled.errors
+    assert error["type"] == "UnsupportedProxyError"
+    assert "it takes SCHEME://USER:PASSWORD@HOST:PORT" in error["text"]
+    assert "secret-word" not in crawled.log
+    assert "retry/count" not in crawled.stats
+
+
 @pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
 @pytest.mark.parametrize(
     "faulty",

@@ -188,7 +188,15 @@ BAD = [
         ({"blocked": "scrapy.Request"}, "it takes the path of a class with a method `reason`"),
         ({"proxies": "no.such.proxies"}, "CURL_SAFE_SESSIONS['proxies'] is 'no.such.proxies'"),
         ({"proxies": {}}, "CURL_SAFE_SESSIONS['proxies'] takes a list of URLs, or the path of"),
-        ({"proxies": ["ftp://u:secret@a"]}, "CURL_SAFE_SESSIONS['proxies'][0] takes the URL of"),
+        (
+            {"proxies": ["ftp://u:secret@a"]},
+            "CURL_SAFE_SESSIONS['proxies'][0]: the proxy ftp://a has the scheme ftp",
+        ),
+        (
+            {"proxies": ["a.test:1", "a.test:2:u:secret"]},
+            "CURL_SAFE_SESSIONS['proxies'][1]: the proxy has a URL that is malformed",
+        ),
+        ({"proxies": [7]}, "CURL_SAFE_SESSIONS['proxies'][0] takes the URL of a proxy"),
         ({"proxies": ["http://u:secret@a"] * 2}, "takes each proxy only once"),
         ({"proxies": "http://u:secret@a.test:1"}, "CURL_SAFE_SESSIONS['proxies'] takes a list"),
     ],

@@ -148,7 +148,7 @@ async def test_a_hello_that_came_in_time_is_read_however_late() -> None:
 
 def test_without_a_hello_it_ends() -> None:
     process = start_by(*NO_TIME)
-    assert process.wait(30) == 0
+    assert process._process.wait(30) == 0
     process.stop()
 
 
@@ -286,7 +286,7 @@ async def test_it_ends_when_its_socket_closes() -> None:
         unfinished = asyncio.ensure_future(download(worker, origin.url))
         await until(lambda: origin.heads)
         worker.connection.close()
-        assert worker.process.wait(30) == 0
+        assert worker.process._process.wait(30) == 0
         unfinished.cancel()
 
 
@@ -295,7 +295,7 @@ def test_wrong_bytes_end_it(garbage: bytes) -> None:
     process = WorkerLauncher.capture().start()
     try:
         process.take_socket().sendall(garbage)
-        assert process.wait(30) == 1
+        assert process._process.wait(30) == 1
     finally:
         process.stop()
 

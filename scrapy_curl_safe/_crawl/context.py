@@ -234,7 +234,7 @@ def _encodings(crawler: Crawler) -> list[bytes]:
             order is not None and is_derived(component, DecodedBodyMiddleware)
             for component, order in settings.getwithbase("DOWNLOADER_MIDDLEWARES").items()
         )
-        # Of these only Scrapy's middleware knows. They are deprecated.
+        # Only Scrapy's own middleware knows these two attributes, which are deprecated.
         or hasattr(spider, "download_maxsize")
         or hasattr(spider, "download_warnsize")
     ):

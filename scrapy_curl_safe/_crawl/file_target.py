@@ -50,7 +50,7 @@ class FileTargets:
     def __init__(self, crawler: Crawler, settings: Settings) -> None:
         self._crawler = crawler
         self._settings = settings
-        # Those that wait for a retry, by the path of the part.
+        # By path of the part: the files that wait for a retry.
         self._kept: dict[str, FileTarget] = {}
 
     def open(self, request: Request, options: dict[str, Any]) -> FileTarget:

@@ -6,7 +6,7 @@ from scrapy import Request
 from scrapy.statscollectors import StatsCollector
 
 from .._pool.origins import OriginRegistry, Route
-from .meta import REJECTIONS, RETRIES
+from .meta import end_tries
 
 
 def note_foreign_response(
@@ -14,8 +14,5 @@ def note_foreign_response(
 ) -> None:
     """Note that a request got a response which no worker has sent."""
     origins.response_received(origins.get(route))
-    retries = request.meta.pop(RETRIES, None)
-    if retries is not None:
-        request.meta.pop(REJECTIONS, None)
-    if retries:
+    if end_tries(request.meta):
         stats.inc_value("curl_safe/handshake/recovered_count")

@@ -55,6 +55,20 @@ def reset_if_given_up(meta: dict[str, Any]) -> None:
         meta.pop(CRASHES, None)
 
 
+def end_tries(meta: dict[str, Any]) -> int | None:
+    """Take out what the tries of a request have left, since it has a response: a redirect copies
+    the meta, and its URL has retries of its own.
+
+    Returns:
+        How often the request was retried because its handshake failed; 0 if it was only rejected,
+        None if neither.
+    """
+    retries: int | None = meta.pop(RETRIES, None)
+    if retries is not None:
+        meta.pop(REJECTIONS, None)
+    return retries
+
+
 def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("True or False")

@@ -45,7 +45,7 @@ class Metric(NamedTuple):
 Samples = dict[tuple[str, ...], float]
 
 METRICS = (
-    # Those that `STATS` names.
+    # Named by `STATS`.
     Metric("curl_safe_requests", "Requests given to the pool."),
     Metric("curl_safe_handshake_retries", "Retries of requests whose TLS handshake failed."),
     Metric(
@@ -69,7 +69,7 @@ METRICS = (
         "Bytes as libcurl counts them, without TLS.",
         labels=("direction",),
     ),
-    # Those of several stats.
+    # Of several stats.
     Metric("curl_safe_retries", "Retries, by the reason.", labels=("reason",)),
     Metric(
         "curl_safe_handshakes",
@@ -80,7 +80,7 @@ METRICS = (
         "curl_safe_responses", "Responses, by the connection that brought them.", labels=("on",)
     ),
     Metric("curl_safe_longest_loop_lag_seconds", "Longest block of the crawler's loop.", "gauge"),
-    # Those of the pool.
+    # Of the pool.
     Metric("curl_safe_in_flight_requests", "Requests in the pool.", "gauge"),
     Metric("curl_safe_workers", "Worker processes that take requests.", "gauge"),
     Metric("curl_safe_limited_origins", "Origins whose limit is lowered.", "gauge"),
@@ -92,7 +92,7 @@ METRICS = (
         "gauge",
         ("origin", "proxy"),
     ),
-    # Those of sessions.
+    # Of sessions.
     Metric("curl_safe_sessions", "Sessions that get requests.", "gauge"),
     Metric("curl_safe_resting_proxies", "Proxies that rest.", "gauge"),
     Metric("curl_safe_sessions_ended", "Sessions that ended.", labels=("reason",)),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult
 
 from scrapy import Request
 from scrapy.http import Headers
@@ -16,18 +15,13 @@ from scrapy.utils.httpobj import urlparse_cached
 
 from .._ipc.messages import Profile, encode_profile
 from .._pool.origins import Route
+from .._proxy_url import parse_proxy, without_credentials
 from ..exceptions import UnsupportedProxyError
 from ..settings import Settings, parse_bind_address
 from .installed_browsers import InstalledBrowsers
 from .meta import SESSION
 
-_SCHEME = re.compile(r"\w+://")
-_PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-def _with_scheme(url: str) -> str:
-    return url if _SCHEME.match(url) else f"http://{url.removeprefix('//')}"
 
 
 def origin_of(request: Request) -> str:
@@ -165,7 +159,7 @@ def _proxy(
     alone.
 
     Raises:
-        UnsupportedProxyError: the proxy's scheme is not known.
+        UnsupportedProxyError: the proxy's scheme is not known, or its URL is malformed.
     """
     url = request.meta.get("proxy")
     headers = request.meta.get("proxy_headers")
@@ -178,25 +172,18 @@ def _proxy(
     for_proxy = [
         (name, value) for name, values in Headers(headers or {}).items() for value in values
     ]
-    parts = urlsplit(_with_scheme(url))
-    userinfo, at, location = parts.netloc.rpartition("@")
-    if parts.scheme not in _PROXY_SCHEMES:
-        raise UnsupportedProxyError(
-            f"The proxy {parts._replace(netloc=location).geturl()} has the scheme {parts.scheme}: "
-            f"it takes one of {', '.join(_PROXY_SCHEMES)}"
-        )
-    credentials = None
-    if at:
-        name, _, secret = userinfo.partition(":")
-        credentials = unquote_to_bytes(name) + b":" + unquote_to_bytes(secret)
-    elif authorization is not None:
+    try:
+        url, credentials = parse_proxy(url)
+    except ValueError as error:
+        raise UnsupportedProxyError(f"The proxy {error}") from None
+    if credentials is None and authorization is not None:
         credentials = _basic_credentials(authorization)
         if credentials is None:
             for_proxy.append((b"Proxy-Authorization", authorization))
     user, password = None, None
     if credentials is not None:
         user, _, password = credentials.partition(b":")
-    return parts._replace(netloc=location).geturl(), user, password, for_proxy
+    return url, user, password, for_proxy
 
 
 def _basic_credentials(authorization: bytes) -> bytes | None:
@@ -208,9 +195,3 @@ def _basic_credentials(authorization: bytes) -> bytes | None:
         return base64.b64decode(token.strip(), validate=True)
     except binascii.Error:
         return None
-
-
-def without_credentials(proxy: str) -> str:
-    """Return the URL of a proxy as it may be shown."""
-    parts = urlsplit(_with_scheme(proxy))
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

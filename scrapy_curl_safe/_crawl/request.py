@@ -91,7 +91,7 @@ async def learn_browser(
         return
     headers = request_headers(request, options, like_browser=True)
     if not profile.is_like_browser or not may_conflict(headers):
-        # That for robots.txt does not have what the spider's requests have.
+        # The request for robots.txt lacks the spider's headers, so it shows nothing of them.
         if request.callback is not NO_CALLBACK:
             context.targets.leave(profile)
         return

@@ -38,7 +38,7 @@ from ..exceptions import ConnectionDiedError, HandshakeError, Http2ProtocolError
 from .decoded_bodies import DecodedBody
 from .errors import download_error
 from .file_target import FILE_FLAG, FileTarget, cannot_write
-from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, REJECTIONS, RETRIES, UNSENT
+from .meta import AVOID, CRASHES, FRESH, HTTP1_ORIGIN, UNSENT, end_tries
 from .scrapy_api import make_headers, response_class
 from .scrapys_words import size_message, tls_messages, too_large_for_memory_message
 
@@ -148,14 +148,10 @@ class ResponseAssembler:
         request.meta.pop(UNSENT, None)
         self._count(transfer)
         self._context.stats.response(transfer)
-        # Taken out: a redirect copies the meta, and its URL has retries of its own.
-        retries = request.meta.pop(RETRIES, None)
-        attempt = 1 + request.meta.get("retry_times", 0)
-        if retries is not None:
-            request.meta.pop(REJECTIONS, None)
-            attempt += retries
-            if retries:
-                self._context.stats.request_recovered()
+        retries = end_tries(request.meta)
+        if retries:
+            self._context.stats.request_recovered()
+        attempt = 1 + request.meta.get("retry_times", 0) + (retries or 0)
         request.meta["curl_safe_info"] = info_of(transfer, result.slot, attempt, self._file_info)
         if outcome is None and self._stop is not None and self._stop.fail:
             raise self._stop

@@ -7,9 +7,9 @@ from weakref import WeakKeyDictionary
 
 from scrapy.crawler import Crawler
 
+from .._proxy_url import without_credentials
 from ..session_settings import SessionBrowser, SessionSettings
 from ..settings import Settings
-from .profile import without_credentials
 from .session_files import drop_jar
 from .sessions.assignment import seed_of
 from .sessions.health import Proxy

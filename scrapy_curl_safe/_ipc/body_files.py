@@ -27,5 +27,5 @@ class WrittenFile(msgspec.Struct, array_like=True, kw_only=True):
     sha256: bytes
     #: None unless it was asked for.
     md5: bytes | None = None
-    #: The Content-Encoding of what is in the file; None if the worker left that of the response.
+    #: The Content-Encoding of what is in the file, empty for none; None for the response's.
     encoding: bytes | None = None

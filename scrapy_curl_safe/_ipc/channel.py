@@ -29,7 +29,7 @@ _READS_PER_WAKE_UP = 16
 _SOCKET_BUFFER_BYTES = 1024 * 1024
 _BUFFERS_PER_WRITE = 16  # far below the kernel's limit (IOV_MAX, 1024)
 # About 2 MB of a streamed body, in the pieces that libcurl gives.
-_HIGH_WATER_FRAMES = 256
+_HIGH_WATER_BUFFERS = 256
 
 
 class FdWatcher(Protocol):
@@ -67,7 +67,8 @@ class Channel(Generic[_T]):
             (RLIMIT_NOFILE); None to take none.
 
     Attributes:
-        written: the position up to which frames were written; known once the channel is closed.
+        written: the position up to which frames were written; known once the channel is closed. A
+            position counts the buffers queued so far: a frame is one, or two with a body.
     """
 
     written = 0
@@ -150,7 +151,7 @@ class Channel(Generic[_T]):
     @property
     def is_behind(self) -> bool:
         """True while the other side reads more slowly than this side writes."""
-        return len(self._unsent) > _HIGH_WATER_FRAMES
+        return len(self._unsent) > _HIGH_WATER_BUFFERS
 
     def close(self) -> None:
         if self._open:

@@ -40,7 +40,8 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     #: Whether an alias may stand for an older target, since the newest one's own headers, or its
     #: HTTP/3, are no browser's.
     substitute: bool = False
-    #: Of a name, that of the user's file; curl_cffi's own target goes before it.
+    #: A fingerprint's fields. If `impersonate` names a browser, they are those of the user's own
+    #: file for that name, which stands back where curl_cffi has a target of that name.
     fingerprint: dict[str, Any] | None = None
     ja3: str | None = None
     akamai: str | None = None

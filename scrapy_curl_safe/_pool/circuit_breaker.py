@@ -25,6 +25,8 @@ _FAILURES_TO_OPEN = 10
 _SECONDS_TO_OPEN = 0.25
 _FIRST_OPEN_SECONDS = 1.0
 _LONGEST_OPEN_SECONDS = 60.0
+# A time that is over: the breaker is open, and its next trial is due.
+_PAST = 0.0
 # Once it opens for so long, 15 s have passed: an origin that was only starting would have answered.
 _DEAD_OPEN_SECONDS = 16.0
 
@@ -89,7 +91,7 @@ class CircuitBreaker:
         """Note that a handshake is over. A trial that neither succeeded nor failed decides nothing,
         so the next request tries at once."""
         if attempt is self._trial:
-            self._trial, self._open_until = None, 0.0
+            self._trial, self._open_until = None, _PAST
 
     def success(self) -> bool:
         """Count a handshake that succeeded.

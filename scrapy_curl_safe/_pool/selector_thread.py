@@ -36,7 +36,7 @@ class SelectorThread:
         self._loop = loop
         self._callbacks: tuple[dict[int, Callable[[], None]], dict[int, Callable[[], None]]]
         self._callbacks = {}, {}
-        # Those that were reported, until their callbacks have been made.
+        # Descriptors that were reported, until their callbacks have been made.
         self._reported: tuple[set[int], set[int]] = set(), set()
         self._lock = threading.Lock()
         self._wake_up: socket.socket | None = None

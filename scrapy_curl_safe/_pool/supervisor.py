@@ -31,6 +31,7 @@ from .event_loop import EventLoop, Future, TimerHandle
 from .events import PoolEvents
 from .refusal_log import RefusalLog
 from .restart_policy import RestartPolicy
+from .watchdog import Watchdog
 from .worker import Cause, Event, State, Worker
 from .worker_connection import WorkerConnection
 from .worker_limits import WorkerLimits
@@ -38,11 +39,8 @@ from .worker_process import WorkerProcess
 
 logger = logging.getLogger(__name__)
 
-_TICK_SECONDS = 1.0
 # How long what a killed worker has sent is waited for, if its process does not end.
 _LAST_WORDS_SECONDS = 5.0
-# How long a worker may take to come up, on a machine that has much else to do.
-_START_TIMEOUT_SECONDS = 60.0
 _MOST_QUARANTINE_WORKERS = 2
 
 # Looked up with each request (see `request.NEW`).
@@ -107,14 +105,20 @@ class Supervisor:
         self._start_timers: dict[int, TimerHandle] = {}
         # By worker that hung: when its process no longer has a chance to end.
         self._last_words: dict[Worker, TimerHandle] = {}
-        self._tick_timer: TimerHandle | None = None
-        self._tick_due = 0.0
+        self._affinity = WorkerAffinity()
+        self._watchdog = Watchdog(
+            loop,
+            self._workers,
+            limits.hang_timeout_seconds,
+            self._affinity,
+            events,
+            self._kill_hung,
+        )
         self._slot_in_replacement: int | None = None
         # Slots whose first worker is neither up nor known to have failed.
         self._first_starts: set[int] = set()
         self._closed: Future[None] | None = None
         self._prewarmed: WorkerProcess | None = None
-        self._affinity = WorkerAffinity()
         self._refusals = RefusalLog()
 
     def __repr__(self) -> str:
@@ -147,12 +151,12 @@ class Supervisor:
 
     def start(self) -> None:
         """Start the workers, unless they were started before or `close` was called."""
-        if self._tick_timer is not None or self._closed is not None:
+        if self._watchdog.is_awake or self._closed is not None:
             return
         self._first_starts = set(range(self._limits.count))
         for slot in range(self._limits.count):
             self._start(slot)
-        self._schedule_tick()
+        self._watchdog.start()
 
     def replace(self, worker: Worker, reason: str, *, drain_now: bool = False) -> None:
         """Replace a worker without losing a request: its successor comes up first; then the worker
@@ -208,8 +212,7 @@ class Supervisor:
         for timer in self._start_timers.values():
             timer.cancel()
         self._start_timers.clear()
-        if self._tick_timer is not None:
-            self._tick_timer.cancel()
+        self._watchdog.stop()
         prewarmed = self._take_prewarmed()
         if prewarmed is not None:
             prewarmed.stop()
@@ -251,7 +254,8 @@ class Supervisor:
     def _take_prewarmed(self) -> WorkerProcess | None:
         prewarmed, self._prewarmed = self._prewarmed, None
         if prewarmed is not None and prewarmed.exit_status == 0:
-            # It has waited too long and exited. A worker that died is used, so that it counts.
+            # The process has waited for its Hello for too long. One that died is used, so that
+            # this counts as a failed start.
             prewarmed.stop()
             return None
         return prewarmed
@@ -313,24 +317,17 @@ class Supervisor:
     def _on_connection_lost(self, worker: Worker, error: Exception | None) -> None:
         if worker in self._last_words:
             self._last_words.pop(worker).cancel()
-        if isinstance(error, ProtocolError):
+        is_protocol = isinstance(error, ProtocolError)
+        if error is not None and not isinstance(error, OSError):
             logger.error(
-                "Worker %d (pid %d) broke the protocol (%s). It is killed and replaced",
+                "Worker %d (pid %d) %s. It is killed and replaced",
                 worker.slot,
                 worker.process.pid,
-                error,
-            )
-            worker.process.kill()
-        elif error is not None and not isinstance(error, OSError):
-            logger.error(
-                "A message of worker %d (pid %d) could not be handled. It is killed and replaced",
-                worker.slot,
-                worker.process.pid,
-                exc_info=error,
+                f"broke the protocol ({error})" if is_protocol else "sent what cannot be handled",
+                exc_info=None if is_protocol else error,
             )
             worker.process.kill()
         if worker.state is not State.STOPPING:
-            is_protocol = isinstance(error, ProtocolError)
             worker.transition(Event.STOP, Cause.BROKE_PROTOCOL if is_protocol else Cause.CRASHED)
         self._reap(worker)
 
@@ -380,34 +377,6 @@ class Supervisor:
             self.replace(worker, f"it has {heartbeat.descriptors} descriptors open")
         elif heartbeat.resolver_changed:
             self.replace(worker, "the system's name resolution has changed")
-
-    def _schedule_tick(self) -> None:
-        self._tick_due = time.monotonic() + _TICK_SECONDS
-        self._tick_timer = self._loop.call_later(_TICK_SECONDS, self._tick)
-
-    def _tick(self) -> None:
-        now = time.monotonic()
-        lag = now - self._tick_due
-        self._schedule_tick()
-        self._events.loop_lag(lag)
-        for worker in list(self._workers):
-            if worker.state is State.STOPPING:
-                continue
-            if worker.connection.is_held_back:
-                worker.connection.excuse(_TICK_SECONDS + lag)
-            elif lag > _TICK_SECONDS:
-                # The crawler itself was blocked.
-                worker.connection.excuse(lag)
-            if worker.connection.silence(now) > self._longest_silence(worker):
-                self._kill_hung(worker)
-            else:
-                worker.connection.check_deadlines(now)
-        self._affinity.review(worker.process.pid for worker in self._workers)
-
-    def _longest_silence(self, worker: Worker) -> float:
-        seconds = self._limits.hang_timeout_seconds
-        # One that is not up yet sends no heartbeats.
-        return seconds if worker.was_ready else max(seconds, _START_TIMEOUT_SECONDS)
 
     def _kill_hung(self, worker: Worker) -> None:
         """Kill a worker. Everything that it has sent is still read."""

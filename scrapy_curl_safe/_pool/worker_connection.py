@@ -65,7 +65,8 @@ class _Exchange:
             self.deadline = time.monotonic() + fetch.timeout_seconds + _GRACE_SECONDS
 
     def check(self, message: FromWorker) -> None:
-        """
+        """Check a message of the worker about this fetch.
+
         Raises:
             ProtocolError: no honest worker would send this for this fetch now.
         """

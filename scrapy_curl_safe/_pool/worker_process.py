@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
 import subprocess
@@ -79,12 +78,6 @@ class WorkerProcess:
         status = self._process.wait()
         self._free()
         return status
-
-    def wait(self, seconds: float) -> int | None:
-        """Wait for the process to exit; return its status, or None if it still runs."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self._process.wait(seconds)
-        return None
 
     def reap(self, loop: EventLoop, on_exit: Callable[[int], None]) -> None:
         """Wait for a process whose socket is closed, kill it if it takes too long, and free its

@@ -67,7 +67,8 @@ class BodyFile:
         self._start()
 
     def write(self, data: bytes) -> None:
-        """
+        """Write a piece of the body behind what is there.
+
         Raises:
             OSError: the system takes no more.
         """

@@ -44,7 +44,7 @@ _ADDED_BY_LIBCURL = _OWN_OF_LIBCURL | {
     b"transfer-encoding",
     b"upgrade",
 }
-# It writes this one behind all others, also where it is given a line of it.
+# libcurl writes this one behind all others, even if a line of it is among the headers.
 _WRITTEN_LAST = b"connection"
 
 # The pages of one origin share a head; each other origin that links to them adds one.

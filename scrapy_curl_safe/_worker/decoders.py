@@ -137,7 +137,7 @@ class Brotli:
 
 
 class OldBrotli(Brotli):
-    """The same by brotli before 1.2, which bounds no piece."""
+    """Brotli by the package `brotli` before 1.2, which bounds no piece."""
 
     def decode(self, data: bytes, most: int = PIECE_BYTES) -> Iterator[bytes]:
         if not self._stream.is_finished():
@@ -177,7 +177,7 @@ class Zstd:
 
 
 class Zstandard:
-    """The same by the package of that name, which bounds no piece."""
+    """Zstd by the package `zstandard`, which bounds no piece."""
 
     def __init__(self) -> None:
         self._begin_frame()

@@ -108,10 +108,10 @@ class EasyHandle(Curl):
         "was_send_refused",
     )
 
-    # Set on a handle only where lookups are redirected ...
+    # Set only on handles of crawls whose lookups are redirected.
     wanted_lookup = False
     _addresses: Any = None
-    # ... or where libcurl does not connect by itself.
+    # Set only on handles for which libcurl does not connect by itself.
     open_socket: Callable[[], int] | None = None
 
     reports_connection = True
@@ -239,8 +239,12 @@ class EasyHandle(Curl):
         self.was_send_refused = self._is_sending = False
         self._sends = self._sent_bytes = 0
 
-    def refuses_send(self) -> bool:
-        """Tell whether libcurl, which has a connection, must not send the request on it."""
+    def before_send(self) -> bool:
+        """Note that libcurl has a connection, and is about to send the request on it.
+
+        Returns:
+            Whether it may: False once the request was sent as often as it may be.
+        """
         # libcurl may have found the previous connection dead when it began to send.
         if self._is_sending and self.was_sent:
             self._sends += 1
@@ -253,7 +257,7 @@ class EasyHandle(Curl):
             fd = self.getinfo(CurlInfo.ACTIVESOCKET)
             assert isinstance(fd, int)
             system.limit_unsent(fd, _MAX_UNSENT_BYTES)
-        return self.was_send_refused
+        return not self.was_send_refused
 
     # Where the response goes
 

@@ -10,7 +10,7 @@ from .curl_api import ffi
 @ffi.callback("int(void *, void *, void *, int, int)", error=1)  # type: ignore[untyped-decorator]
 def on_send(easy: Any, *_: object) -> int:
     """https://curl.se/libcurl/c/CURLOPT_PREREQFUNCTION.html"""
-    return int(ffi.from_handle(easy).refuses_send())  # CURL_PREREQFUNC_ABORT is 1
+    return int(not ffi.from_handle(easy).before_send())  # CURL_PREREQFUNC_ABORT is 1
 
 
 @ffi.callback("int(void *, void *, void *)", error=1)  # type: ignore[untyped-decorator]

@@ -23,8 +23,8 @@ class FileDecoder:
         values: of its Content-Encoding headers.
 
     Attributes:
-        left: the value of the header for what comes out, since no module here knows the rest; empty
-            for none.
+        remaining: the Content-Encoding of what comes out; empty unless no module here knows one of
+            the encodings.
     """
 
     def __init__(self, values: Iterable[bytes]) -> None:
@@ -32,7 +32,7 @@ class FileDecoder:
         self._decoders: list[Decoder] = []
         while names and names[-1] in DECODERS:
             self._decoders.append(DECODERS[names.pop()]())
-        self.left = b",".join(names)
+        self.remaining = b",".join(names)
         self._has_data = False
 
     def decode(self, data: bytes) -> Iterator[bytes]:

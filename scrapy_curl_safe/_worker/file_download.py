@@ -61,9 +61,11 @@ class FileDownload(StreamedDownload):
         self._started_at = time.monotonic()
         self._takes_body = False
         self._decoder: FileDecoder | None = None
-        # What is left of a piece that has decoded to a lot, and how the transfer has ended since.
+        # What is left of a piece that has decoded to a lot; whether the transfer has ended since,
+        # and by which error.
         self._rest: Iterator[bytes] | None = None
-        self._end_of_transfer: list[CurlError | None] = []
+        self._has_ended = False
+        self._end_error: CurlError | None = None
         self._problem: _Problem | None = None
 
     def start(self) -> None:
@@ -149,8 +151,8 @@ class FileDownload(StreamedDownload):
         if not is_written:
             self._session.multi.remove(self._easy)
             super()._on_finished(CurlError("the body cannot be written", CurlCode.WRITE_ERROR))
-        elif self._end_of_transfer:
-            super()._on_finished(self._end_of_transfer.pop())
+        elif self._has_ended:
+            super()._on_finished(self._end_error)
         else:
             self.resume()
 
@@ -160,7 +162,7 @@ class FileDownload(StreamedDownload):
         if self._rest is None:
             super()._on_finished(error)
         else:
-            self._end_of_transfer.append(error)
+            self._has_ended, self._end_error = True, error
 
     def _fail(self, error: CurlError, stats: TransferStats) -> None:
         if self._problem is None:
@@ -185,8 +187,8 @@ class FileDownload(StreamedDownload):
                     self._problem = _Problem(FailureKind.DATALOSS, str(error))
         if self._problem is not None:
             return self._failed(self._problem, completed.stats)
-        left = None if self._decoder is None else self._decoder.left
-        completed.file = self._file.written(left)
+        remaining = None if self._decoder is None else self._decoder.remaining
+        completed.file = self._file.written(remaining)
         return completed
 
     def _failed(self, problem: _Problem, stats: TransferStats) -> Failed:

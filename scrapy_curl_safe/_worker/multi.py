@@ -52,7 +52,8 @@ class Multi:
         self._check_timer = LoopTimer(loop, self._check)
         self._is_checked = False
         self._slow_start = SlowStart()
-        # Those that have not started, and since when.
+        # By handle of a transfer that has not started: its callback, and the time since which it
+        # waits (monotonic, in seconds).
         self._waiting: dict[EasyHandle, tuple[OnEnd, float]] = {}
         self._waiting_timer = LoopTimer(loop, self._on_waiting)
         self._self = ffi.new_handle(self)
@@ -119,7 +120,7 @@ class Multi:
             del self._waiting[easy]
         elif self._transfers.pop(easy.pointer, None) is not None:
             lib.curl_multi_remove_handle(self._curlm, easy.pointer)
-            self._make_room(easy)
+            self._leave_slow_start(easy)
 
     def close(self) -> None:
         """Close all connections. No transfer may be under way."""
@@ -167,7 +168,7 @@ class Multi:
             code = message.data.result
             easy, on_end = self._transfers.pop(message.easy_handle)
             lib.curl_multi_remove_handle(self._curlm, easy.pointer)
-            self._make_room(easy)
+            self._leave_slow_start(easy)
             on_end(easy.error(code) if code else None)
 
     # Transfers that wait
@@ -176,9 +177,10 @@ class Multi:
         if self._waiting and easy.get_number(NUM_CONNECTS):
             self._slow_start.widen()
             self._waiting_timer.set(_SLOW_START_SECONDS)
-        self._make_room(easy)
+        self._leave_slow_start(easy)
 
-    def _make_room(self, easy: EasyHandle) -> None:
+    def _leave_slow_start(self, easy: EasyHandle) -> None:
+        """Let others start, since a transfer has a connection, or is over."""
         if not self._slow_start.leave(easy):
             return
         if self._waiting:

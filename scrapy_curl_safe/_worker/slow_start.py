@@ -39,7 +39,7 @@ class SlowStart:
         self._connecting.add(transfer)
 
     def leave(self, transfer: Hashable) -> bool:
-        """Count a transfer that has a connection, or is over. Return False if it was counted."""
+        """Note that a transfer has a connection, or is over; return False if that is known."""
         if transfer not in self._connecting:
             return False
         self._connecting.remove(transfer)

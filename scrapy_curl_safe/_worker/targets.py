@@ -83,7 +83,8 @@ def _known_fields(fingerprint: dict[str, object]) -> dict[str, object]:
 
 
 def _check_fields(fingerprint: dict[str, object]) -> None:
-    """
+    """Check the names of a fingerprint's fields.
+
     Raises:
         ProfileError: curl_cffi does not know one of the fields.
     """
