@@ -327,7 +327,9 @@ def parse_bind_address(value: Any) -> tuple[str, int] | None:
     if value in (None, ""):
         return None
     try:
-        host, port = (value, 0) if isinstance(value, str) else value
+        host, port = (value, 0) if isinstance(value, (bytes, str)) else value
+        # Scrapy takes bytes, too.
+        host = host.decode() if isinstance(host, bytes) else host
         ipaddress.ip_address(host)
         return host, _port(port or None) or 0
     except (TypeError, ValueError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from testkit.crawling import assert_all_pages, urls
@@ -145,6 +147,36 @@ def test_a_bad_meta_value_fails_that_request_alone(
     assert error["type"] == "ValueError"
     assert text in error["text"]
     assert [r.path for r in origin.requests] == ["/good"]
+
+
+def test_a_bad_value_of_a_key_of_scrapys_fails_that_request_alone(crawl: RunCrawl) -> None:
+    bad: list[tuple[dict[str, Any], str]] = [
+        ({"download_maxsize": -1}, 'meta["download_maxsize"] is -1: it takes a number of bytes'),
+        ({"download_warnsize": "x"}, "meta[\"download_warnsize\"] is 'x': it takes a number of by"),
+        ({"download_timeout": -1}, 'meta["download_timeout"] is -1: it takes a number of seconds'),
+        ({"download_timeout": "nan"}, "meta[\"download_timeout\"] is 'nan': it takes a number of"),
+    ]
+    with TlsOrigin(echo) as origin:
+        crawled = crawl(
+            *urls(origin, 3),
+            *({"url": f"{origin.url}/bad{n}", "meta": meta} for n, (meta, _) in enumerate(bad)),
+            *urls(origin, 9)[3:],
+        )
+        assert not any(r.path.startswith("/bad") for r in origin.requests)
+    assert len(crawled.responses) == 9
+    assert [error["type"] for error in crawled.errors] == ["ValueError"] * len(bad)
+    for _, text in bad:
+        assert any(text in error["text"] for error in crawled.errors)
+
+
+def test_a_large_value_of_a_key_of_scrapys_is_no_limit(crawl: RunCrawl) -> None:
+    keys = ("download_maxsize", "download_warnsize", "download_timeout")
+    metas = [{key: value} for key in keys for value in (None, 2**70, 1e300, "7000")]
+    with TlsOrigin(echo) as origin:
+        crawled = crawl(
+            *({"url": f"{origin.url}/{n}", "meta": meta} for n, meta in enumerate(metas))
+        )
+    assert_all_pages(crawled, len(metas))
 
 
 @pytest.mark.parametrize("value", ["a\rb", "a\nX-Injected: 1", "a\0b"])

@@ -43,6 +43,17 @@ def headers(
     return request_headers(request, options, like_browser=made.is_like_browser)
 
 
+@pytest.mark.parametrize("length", ["4", "6", "x", "5, 5", ["5", "5"], "+5", " 5"])
+def test_a_content_length_is_only_the_bodys(length: str | list[str]) -> None:
+    request = Request(URL, method="POST", body=b"12345", headers={"Content-Length": length})
+    sent = [value for name, value in headers(request) if name == b"Content-Length"]
+    assert sent == ([b" 5"] if length == " 5" else [])
+    lengths = [length] if isinstance(length, str) else length[1:]
+    raw = [(b"content-length", text.encode()) for text in lengths]
+    kept = headers(request, {"raw_headers": raw})
+    assert kept == (raw if isinstance(length, list) else [])
+
+
 @pytest.mark.parametrize(
     ("url", "origin"),
     [

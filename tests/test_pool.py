@@ -47,6 +47,34 @@ def states(fetchings: list[Fetching]) -> list[RequestState]:
 
 
 @in_virtual_time
+async def test_requests_that_cannot_be_sent_fail_alone() -> None:
+    """One that a worker that comes up would be the first to get, and one that its listener ends."""
+
+    class Failing:
+        def on_sent(self) -> None:
+            raise LookupError("no listener")
+
+        def on_message(self, *_: object) -> bool:
+            return True
+
+    async with FakePool(starts=False) as fake:
+        unencodable = fake.fetch("/", maxsize_bytes=2**70)
+        failing = fake.fetch()
+        failing.request.listener = Failing()
+        others = [fake.fetch(), fake.fetch()]
+        await settle()
+        assert isinstance(unencodable.error, UnsendableRequestError)
+        assert "cannot be encoded" in str(unencodable.error)
+        assert isinstance(failing.error, LookupError)
+        (worker,) = fake.workers
+        worker.complete_all()
+        await settle()
+        assert [other.error for other in others] == [None, None]
+        assert worker.exit_status is None
+        assert fake.origin().limit.in_use == 0
+
+
+@in_virtual_time
 async def test_a_request_goes_to_a_worker_and_its_outcome_comes_back() -> None:
     async with FakePool() as fake:
         fetching = fake.fetch("/a", body=b"form", method="POST")

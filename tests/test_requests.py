@@ -71,6 +71,31 @@ def test_a_content_length_of_ones_own_is_sent_once(
     assert origin.requests[0].body == b"12345"
 
 
+@pytest.mark.parametrize("is_raw", [False, True])
+def test_a_content_length_that_is_not_the_bodys_is_left_out(crawl: RunCrawl, is_raw: bool) -> None:
+    """With it, the origin would read this request and the next one on the connection wrongly."""
+    headers: dict[str, Any] = {} if is_raw else {"Content-Length": "4"}
+    meta = {"curl_safe": {"raw_headers": [["content-length", "6"]]}} if is_raw else {}
+    with TlsOrigin(tls=False) as origin:
+        posts = [
+            {
+                "url": f"{origin.url}/{number}",
+                "method": "POST",
+                "body": "12345",
+                "headers": headers,
+                "meta": meta,
+            }
+            for number in range(3)
+        ]
+        get = {"url": f"{origin.url}/get", "headers": headers, "meta": meta}
+        crawled = crawl(*posts, get, f"{origin.url}/last", CONCURRENT_REQUESTS=1)
+        assert origin.accepted == 1
+    assert_all_pages(crawled, 5)
+    assert [seen.body for seen in origin.requests] == [b"12345"] * 3 + [b""] * 2
+    sent = [value for seen in origin.requests for value in values_of(seen, "content-length")]
+    assert sent == [b"5"] * 3
+
+
 def test_headers(crawl: RunCrawl, make_origin: MakeOrigin) -> None:
     headers = {
         "X-Repeated": ["1", "2", "1"],

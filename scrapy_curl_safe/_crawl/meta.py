@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -11,6 +12,11 @@ from ..settings import parse_http_version, parse_impersonate
 from .browser.request import KINDS, Kind
 from .browser.sites import web_origin
 from .unknown_names import meta_hint
+
+# The largest number that a worker is told, and that libcurl takes.
+_MOST_BYTES = 2**63 - 1
+# 24 days: libcurl counts milliseconds, in 32 bits where a C long has no more (Windows).
+_MOST_SECONDS = (2**31 - 1) / 1000
 
 # Private keys. Their values are plain, since a request may be kept on disk or in another queue.
 #: How often a request was retried because its handshake failed; 0 if it was only rejected.
@@ -67,6 +73,38 @@ def end_tries(meta: dict[str, Any]) -> int | None:
     if retries is not None:
         meta.pop(REJECTIONS, None)
     return retries
+
+
+def most_bytes(meta: Mapping[str, Any], key: str, default: int) -> int:
+    """Return the value of one of Scrapy's keys that bound a body, in bytes; 0 for no bound.
+
+    Raises:
+        ValueError: it is no such number.
+    """
+    value = meta.get(key, default)
+    try:
+        size = 0 if value is None or value == math.inf else int(value)
+    except (OverflowError, TypeError, ValueError):
+        size = -1
+    if size < 0:
+        raise ValueError(f'meta["{key}"] is {value!r}: it takes a number of bytes, 0 for no limit')
+    return min(size, _MOST_BYTES)
+
+
+def seconds(meta: Mapping[str, Any], key: str, default: float) -> float:
+    """Return the value of one of Scrapy's keys for a time, in seconds; 0.0 for no bound.
+
+    Raises:
+        ValueError: it is no such number.
+    """
+    value = meta.get(key)
+    try:
+        number = float(default if value is None else value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not number >= 0:
+        raise ValueError(f'meta["{key}"] is {value!r}: it takes a number of seconds')
+    return number if number <= _MOST_SECONDS else 0.0
 
 
 def _boolean(value: Any) -> bool:

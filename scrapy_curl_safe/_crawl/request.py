@@ -17,7 +17,16 @@ from .browser.target import Target
 from .browser.user_agents import with_user_agent
 from .compat import FOREIGN_KEYS, all_options
 from .file_target import FileTarget
-from .meta import AVOID, BOUND, CRASHES, FRESH, HTTP1_ORIGIN, request_options
+from .meta import (
+    AVOID,
+    BOUND,
+    CRASHES,
+    FRESH,
+    HTTP1_ORIGIN,
+    most_bytes,
+    request_options,
+    seconds,
+)
 from .profile import EncodedProfile, encoded_profile, origin_of
 from .request_headers import request_headers
 from .response import ResponseAssembler
@@ -136,15 +145,15 @@ def build_request(
     if file is not None:
         headers = headers + file.range_headers()
     fail_on_dataloss = meta.get("download_fail_on_dataloss", settings.download_fail_on_dataloss)
-    timeout = options.get("timeout", meta.get("download_timeout", settings.download_timeout))
+    timeout = options.get("timeout", seconds(meta, "download_timeout", settings.download_timeout))
     fetch = Fetch(
         method=request.method,
         url=request.url,
         headers=headers if target is None else [],
         profile=profile.encoded,
-        timeout_seconds=float(timeout),
-        maxsize_bytes=int(meta.get("download_maxsize", settings.download_maxsize)),
-        warnsize_bytes=int(meta.get("download_warnsize", settings.download_warnsize)),
+        timeout_seconds=timeout,
+        maxsize_bytes=most_bytes(meta, "download_maxsize", settings.download_maxsize),
+        warnsize_bytes=most_bytes(meta, "download_warnsize", settings.download_warnsize),
         keep_partial=not fail_on_dataloss,
         stream=context.signals.have_receivers(),
         report_tls=settings.downloader_client_tls_verbose_logging,

@@ -27,19 +27,29 @@ def request_headers(
 ) -> HeaderPairs:
     """Return the headers to send, in order; None as a value keeps a header from being sent.
 
+    A Content-Length that is not the body's is left out, as browsers leave out each that a script
+    sets (https://fetch.spec.whatwg.org/#forbidden-request-header): the origin would take what is
+    missing of the body from the next request on the connection, or what is left for that request.
+
     Args:
         like_browser: whether the browser's own headers are sent, too, so that those of the request
             only add to them or replace them.
     """
+    length = b"%d" % len(request.body)
     if "raw_headers" in options:
-        raw: HeaderPairs = options["raw_headers"]
-        return raw
+        return [
+            (name, value)
+            for name, value in options["raw_headers"]
+            if name.lower() != b"content-length" or value == length
+        ]
     headers: HeaderPairs = []
     for name, values in header_items(request.headers):
         lower = name.lower()
         if like_browser and _GIVE_WAY.get(lower) == values:
             continue
         if lower == b"proxy-authorization":
+            continue
+        if lower == b"content-length" and [value.strip() for value in values] != [length]:
             continue
         if values:
             headers += [(name, value) for value in values]

@@ -30,9 +30,13 @@ def encode_frame(message: ToWorker | FromWorker, body_size: int = 0) -> bytes:
     """Encode a frame without its body, which the caller sends afterwards.
 
     Raises:
-        ProtocolError: the header or the body is longer than a frame can hold.
+        ProtocolError: the header or the body is longer than a frame can hold, or the message has a
+            value that MessagePack has no form for (an integer of more than 64 bits, say).
     """
-    header = _encoder.encode(message)
+    try:
+        header = _encoder.encode(message)
+    except (OverflowError, RecursionError, TypeError, ValueError) as error:
+        raise ProtocolError(f"a message that cannot be encoded: {error}") from error
     if len(header) > MAX_HEADER_BYTES or body_size > MAX_BODY_BYTES:
         raise ProtocolError(f"a frame of {len(header)} + {body_size} bytes is too large")
     return _PREFIX.pack(len(header), body_size) + header

@@ -32,7 +32,6 @@ from .._ipc.messages import Failed, Hello, Outcome, ProtocolError
 from .batching import ResponseBatcher
 from .errors import (
     OriginRejectedError,
-    PoolError,
     UnsendableRequestError,
     WorkerLostError,
     WorkersExhaustedError,
@@ -107,8 +106,7 @@ class Pool:
         return len(self._supervisor.ready)
 
     async def close(self) -> None:
-        """Stop the workers. Waiting requests fail, and so do later ones; those in flight get no
-        outcome."""
+        """Stop the workers. Waiting and later requests fail; those in flight get no outcome."""
         self._fail_waiting("the download handler is closed")
         self._waits.close()
         self._limiter.close()
@@ -158,7 +156,7 @@ class Pool:
         except OriginRejectedError as error:
             self._fail(request, error)
 
-    def _fail(self, request: PoolRequest, error: PoolError) -> None:
+    def _fail(self, request: PoolRequest, error: Exception) -> None:
         self._waits.forget(request)
         request.state = DONE
         request.fail(error)
@@ -167,14 +165,16 @@ class Pool:
         self._waits.sent(request)
         request.state = SENT
         request.worker = worker
-        request.listener.on_sent()
         if worker.idle.must_connect(request.key):
             request.fetch.fresh_connection = True
         worker.served += 1
         try:
+            request.listener.on_sent()
             worker.connection.fetch(request.fetch, request.body, request, request.descriptor)
-        except (OSError, ProtocolError) as error:
-            self._fail(request, UnsendableRequestError(str(error)))
+        except Exception as error:
+            # Whatever it is, it must not meet the caller of another request, whose end led here.
+            is_known = isinstance(error, (OSError, ProtocolError))
+            self._fail(request, UnsendableRequestError(str(error)) if is_known else error)
             self._release_permit(request)
             return
         if self._logs_requests:
