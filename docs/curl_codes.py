@@ -14,6 +14,7 @@ from scrapy_curl_safe._crawl.errors import download_error
 from scrapy_curl_safe._crawl.retry_rules import decide
 from scrapy_curl_safe._ipc.failures import FailureKind, classify
 from scrapy_curl_safe._ipc.messages import Failed, TransferStats
+from scrapy_curl_safe._pool.origins import Route
 from scrapy_curl_safe._worker.body_ending import Ending, Framing, ending_of
 
 PAGE = Path(__file__).resolve().parent / "curl_codes.md"
@@ -176,7 +177,7 @@ def exception_of(meaning: Meaning) -> Exception:
     failed = Failed(
         id=0, stats=TransferStats(), kind=kind_of(meaning), code=code, detail=meaning.text
     )
-    return download_error(failed, "https://example.com:443")
+    return download_error(failed, Route("https://example.com:443", None))
 
 
 def retried(exception: Exception) -> str:

@@ -16,6 +16,7 @@ from scrapy.utils.asyncio import create_looping_call
 
 from ._crawl.advice import advice
 from ._crawl.context import context_of, origins_of
+from ._crawl.failed_proxies import ProxyTotals, advice_on, failed_proxies
 from ._crawl.health import (
     LEAST_HANDSHAKES,
     Progress,
@@ -60,6 +61,8 @@ class HandshakeMonitor:
         # As of the last line, and of the last judgement.
         self._reported: Progress | None = None
         self._judged = Progress(0, 0, 0)
+        # Proxies that a warning has named.
+        self._named: set[str] = set()
         self._exports = _exports(crawler, self._settings)
         self._has_ended = False
         crawler.signals.connect(self._spider_opened, signals.spider_opened)
@@ -96,15 +99,21 @@ class HandshakeMonitor:
             self._task.stop()
         self._report(spider)
         self._judge(spider)
+        self._judge_proxies(spider)
         if worst := self._origins.worst(_IN_TABLE):
             logger.info("%s", _table(worst), extra={"spider": spider})
         pool = session_pool_of(self._crawler)
-        if pool is not None and (bad := pool.worst_proxies(_IN_TABLE)):
-            logger.info("%s", _table_of_proxies(bad), extra={"spider": spider})
+        if pool is None:
+            table = _table_of_failed_proxies(failed_proxies(self._origins)[:_IN_TABLE])
+        else:
+            table = _table_of_proxies(pool.worst_proxies(_IN_TABLE))
+        if table is not None:
+            logger.info("%s", table, extra={"spider": spider})
 
     def _interval_ended(self, spider: Spider) -> None:
         self._report(spider)
         self._judge(spider)
+        self._judge_proxies(spider)
 
     def _progress(self) -> Progress:
         context = context_of(self._crawler)
@@ -164,6 +173,15 @@ class HandshakeMonitor:
             if self._task is not None and self._task.running:
                 self._task.stop()
             close_crawl(self._crawler, "curl_safe_handshake_failures")
+
+    def _judge_proxies(self, spider: Spider) -> None:
+        """Warn once of each proxy that has brought nothing. Sessions let theirs rest."""
+        if session_pool_of(self._crawler) is not None:
+            return
+        for proxy in failed_proxies(self._origins):
+            if proxy.is_useless and proxy.label not in self._named and len(self._named) < _IN_TABLE:
+                self._named.add(proxy.label)
+                logger.warning("%s", advice_on(proxy), extra={"spider": spider})
 
 
 class LastReport:
@@ -225,7 +243,19 @@ def _table(worst: list[Origin]) -> str:
     return _aligned("Handshakes by origin, the worst first:", rows)
 
 
-def _table_of_proxies(worst: list[Proxy]) -> str:
+def _table_of_failed_proxies(worst: list[ProxyTotals]) -> str | None:
+    if not worst:
+        return None
+    rows = [("proxy", "responses", "failed", "causes")]
+    for proxy in worst:
+        failed = proxy.failures.total()
+        rows.append((proxy.label, str(proxy.responses), str(failed), proxy.causes))
+    return _aligned("Proxies through which connections failed, the worst first:", rows)
+
+
+def _table_of_proxies(worst: list[Proxy]) -> str | None:
+    if not worst:
+        return None
     rows = [("proxy", "requests", "failed", "blocked", "causes")]
     for proxy in worst:
         causes = ", ".join(f"{count} {cause}" for cause, count in proxy.failures.most_common())

@@ -141,19 +141,21 @@ def failed(kind: FailureKind, code: int = 35, detail: str = "why") -> Failed:
     ],
 )
 def test_other_codes_are_scrapys_own_exceptions(code: int, name: str) -> None:
-    error = download_error(failed(classify(code, "why"), code), ORIGIN)
+    error = download_error(failed(classify(code, "why"), code), Route(ORIGIN, None))
     assert type(error).__name__ == name
     assert f"curl: ({code}) why" in str(error)
     assert str(error).startswith("https://a:443: ")
 
 
 def test_a_response_that_is_not_http_is_called_so() -> None:
-    error = download_error(failed(FailureKind.INVALID_RESPONSE, 1, "why"), ORIGIN)
+    error = download_error(failed(FailureKind.INVALID_RESPONSE, 1, "why"), Route(ORIGIN, None))
     assert type(error) is DownloadFailedError
     assert str(error) == f"{ORIGIN}: the response is not valid HTTP: curl: (1) why"
-    error = download_error(failed(FailureKind.INVALID_RESPONSE, 0, "no status"), ORIGIN)
+    error = download_error(
+        failed(FailureKind.INVALID_RESPONSE, 0, "no status"), Route(ORIGIN, None)
+    )
     assert str(error) == f"{ORIGIN}: the response is not valid HTTP: no status"
-    error = download_error(failed(FailureKind.INVALID_RESPONSE, 8, "no colon"), ORIGIN)
+    error = download_error(failed(FailureKind.INVALID_RESPONSE, 8, "no colon"), Route(ORIGIN, None))
     assert str(error) == (
         f"{ORIGIN}: the response is not valid HTTP: curl: (8) no colon; "
         """Scrapy's own handler takes more: meta["curl_safe"] = False"""
@@ -162,7 +164,7 @@ def test_a_response_that_is_not_http_is_called_so() -> None:
 
 @pytest.mark.parametrize("kind", HANDSHAKE_KINDS)
 def test_a_failed_handshake_is_a_handshake_error_of_its_kind(kind: FailureKind) -> None:
-    error = download_error(failed(kind), ORIGIN)
+    error = download_error(failed(kind), Route(ORIGIN, None))
     assert isinstance(error, HandshakeError)
     assert (error.kind, error.curl_code, error.detail, error.origin) == (
         kind.value, 35, "why", ORIGIN,
@@ -173,14 +175,14 @@ def test_a_failed_handshake_is_a_handshake_error_of_its_kind(kind: FailureKind) 
 
 
 def test_what_libcurl_did_not_report_has_no_code() -> None:
-    error = download_error(failed(FailureKind.LOCAL, 0, "no session is free"), ORIGIN)
+    error = download_error(failed(FailureKind.LOCAL, 0, "no session is free"), Route(ORIGIN, None))
     assert str(error) == f"Connection to {ORIGIN} failed (local): no session is free"
-    error = download_error(failed(FailureKind.OTHER, 0, "no response headers"), ORIGIN)
+    error = download_error(failed(FailureKind.OTHER, 0, "no response headers"), Route(ORIGIN, None))
     assert str(error) == f"{ORIGIN}: no response headers"
 
 
 def test_connections_that_died_are_an_exception_of_their_own() -> None:
-    error = download_error(failed(FailureKind.CONNECTION_DIED, 56), ORIGIN)
+    error = download_error(failed(FailureKind.CONNECTION_DIED, 56), Route(ORIGIN, None))
     assert type(error) is ConnectionDiedError
     assert str(error) == f"{ORIGIN}: curl: (56) why"
 
@@ -196,14 +198,14 @@ def test_connections_that_died_are_an_exception_of_their_own() -> None:
 def test_headers_that_are_too_large_for_libcurl_come_with_advice(
     code: int, detail: str, text: str
 ) -> None:
-    error = download_error(failed(FailureKind.HEADERS_TOO_LARGE, code, detail), ORIGIN)
+    error = download_error(failed(FailureKind.HEADERS_TOO_LARGE, code, detail), Route(ORIGIN, None))
     assert type(error) is DownloadFailedError
     advice = """Scrapy's own handler takes more: meta["curl_safe"] = False"""
     assert str(error) == f"{ORIGIN}: curl: ({code}) {text}; {advice}"
 
 
 def test_a_handshake_that_timed_out_is_a_timeout_too() -> None:
-    error = download_error(failed(FailureKind.TIMEOUT, 28), ORIGIN)
+    error = download_error(failed(FailureKind.TIMEOUT, 28), Route(ORIGIN, None))
     for copy in (error, pickle.loads(pickle.dumps(error))):
         assert isinstance(copy, HandshakeError)
         assert isinstance(copy, DownloadTimeoutError)
@@ -213,14 +215,15 @@ def test_a_handshake_that_timed_out_is_a_timeout_too() -> None:
         assert str(copy) == f"TLS handshake with {ORIGIN} failed (timeout): curl: (28) why"
     others = (kind for kind in HANDSHAKE_KINDS if kind is not FailureKind.TIMEOUT)
     assert not any(
-        isinstance(download_error(failed(k), ORIGIN), DownloadTimeoutError) for k in others
+        isinstance(download_error(failed(k), Route(ORIGIN, None)), DownloadTimeoutError)
+        for k in others
     )
 
 
 @pytest.mark.parametrize("kind", HANDSHAKE_KINDS)
 @pytest.mark.parametrize("proxy", [PROXY, "socks5://proxy.test:1080"])
 def test_behind_a_proxy_it_names_the_origin_and_the_proxy(kind: FailureKind, proxy: str) -> None:
-    error = download_error(failed(kind), ORIGIN, proxy)
+    error = download_error(failed(kind), Route(ORIGIN, proxy))
     assert isinstance(error, HandshakeError)
     assert error.proxy == proxy
     what = "Connection to" if kind is FailureKind.LOCAL else "TLS handshake with"

@@ -11,8 +11,10 @@ from scrapy_curl_safe._crawl.health_record import KEYS
 from testkit.crawling import Crawl, assert_all_pages, urls
 from testkit.fixtures import RunCrawl, StartCrawl
 from testkit.origins import faults
+from testkit.origins.proxies import Proxy
 from testkit.origins.tls import TlsOrigin
 from testkit.scenario import WAYS, Scenario, Way
+from tests.test_proxies import NO_PASSWORD, AnsweringProxy
 
 LINE = re.compile(
     r"\[scrapy_curl_safe.monitor\] INFO: Health of the whole crawl: "
@@ -154,6 +156,39 @@ def test_what_fails_before_tls_is_counted(crawl: RunCrawl) -> None:
     (line,) = LINE.finditer(crawled.log)
     assert (line["responses"], line["handshakes"]) == ("0", "0")
     assert line["rest"] == "; 8 connections not made (6 refused, 2 unresolved); 1 of 1 worker up"
+
+
+def test_a_proxy_that_brings_nothing_is_named(crawl: RunCrawl) -> None:
+    with TlsOrigin() as gone:
+        pass
+    with TlsOrigin() as origin, Proxy() as good, AnsweringProxy(NO_PASSWORD) as refusing:
+        dead = f"127.0.0.1:{gone.port}"
+        proxies = [good.location, f"user:secret@{refusing.location}", dead]
+        crawled = crawl(
+            *(
+                {"url": url, "meta": {"proxy": f"http://{proxies[n % 3]}", "dont_retry": True}}
+                for n, url in enumerate(urls(origin, 18))
+            ),
+            # One failure may be chance.
+            {"url": origin.url, "meta": {"proxy": "http://127.0.0.2:1", "dont_retry": True}},
+        )
+    assert len(crawled.responses) == 6
+    assert "secret" not in crawled.log
+    for named, causes in ((refusing.location, "6 proxy_auth"), (dead, "6 refused")):
+        said = f"No response has come through http://{named}: 6 connections failed ({causes}). "
+        assert crawled.log.count(said) == 1
+    assert crawled.log.count("correct its user and password") == 1
+    assert "No response has come through http://127.0.0.2:1" not in crawled.log
+    _, _, rows = crawled.log.partition("Proxies through which connections failed, the worst first:")
+    table = [row.split() for row in rows.splitlines()[1:5]]
+    assert table[0] == ["proxy", "responses", "failed", "causes"]
+    assert sorted(table[1:3]) == sorted(
+        [
+            [f"http://{refusing.location}", "0", "6", "6", "proxy_auth"],
+            [f"http://{dead}", "0", "6", "6", "refused"],
+        ]
+    )
+    assert table[3] == ["http://127.0.0.2:1", "0", "1", "1", "refused"]
 
 
 def test_what_waits_for_a_retry_is_shown(start_crawl: StartCrawl) -> None:

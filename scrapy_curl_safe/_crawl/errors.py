@@ -55,19 +55,14 @@ _WHAT = {
 }
 
 
-def download_error(failed: Failed, origin: str, proxy: str | None = None) -> Exception:
-    """Return the exception of a failed transfer.
-
-    Args:
-        origin: scheme, host and port of the URL.
-        proxy: URL of the proxy without credentials; None for no proxy.
-    """
+def download_error(failed: Failed, route: Route) -> Exception:
+    """Return the exception of a failed transfer."""
     if failed.kind.is_handshake:
         timed_out = failed.kind is FailureKind.TIMEOUT
         handshake_error = HandshakeTimeoutError if timed_out else HandshakeError
-        return handshake_error(failed.kind.value, failed.code, failed.detail, origin, proxy)
+        return handshake_error(failed.kind.value, failed.code, failed.detail, *route)
     exception = _EXCEPTIONS.get(failed.kind, DownloadFailedError)
-    return exception(f"{Route(origin, proxy)}: {_reason(failed)}")
+    return exception(f"{route}: {_reason(failed)}")
 
 
 def _reason(failed: Failed) -> str:

@@ -32,7 +32,7 @@ from .._ipc.messages import (
     TooLarge,
     TransferStats,
 )
-from .._pool.origins import Origin, Route
+from .._pool.origins import Origin
 from .._pool.request import Result
 from ..exceptions import ConnectionDiedError, HandshakeError, Http2ProtocolError
 from .decoded_bodies import DecodedBody
@@ -143,7 +143,7 @@ class ResponseAssembler:
             raise self._too_large(outcome)
         else:
             assert not isinstance(outcome, Cancelled)
-            raise self._failed(outcome, result.slot, origin.route)
+            raise self._failed(outcome, result.slot, origin)
         request.meta.pop(CRASHES, None)
         request.meta.pop(UNSENT, None)
         self._count(transfer)
@@ -241,11 +241,13 @@ class ResponseAssembler:
         logger.warning(message)
         return DownloadCancelledError(message)
 
-    def _failed(self, failed: Failed, slot: int, route: Route) -> Exception:
+    def _failed(self, failed: Failed, slot: int, origin: Origin) -> Exception:
         request = self._request
-        error = download_error(failed, *route)
+        error = download_error(failed, origin.route)
         self._count(failed.stats, failed.kind if failed.kind.is_handshake else None)
-        self._context.stats.connection_failed(failed.stats, failed.kind)
+        cause = self._context.stats.connection_failed(failed.stats, failed.kind)
+        if cause is not None:
+            origin.unconnected[cause] += 1
         if self._file is not None:
             if failed.kind is FailureKind.FILE:
                 return cannot_write(self._file.path, failed.detail)
@@ -256,7 +258,7 @@ class ResponseAssembler:
         if isinstance(error, ConnectionDiedError):
             request.meta[FRESH] = True
         if isinstance(error, Http2ProtocolError):
-            request.meta[HTTP1_ORIGIN] = route.origin
+            request.meta[HTTP1_ORIGIN] = origin.route.origin
         if failed.kind is FailureKind.DATALOSS:
             self._context.warn_of_dataloss(request)
         return error

@@ -265,15 +265,21 @@ class CrawlStats:
     def request_quarantined(self) -> None:
         self._add("worker/quarantine_count")
 
-    def connection_failed(self, transfer: TransferStats, kind: FailureKind) -> None:
-        """Count a transfer that failed, if that was before it had a connection."""
+    def connection_failed(self, transfer: TransferStats, kind: FailureKind) -> str | None:
+        """Count a transfer that failed, if that was before it had a connection.
+
+        Returns:
+            The cause; None if it had one.
+        """
         cause = CONNECTION_CAUSES.get(kind)
         was_late = kind is FailureKind.DOWNLOAD_TIMEOUT and (
             transfer.connects or transfer.bytes_sent
         )
-        if cause is not None and not was_late:
-            self._add("connection/failure_count")
-            self._add(f"connection/failure_count/{cause}")
+        if cause is None or was_late:
+            return None
+        self._add("connection/failure_count")
+        self._add(f"connection/failure_count/{cause}")
+        return cause
 
     def handshakes(self, transfer: TransferStats, failed: FailureKind | None = None) -> None:
         """Count the handshakes of one transfer.

@@ -55,6 +55,9 @@ class Origin:
         breaker: whether any may be under way.
         handshakes_done: how many succeeded.
         failures: how many failed, by kind.
+        unconnected: connections that were not made, so that none began, by cause as the stats name
+            it.
+        responses: how many came.
         last_failure: the last one of a kind that the limiter acts on.
         retry_budget: spreads retries over time.
         retries_in_a_row: number of retries since the last response.
@@ -67,6 +70,8 @@ class Origin:
         self.breaker = CircuitBreaker()
         self.handshakes_done = 0
         self.failures: Counter[FailureKind] = Counter()
+        self.unconnected: Counter[str] = Counter()
+        self.responses = 0
         self.last_failure = HandshakeFailure(FailureKind.SYSCALL, 0, "")
         self.retry_budget = TokenBucket(_RETRY_BURST, _RETRIES_PER_SECOND)
         self.retries_in_a_row = 0
@@ -188,6 +193,7 @@ class OriginRegistry:
 
     def response_received(self, origin: Origin) -> None:
         """Note that a request to an origin got a response."""
+        origin.responses += 1
         origin.retries_in_a_row = 0
         origin.retry_budget.refund()
         self._proven[origin.route.origin] = None
