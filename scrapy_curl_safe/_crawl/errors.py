@@ -51,6 +51,7 @@ _EXCEPTIONS: dict[FailureKind, type[Exception]] = {
 _WHAT = {
     FailureKind.INVALID_RESPONSE: "the response is not valid HTTP",
     FailureKind.PROXY_AUTH: "the proxy refuses the user or the password, or wants some",
+    FailureKind.PROXY_TUNNEL: "the proxy does not connect to the origin",
     FailureKind.PROXY_TLS: "the TLS handshake with the proxy failed (does it speak TLS?)",
 }
 
