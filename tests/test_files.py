@@ -7,7 +7,9 @@ import gzip
 import hashlib
 import os
 import signal
+import socket
 import sys
+import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -346,6 +348,7 @@ def test_a_path_is_the_users(crawl: RunCrawl, directory: Path) -> None:
         ("in/", "it takes the path of a file, or True"),
         ("", "it takes the path of a file, or True"),
         ("a\0b", "it takes the path of a file, or True"),
+        ("a\ud800", """["curl_safe"]['file'] is 'a\\ud800': it takes a path that os.fsencode() can"""),
         (False, "it takes the path of a file, or True"),
     ],
 )
@@ -419,14 +422,90 @@ def test_a_download_locks_its_file(start_crawl: StartCrawl, directory: Path) -> 
             fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_a_directory_is_not_replaced(crawl: RunCrawl, directory: Path) -> None:
-    (directory / "a").mkdir(parents=True)
+def make_special(path: Path, kind: str) -> None:
+    """Put something there that is no regular file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "a directory":
+        path.mkdir()
+    elif kind == "a FIFO":
+        os.mkfifo(path)
+    else:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(os.path.relpath(path))  # A long path is no address.
+
+
+SPECIAL = ["a directory", "a FIFO", "a socket"]
+
+
+@pytest.mark.parametrize("name", ["a", "a.part"])
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_what_is_no_regular_file_stays(
+    crawl: RunCrawl, directory: Path, kind: str, name: str
+) -> None:
+    make_special(directory / name, kind)
+    mode = (directory / name).stat().st_mode
+    with TlsOrigin(app) as origin:
+        crawled = crawl(
+            to_file(origin.url, "a"), to_file(origin.url, "b"), CURL_SAFE_FILES_DIR=str(directory)
+        )
+        assert len(origin.requests) == 1
+    (error,) = crawled.errors
+    assert error["type"] == "ValueError"
+    assert f"{directory / name} is {kind}" in error["text"]
+    (response,) = crawled.responses
+    assert assert_whole(response) == directory / "b"
+    assert sorted(os.listdir(directory)) == [name, "b"]
+    assert (directory / name).stat().st_mode == mode
+
+
+def test_a_link_is_what_it_leads_to(crawl: RunCrawl, directory: Path) -> None:
+    make_special(directory / "fifo", "a FIFO")
+    (directory / "a").symlink_to("fifo")
     with TlsOrigin(app) as origin:
         crawled = crawl(to_file(origin.url, "a"), CURL_SAFE_FILES_DIR=str(directory))
+        assert origin.accepted == 0
+    (error,) = crawled.errors
+    assert error["type"] == "ValueError"
+    assert f"{directory / 'a'} is a FIFO" in error["text"]
+    assert (directory / "a").is_symlink()
+
+
+def test_nor_is_what_comes_there_meanwhile_replaced(
+    start_crawl: StartCrawl, directory: Path
+) -> None:
+    is_there = threading.Event()
+
+    with RawOrigin(lambda _: [WHOLE, BODY[:HALF], is_there.is_set, BODY[HALF:]]) as origin:
+        crawling = start_crawl(to_file(origin.url, "a"), CURL_SAFE_FILES_DIR=str(directory))
+        crawling.wait_for(lambda: has(directory, HALF))
+        make_special(directory / "a", "a FIFO")
+        is_there.set()
+        crawled = crawling.finish()
     (error,) = crawled.errors
     assert error["type"] == "DownloadCancelledError"
-    assert "Is a directory" in error["text"]
+    assert f"{directory / 'a'}: by now it is a FIFO" in error["text"]
     assert os.listdir(directory) == ["a"]
+    assert (directory / "a").is_fifo()
+
+
+def test_a_path_says_what_is_wrong_with_it(crawl: RunCrawl, directory: Path) -> None:
+    """Even one that has room for the name of the file, but not for that of its part."""
+    directory.mkdir()
+    (directory / "plain").write_bytes(b"")
+    texts = {
+        "n" * 252: "File name too long (until it is whole, its name ends in .part)",
+        "plain/x": f"{directory / 'plain'} is not a directory",
+        "plain/x/y": "Not a directory",
+    }
+    with TlsOrigin(app) as origin:
+        requests = [to_file(origin.url, file) for file in texts]
+        crawled = crawl(*requests, CURL_SAFE_FILES_DIR=str(directory))
+        assert origin.accepted == 0
+    assert len(crawled.errors) == len(texts)
+    for error in crawled.errors:
+        path = requests[error["number"]]["meta"]["curl_safe"]["file"]
+        assert error["type"] == "DownloadCancelledError"
+        assert error["text"].endswith(f"{directory / path}: {texts[path]}")
 
 
 # No half file

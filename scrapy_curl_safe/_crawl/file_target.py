@@ -11,8 +11,10 @@ Nothing else of an unfinished download stays.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import stat
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
@@ -37,6 +39,13 @@ _PART = ".part"
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}")
 # Between the times of a change and of the answer, for the former to tell versions apart.
 _LEAST_AGE_SECONDS = 60
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 class FileTargets:
@@ -61,7 +70,8 @@ class FileTargets:
 
         Raises:
             DownloadCancelledError: no file can be created.
-            ValueError: the request does not say where, or leaves CURL_SAFE_FILES_DIR.
+            ValueError: the request does not say where, or leaves CURL_SAFE_FILES_DIR; what is there
+                is no regular file.
         """
         path = self._path(request, options["file"])
         is_resumable = _asks_for_all(request, options)
@@ -72,6 +82,12 @@ class FileTargets:
             kept.close()
         decode = self._crawler.settings.getbool("COMPRESSION_ENABLED")
         order = FileOrder(decode=decode, md5=request.meta.get(MD5, False))
+        for existing in (path, path + _PART):
+            if kind := _kind_of_special(existing):
+                raise ValueError(
+                    f'meta["curl_safe"]["file"] is {path}: {existing} is {kind}, which no download '
+                    "replaces"
+                )
         try:
             return FileTarget(path, request.url, order, is_resumable=is_resumable)
         except OSError as error:
@@ -154,7 +170,11 @@ class FileTarget:
         self.order = order
         self._is_resumable = is_resumable
         self._validator: bytes | None = None
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        directory = os.path.dirname(path)
+        try:
+            os.makedirs(directory, exist_ok=True)
+        except FileExistsError:
+            raise OSError(f"{directory} is not a directory") from None
         self.descriptor = system.create_locked_file(self.part)
 
     def __repr__(self) -> str:
@@ -193,6 +213,8 @@ class FileTarget:
                     f"it has {size:,} bytes and not the {written.size:,} that were written, so "
                     "something else writes it, too"
                 )
+            if kind := _kind_of_special(self.path):
+                raise OSError(f"by now it is {kind}, which no download replaces")
             os.replace(self.part, self.path)
         except OSError as error:
             raise cannot_write(self.path, error) from error
@@ -219,7 +241,21 @@ class FileTarget:
 def cannot_write(path: str, error: OSError | str) -> DownloadCancelledError:
     """Return the exception of a file that cannot be written: a retry would fare no better."""
     reason = error if isinstance(error, str) else error.strerror or error
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        reason = f"{reason} (until it is whole, its name ends in {_PART})"
     return DownloadCancelledError(f"The body cannot be written to {path}: {reason}")
+
+
+def _kind_of_special(path: str) -> str | None:
+    """Return what is there, or what a symbolic link leads to; None for a regular file or nothing.
+
+    What cannot be told shows when the file is created.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return None
+    return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no regular file")
 
 
 def _asks_for_all(request: Request, options: dict[str, Any]) -> bool:

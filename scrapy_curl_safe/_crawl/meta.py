@@ -164,6 +164,10 @@ def _file(value: Any) -> str | bool:
     if isinstance(value, (str, os.PathLike)):
         path = os.fspath(value)
         if isinstance(path, str) and os.path.basename(path) and "\0" not in path:
+            try:
+                os.fsencode(path)
+            except UnicodeEncodeError:
+                raise ValueError("a path that os.fsencode() can encode") from None
             return path
     raise ValueError("the path of a file, or True for one in CURL_SAFE_FILES_DIR")
 

@@ -297,7 +297,8 @@ def create_locked_file(path: str) -> int:
 
 
 def _remove_abandoned(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    # NFS locks no file that is only read.
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         if not _lock(descriptor):
             raise OSError(_IS_WRITTEN.format(path))
