@@ -150,6 +150,38 @@ def test_a_range_that_the_user_asked_for_does(crawl: RunCrawl, directory: Path) 
     assert_whole(only(crawled), BODY[:10])
 
 
+def test_one_that_raw_headers_ask_for_does(crawl: RunCrawl, directory: Path) -> None:
+    options = {"file": "a", "raw_headers": [["range", "bytes=0-9"]]}
+    with RawOrigin(lambda _: partial()) as origin:
+        request = {"url": origin.url, "meta": {"curl_safe": options}}
+        crawled = crawl(request, CURL_SAFE_FILES_DIR=str(directory))
+    assert only(crawled)["status"] == 206
+    assert_whole(only(crawled), BODY[HALF:])
+
+
+@pytest.mark.parametrize("has_length", [True, False])
+def test_one_that_nobody_asked_for_does_not(
+    crawl: RunCrawl, directory: Path, has_length: bool
+) -> None:
+    """Be it the start of the body, or its end."""
+    total = b"%d" % len(BODY) if has_length else b"*"
+    start = head(b"Content-Range: bytes 0-9/" + total, status=b"206 Partial Content", length=10)
+    with RawOrigin(Answers([start, BODY[:10]], partial())) as origin:
+        crawled = crawl(to_file(origin.url), CURL_SAFE_FILES_DIR=str(directory), RETRY_TIMES=1)
+        assert len(origin.heads) == 2
+    (error,) = crawled.errors
+    assert error["type"] == "DownloadFailedError"
+    assert "it is a 206 (Partial Content) to a request without a Range" in error["text"]
+    assert os.listdir(directory) == []
+
+
+def test_one_that_is_all_of_it_does(crawl: RunCrawl, directory: Path) -> None:
+    with RawOrigin(lambda _: partial(0)) as origin:
+        crawled = crawl(to_file(origin.url), CURL_SAFE_FILES_DIR=str(directory))
+    assert only(crawled)["status"] == 206
+    assert_whole(only(crawled))
+
+
 def test_only_the_end_of_redirects_does(crawl: RunCrawl, directory: Path) -> None:
     def moved(request: SeenRequest) -> Reply:
         if request.path == "/old":
@@ -348,7 +380,7 @@ def test_a_path_is_the_users(crawl: RunCrawl, directory: Path) -> None:
         ("in/", "it takes the path of a file, or True"),
         ("", "it takes the path of a file, or True"),
         ("a\0b", "it takes the path of a file, or True"),
-        ("a\ud800", """["curl_safe"]['file'] is 'a\\ud800': it takes a path that os.fsencode() can"""),
+        ("a\ud800", r"""["curl_safe"]['file'] is 'a\ud800': it takes a path that os.fsencode()"""),
         (False, "it takes the path of a file, or True"),
     ],
 )

@@ -81,7 +81,11 @@ class FileTargets:
                 return kept
             kept.close()
         decode = self._crawler.settings.getbool("COMPRESSION_ENABLED")
-        order = FileOrder(decode=decode, md5=request.meta.get(MD5, False))
+        order = FileOrder(
+            takes_part=b"range" in _header_names(request, options),
+            decode=decode,
+            md5=request.meta.get(MD5, False),
+        )
         for existing in (path, path + _PART):
             if kind := _kind_of_special(existing):
                 raise ValueError(
@@ -261,12 +265,18 @@ def _kind_of_special(path: str) -> str | None:
 def _asks_for_all(request: Request, options: dict[str, Any]) -> bool:
     """Tell whether a request asks for a whole representation, so that a retry may ask for a
     range."""
-    names = {name.lower() for name in request.headers}
     return (
         request.method == "GET"
         and "raw_headers" not in options
-        and names.isdisjoint((b"range", b"if-range"))
+        and _header_names(request, options).isdisjoint((b"range", b"if-range"))
     )
+
+
+def _header_names(request: Request, options: dict[str, Any]) -> set[bytes]:
+    """Return the names of a request's own headers, in small letters."""
+    if "raw_headers" in options:
+        return {name.lower() for name, _ in options["raw_headers"]}
+    return {name.lower() for name in request.headers}
 
 
 def _validator(head: ResponseHead) -> bytes | None:

@@ -11,6 +11,8 @@ class FileOrder(msgspec.Struct, array_like=True, kw_only=True):
     #: Bytes of the body that an earlier download has left in it, from where the request asks the
     #: origin to go on.
     offset: int = 0
+    #: Whether the request asks for a range of its own, so that any part of the body answers it.
+    takes_part: bool = False
     #: Whether the file gets the body without its Content-Encoding.
     decode: bool = True
     #: Whether the worker computes the MD5 of the file, too.

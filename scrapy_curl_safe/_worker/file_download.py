@@ -27,6 +27,8 @@ _PARTIAL_CONTENT = 206
 # What a piece of a body may decode to before the loop looks at other downloads again.
 _MOST_BYTES_AT_ONCE = 4 * 1024 * 1024
 _CONTENT_RANGE = re.compile(rb"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+_OTHER_PART = "it does not go on from where the request asked it to"
+_UNASKED_PART = "it is a 206 (Partial Content) to a request without a Range"
 
 
 class _Problem(NamedTuple):
@@ -92,11 +94,12 @@ class FileDownload(StreamedDownload):
         self._takes_body = True
         encodings = field_values(parsed.headers, b"content-encoding")
         offset = self._file.order.offset
-        if parsed.status == _PARTIAL_CONTENT and offset:
-            if encodings or not _goes_on_from(offset, parsed):
-                detail = "it does not go on from where the request asked it to"
+        if parsed.status == _PARTIAL_CONTENT and not self._file.order.takes_part:
+            if (offset and encodings) or not _has_rest(offset, parsed):
+                detail = _OTHER_PART if offset else _UNASKED_PART
                 self._problem = _Problem(FailureKind.INVALID_RESPONSE, detail)
-            return
+            if offset or self._problem is not None:
+                return
         try:
             self._file.restart()
         except OSError as error:
@@ -195,14 +198,14 @@ class FileDownload(StreamedDownload):
         return Failed(id=self._fetch.id, stats=stats, kind=problem.kind, detail=problem.detail)
 
 
-def _goes_on_from(offset: int, parsed: ParsedHead) -> bool:
+def _has_rest(offset: int, parsed: ParsedHead) -> bool:
     """Tell whether a partial response has all of a representation from there on (RFC 9110, section
-    14.4)."""
+    14.4). Where nobody asked for a part, it must say so itself."""
     values = field_values(parsed.headers, b"content-range")
     match = _CONTENT_RANGE.fullmatch(values[0]) if len(values) == 1 else None
     if match is None or int(match[1]) != offset:
         return False
-    return match[3] == b"*" or int(match[2]) + 1 == int(match[3])
+    return offset > 0 if match[3] == b"*" else int(match[2]) + 1 == int(match[3])
 
 
 def _reason(error: OSError) -> str:
