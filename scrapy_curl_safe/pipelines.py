@@ -1,6 +1,6 @@
 """Scrapy's FilesPipeline and ImagesPipeline, with bodies that never pass through memory.
 
-A body goes to a file without a name that anybody would look for, and from there to the store. Where
+A body goes to a file in a directory of the pipeline's own, and from there to the store. Where
 another handler downloads, or Scrapy's cache answers, the pipelines are Scrapy's own.
 """
 
@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
-from scrapy import Request
+from scrapy import Request, signals
 from scrapy.http import Response
 from scrapy.pipelines import files, images
 from scrapy.pipelines.media import FileInfo, MediaPipeline
@@ -25,6 +24,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ._crawl.file_target import FILE_FLAG
+from ._crawl.media_directory import MediaDirectory
 from ._crawl.meta import MD5
 
 if TYPE_CHECKING:
@@ -56,19 +56,23 @@ class _InFiles(files.FilesPipeline):
     """The common part of both pipelines."""
 
     _needs_md5: ClassVar[bool] = False
+    _directory: MediaDirectory | None = None
 
     def media_to_download(
         self, request: Request, info: SpiderInfo, *, item: Any = None
     ) -> Deferred[FileInfo | None] | None:
         options = request.meta.get("curl_safe")
         if options is None or isinstance(options, dict):
-            path = os.path.join(self._directory(), f".{secrets.token_hex(16)}")
+            if self._directory is None:
+                self._directory = MediaDirectory(self._parent())
+                self.crawler.signals.connect(self._directory.close, signals.spider_closed)
+            path = self._directory.new_path()
             request.meta["curl_safe"] = {**(options or {}), "file": path}
             if self._needs_md5:
                 request.meta[MD5] = True
         return super().media_to_download(request, info, item=item)
 
-    def _directory(self) -> str:
+    def _parent(self) -> str:
         """Return where bodies go first: to where a local store keeps them, so that it need only
         rename them."""
         if isinstance(self.store, files.FSFilesStore):

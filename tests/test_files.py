@@ -23,6 +23,7 @@ from testkit.origins.messages import Reply, SeenRequest
 from testkit.origins.raw import CUT, HOLD, RESET, Piece, RawOrigin
 from testkit.origins.tls import TlsOrigin
 from testkit.scenario import WAYS, Scenario, Way
+from testkit.waiting import wait_until
 
 BODY = os.urandom(300_000)
 WHOLE = b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\nETag: "1"\r\n\r\n' % len(BODY)
@@ -852,6 +853,18 @@ def test_at_the_end_of_the_crawl_nothing_is_left(crawl: RunCrawl, directory: Pat
             },
         )
     assert len(origin.heads) == len(crawled.errors) == 1
+    assert os.listdir(directory) == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nor_after_a_forced_stop(start_crawl: StartCrawl, directory: Path, way: Way) -> None:
+    with RawOrigin(lambda _: [WHOLE, BODY[:HALF], HOLD]) as origin:
+        crawling = start_crawl(to_file(origin.url), way=way, CURL_SAFE_FILES_DIR=str(directory))
+        crawling.wait_for(lambda: has(directory, HALF))
+        crawling.process.send_signal(signal.SIGINT)
+        crawling.wait_for(lambda: "gracefully" in crawling.log)
+        crawling.process.send_signal(signal.SIGINT)
+        wait_until(lambda: crawling.process.poll() is not None)
     assert os.listdir(directory) == []
 
 

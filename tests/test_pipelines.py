@@ -24,7 +24,7 @@ from testkit.origins.messages import Reply, SeenRequest
 from testkit.origins.raw import HOLD, Piece, RawOrigin
 from testkit.origins.tls import TlsOrigin
 from testkit.processes import resident_mb
-from testkit.scenario import Scenario, Way
+from testkit.scenario import WAYS, Scenario, Way
 from testkit.waiting import wait_until
 
 PDF = os.urandom(300_000)
@@ -214,6 +214,65 @@ def test_images_are_as_scrapy_makes_them(crawl: RunCrawl, tmp_path: Path) -> Non
     assert "Image too small (10x10 < 20x0)" in ours.log
 
 
+# Crawls that end before their downloads
+
+HELD: list[Piece] = [b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n", PDF[:100_000], HOLD]
+
+
+def held(head: bytes) -> list[Piece]:
+    return HELD if b"GET /a.pdf" in head else [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]
+
+
+def start_downloading(start_crawl: StartCrawl, origin: RawOrigin, store: Path, way: Way) -> Crawl:
+    """Start a crawl whose pipeline waits for the rest of a file."""
+    before = set(store.glob(".*/*.part"))
+    crawling = start_crawl(
+        f"{origin.url}/page",
+        way=way,
+        scenario=Scenario(file_urls=(f"{origin.url}/a.pdf",)),
+        ITEM_PIPELINES={OURS: 1},
+        FILES_STORE=str(store),
+        CURL_SAFE_WORKERS=1,
+    )
+    crawling.wait_for(
+        lambda: any(
+            part.stat().st_size == 100_000 for part in set(store.glob(".*/*.part")) - before
+        )
+    )
+    return crawling
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_forced_stop_leaves_nothing(start_crawl: StartCrawl, tmp_path: Path, way: Way) -> None:
+    with RawOrigin(held) as origin:
+        crawling = start_downloading(start_crawl, origin, tmp_path / "store", way)
+        crawling.process.send_signal(signal.SIGINT)
+        crawling.wait_for(lambda: "gracefully" in crawling.log)
+        crawling.process.send_signal(signal.SIGINT)
+        wait_until(lambda: crawling.process.poll() is not None)
+    assert os.listdir(tmp_path / "store") == []
+
+
+def test_what_a_killed_crawl_has_left_is_removed_by_the_next(
+    start_crawl: StartCrawl, crawl: RunCrawl, tmp_path: Path
+) -> None:
+    """And what a living one writes is not."""
+    store = tmp_path / "store"
+    with RawOrigin(held) as origin, TlsOrigin(app) as other:
+        start_downloading(start_crawl, origin, store, "asyncio").kill()
+        killed = set(store.iterdir())
+        assert len(killed) == 2
+        living = start_downloading(start_crawl, origin, store, "asyncio")
+        assert killed.isdisjoint(store.iterdir())
+        assert all(str(path) in living.log for path in killed if path.is_dir())
+        used = set(store.rglob("*"))
+        made = run_pipeline(crawl, other, OURS, tmp_path / "x", "/text.txt", FILES_STORE=str(store))
+        assert made.item["files"]
+        assert used <= set(store.rglob("*"))
+        assert len(used) == 3
+        living.kill()
+
+
 # Memory
 
 MB = 2**20
@@ -315,7 +374,7 @@ def test_a_large_file_takes_no_memory(
             wait_until(
                 lambda: (
                     crawling.process.poll() is not None
-                    or any(part.stat().st_size > half for part in store.glob(".*.part"))
+                    or any(part.stat().st_size > half for part in store.glob(".*/*.part"))
                 ),
                 3000,
             )

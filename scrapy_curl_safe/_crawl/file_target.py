@@ -4,12 +4,13 @@ A body goes to a file with `.part` after its final name, which it gets once it i
 opens the file and passes the descriptor; no worker ever opens one. A lock on the file tells whether
 a download writes it; a part without one is what a process left that was killed.
 
-A part that can be gone on with stays open until its request is tried again, or the crawl ends.
-Nothing else of an unfinished download stays.
+A part that can be gone on with stays open until its request is tried again, or the crawl ends, be
+it by force. Nothing else of an unfinished download stays.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import os
@@ -59,7 +60,8 @@ class FileTargets:
     def __init__(self, crawler: Crawler, settings: Settings) -> None:
         self._crawler = crawler
         self._settings = settings
-        # By path of the part: the files that wait for a retry.
+        # All that are not whole; and by path of the part, those of them that wait for a retry.
+        self._open: set[FileTarget] = set()
         self._kept: dict[str, FileTarget] = {}
 
     def open(self, request: Request, options: dict[str, Any]) -> FileTarget:
@@ -79,7 +81,7 @@ class FileTargets:
         if kept is not None:
             if kept.url == request.url and is_resumable:
                 return kept
-            kept.close()
+            self.release(kept)
         decode = self._crawler.settings.getbool("COMPRESSION_ENABLED")
         order = FileOrder(
             takes_part=b"range" in _header_names(request, options),
@@ -93,14 +95,23 @@ class FileTargets:
                     "replaces"
                 )
         try:
-            return FileTarget(path, request.url, order, is_resumable=is_resumable)
+            target = FileTarget(path, request.url, order, is_resumable=is_resumable)
         except OSError as error:
             raise cannot_write(path, error) from error
+        if not self._open:
+            # A second Ctrl-C ends the crawl without a signal of Scrapy's.
+            atexit.register(self.close)
+        self._open.add(target)
+        return target
 
     def release(self, target: FileTarget) -> None:
         """Remove a file that is neither whole nor kept."""
-        if self._kept.get(target.part) is not target:
-            target.close()
+        if self._kept.get(target.part) is target:
+            return
+        target.close()
+        self._open.discard(target)
+        if not self._open:
+            atexit.unregister(self.close)
 
     def keep(
         self, target: FileTarget, request: Request, error: Exception, head: ResponseHead | None
@@ -111,13 +122,18 @@ class FileTargets:
             error: of the transfer, which is over, or of the pool.
             head: of the response; None if none has come.
         """
-        if self._is_retried(request, error) and target.prepare_resumption(head):
+        if (
+            target in self._open
+            and self._is_retried(request, error)
+            and target.prepare_resumption(head)
+        ):
             self._kept[target.part] = target
 
     def close(self) -> None:
-        """Remove all that waits for a retry."""
-        while self._kept:
-            self._kept.popitem()[1].close()
+        """Remove all that is not whole."""
+        self._kept.clear()
+        for target in list(self._open):
+            self.release(target)
 
     def _is_retried(self, request: Request, error: Exception) -> bool:
         """Tell whether a request will probably be tried again, and no worker writes its file
