@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from testkit.origins import faults
+from testkit.origins.background import StreamServer
 from testkit.origins.certs import certs
 from testkit.origins.hello import ja3, parse_client_hello
 from testkit.origins.http1 import Http1Connection
@@ -101,6 +102,11 @@ def probe(run: Callable[..., Any]) -> Any:
 
 def steps(found: dict[str, Any], variant: str = "as given") -> Any:
     return [step for step in found["steps"] if step["route"] == variant]
+
+
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        return int(gone.getsockname()[1])
 
 
 class DropsLargeHellos(TlsOrigin):
@@ -285,9 +291,7 @@ def test_certificate(probe: Callable[..., Any], how: Any) -> None:
 
 
 def test_unreachable(probe: Callable[..., Any]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
-    assert probe(f"https://127.0.0.1:{port}/")["verdict"] == "unreachable"
+    assert probe(f"https://127.0.0.1:{unused_port()}/")["verdict"] == "unreachable"
     # RFC 6761: there is no such name.
     assert probe("https://nobody.invalid/")["verdict"] == "unreachable"
 
@@ -323,6 +327,71 @@ def test_a_proxy_at_fault(
     assert found["verdict"] == "proxy"
     assert sum(step["completed"] for step in steps(found)) == 0
     assert steps(found, "without the proxy")[0]["failures"] == {}
+    assert "wrong" not in json.dumps(found)
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_a_proxy_that_is_not_there_before_an_origin_with_faults_of_its_own(
+    probe: Callable[..., Any], share: float
+) -> None:
+    with TlsOrigin(drop=share, seed=1) as origin:
+        found = probe(origin.url, "--proxy", f"http://127.0.0.1:{unused_port()}")
+        assert origin.dropped > 0
+    assert found["verdict"] == "proxy"
+    assert {kind for step in steps(found) for kind in step["failures"]} == {"proxy_refused"}
+    assert "with any browser" not in found["saw"]
+
+
+def test_a_proxy_whose_name_cannot_be_resolved(probe: Callable[..., Any]) -> None:
+    with faults.close_after_hello() as origin:
+        found = probe(origin.url, "--proxy", "http://proxy.invalid:3128")
+    assert found["verdict"] == "proxy"
+    assert steps(found)[0]["failures"] == {"proxy_unresolved": 2}
+
+
+class Forbids(StreamServer):
+    """Acts like a proxy that answers every CONNECT with 403."""
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "user", "says"),
+    [
+        (
+            lambda: Proxy("user", "right"),
+            "",
+            "This proxy wants a user and a password: give them in --proxy,",
+        ),
+        (
+            lambda: Proxy("user", "right"),
+            "user:wrong@",
+            "The proxy refuses this user or password.",
+        ),
+        (
+            Forbids,
+            "",
+            "This proxy wants a user and a password, or forbids this origin: give them in",
+        ),
+        (
+            Forbids,
+            "user:wrong@",
+            "The proxy refuses this user or password, or forbids this origin.",
+        ),
+    ],
+    ids=["no user", "wrong password", "forbids", "forbids a user"],
+)
+def test_a_proxy_that_wants_a_user(
+    probe: Callable[..., Any], make: Callable[[], Any], user: str, says: str
+) -> None:
+    with make() as proxy, TlsOrigin() as origin:
+        found = probe(origin.url, "--proxy", f"http://{user}127.0.0.1:{proxy.port}")
+    assert found["verdict"] == "proxy"
+    assert steps(found)[0]["failures"] == {"proxy_auth": 2}
+    assert found["advice"].startswith(says)
     assert "wrong" not in json.dumps(found)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from scrapy_curl_safe.commands.probe.plan import Bounds, plan_levels, plan_steps
 from scrapy_curl_safe.commands.probe.steps import (
+    PROXY_KINDS,
     PlannedStep,
     ProbeVariant,
     Step,
@@ -177,6 +178,28 @@ def test_a_limit_of_the_proxy() -> None:
     assert verdicts(takes(10), BY_PROXY)[Verdict.ORIGIN_LIMIT] >= 48
 
 
+@pytest.mark.parametrize("kind", sorted(PROXY_KINDS))
+@pytest.mark.parametrize("share", [0.1, 0.5, 1])
+@pytest.mark.parametrize("loss", [0, 0.2, 0.5, 1])
+def test_a_fault_of_the_proxys_own(kind: str, share: float, loss: float) -> None:
+    """It counts whatever the origin does without it."""
+
+    def network(planned: PlannedStep, chance: random.Random) -> str | None:
+        if planned.variant is ProbeVariant.DIRECT:
+            return "syscall" if chance.random() < loss else None
+        return kind if chance.random() < share else None
+
+    assert verdicts(network, BY_PROXY)[Verdict.PROXY] == 50
+
+
+def test_a_proxy_that_reaches_nothing_before_an_origin_with_losses() -> None:
+    steps = [
+        Step(ProbeVariant.GIVEN, 3, 0, {"proxy": 10}),
+        Step(ProbeVariant.DIRECT, 3, 4, {"syscall": 4}),
+    ]
+    assert judge(steps, BROWSERS).verdict is Verdict.PROXY
+
+
 @pytest.mark.parametrize("kind", ["alert", "syscall", "timeout"])
 @pytest.mark.parametrize(
     "accepted",
@@ -267,7 +290,29 @@ def test_hardly_any_is_completed() -> None:
         Step(ProbeVariant.SMALL_HELLO, 3, 1, few),
         Step(ProbeVariant.OTHER_BROWSER, 3, 0, few),
     ]
-    assert judge(steps, BROWSERS).verdict is Verdict.NETWORK_LOSS
+    judgement = judge(steps, BROWSERS)
+    assert judgement.verdict is Verdict.NETWORK_LOSS
+    assert judgement.saw.startswith("Hardly any handshake succeeds with any browser: ")
+
+
+def test_many_is_not_hardly_any_and_one_browser_not_several() -> None:
+    steps = [
+        Step(ProbeVariant.GIVEN, 3, 0, {"syscall": 10}),
+        Step(ProbeVariant.DIRECT, 3, 4, {"syscall": 4}),
+    ]
+    judgement = judge(steps, BROWSERS)
+    assert judgement.verdict is Verdict.NETWORK_LOSS
+    assert judgement.saw.startswith("Only 4 of 18 handshakes succeed as chrome, with the proxy ")
+
+
+@pytest.mark.parametrize(("kind", "says"), [("syscall", "as chrome:"), ("alert", "as chrome ")])
+def test_one_browser_is_not_several(kind: str, says: str) -> None:
+    one = judge([Step(ProbeVariant.GIVEN, 1, 0, {kind: 3})], BROWSERS)
+    assert says in one.saw
+    assert "browsers that were tried" not in one.advice
+    several = judge(made(fails(1, kind=kind), MANY, random.Random(1)), BROWSERS)
+    assert ("any browser" in several.saw) is (kind == "syscall")
+    assert ("browsers that were tried" in several.advice) is (kind == "alert")
 
 
 def test_there_was_no_time() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from ..._ipc.failures import HANDSHAKE_KINDS, FailureKind
+from ..._ipc.failures import HANDSHAKE_KINDS, CurlCode, FailureKind
 from ..._ipc.messages import (
     Completed,
     Failed,
@@ -40,9 +41,15 @@ _KIND_NAMES = {
     FailureKind.DOWNLOAD_TIMEOUT: "unconnected",
     FailureKind.PROXY: "proxy",
     FailureKind.PROXY_TUNNEL: "proxy",
-    FailureKind.PROXY_AUTH: "proxy",
-    FailureKind.PROXY_TLS: "proxy",
+    FailureKind.PROXY_AUTH: "proxy_auth",
+    FailureKind.PROXY_TLS: "proxy_tls",
 }
+# Other ways in which a proxy says that it does not serve this client.
+_REFUSES_CLIENT = re.compile(
+    "CONNECT tunnel failed, response 40[13]|rejected by the SOCKS5 server"
+    "|no authentication method was acceptable",
+    re.IGNORECASE,
+)
 
 
 class ProbeRejectedError(Exception):
@@ -124,7 +131,6 @@ class Prober:
             ProbeRejectedError: the request cannot be sent.
         """
         loop = asyncio.get_running_loop()
-        encoded = encode_profile(profile)
         results: list[HandshakeResult] = []
         begun = 0
 
@@ -136,7 +142,7 @@ class Prober:
             nonlocal begun
             while goes_on():
                 begun += 1
-                results.append(await self._shake_hands(self._url, encoded, self._timeout_seconds))
+                results.append(await self._shake_hands(self._url, profile, self._timeout_seconds))
                 on_done()
 
         await asyncio.gather(*(one_after_another() for _ in range(planned.concurrency)))
@@ -186,16 +192,16 @@ class Prober:
         async with server:
             url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
             with contextlib.suppress(ProbeRejectedError):
-                await self._shake_hands(url, encode_profile(profile), _LOOPBACK_TIMEOUT_SECONDS)
+                await self._shake_hands(url, profile, _LOOPBACK_TIMEOUT_SECONDS)
         return sizes[0] if sizes else None
 
     async def _shake_hands(
-        self, url: str, profile: bytes, timeout_seconds: float
+        self, url: str, profile: Profile, timeout_seconds: float
     ) -> HandshakeResult:
         fetch = Fetch(
             method="HEAD",
             url=url,
-            profile=profile,
+            profile=encode_profile(profile),
             timeout_seconds=timeout_seconds,
             fresh_connection=True,
         )
@@ -210,5 +216,16 @@ class Prober:
         if outcome.stats.handshake_at is not None:
             return HandshakeResult(seconds=outcome.stats.handshake_time)
         if isinstance(outcome, Failed):
-            return HandshakeResult(_KIND_NAMES.get(outcome.kind, "other"), detail=outcome.detail)
+            kind = _kind_name(outcome, has_proxy=profile.proxy is not None)
+            return HandshakeResult(kind, detail=outcome.detail)
         return HandshakeResult("other", detail="the response came without a handshake")
+
+
+def _kind_name(failed: Failed, *, has_proxy: bool) -> str:
+    """Return the name of a failure, as in `Step.failures`."""
+    if has_proxy and failed.kind is FailureKind.REFUSED:
+        return "proxy_refused"
+    if failed.code == CurlCode.COULDNT_RESOLVE_PROXY:
+        return "proxy_unresolved"
+    name = _KIND_NAMES.get(failed.kind, "other")
+    return "proxy_auth" if name == "proxy" and _REFUSES_CLIENT.search(failed.detail) else name

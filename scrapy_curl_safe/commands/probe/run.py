@@ -199,7 +199,8 @@ async def _probe(
             )
             await _follow_plan(bounds, prober, profiles, observer, steps)
             speaks_http = may_be_no_tls(steps) and await prober.speaks_http(given)
-        judgement = judge(steps, browsers, speaks_http=speaks_http)
+        has_login = given.proxy_user is not None
+        judgement = judge(steps, browsers, speaks_http=speaks_http, has_login=has_login)
     except WorkerFailedError as error:
         judgement = judge_without_worker(str(error))
     origin = origin_of(Request(options.url))

@@ -13,7 +13,11 @@ from dataclasses import dataclass, field
 
 #: Kinds of failure that are this machine's fault.
 LOCAL_KINDS = frozenset({"local", "crashed"})
+#: Kinds of failure that are the proxy's own, whatever the origin does.
+PROXY_KINDS = frozenset({"proxy_refused", "proxy_unresolved", "proxy_auth", "proxy_tls"})
 
+# The least share of the failures that decides for the proxy.
+_NEARLY_ALL = 0.9
 # Chances are computed at each of about six levels, and each may mislead.
 _MOST_CHANCE = 0.001
 _MOST_CHANCE_OF_VARIANT = 0.005
@@ -56,7 +60,8 @@ class Step:
         concurrency: how many were under way at once.
         done: number of successful handshakes, whatever happened later.
         failures: number of failed ones, by kind: those of `HandshakeError`, and "unresolved",
-            "refused", "unconnected", "proxy", "crashed" and "other".
+            "refused", "unconnected", "proxy", "proxy_refused", "proxy_unresolved", "proxy_auth",
+            "proxy_tls", "crashed" and "other".
         times: seconds that each successful one took.
         details: libcurl's message about the first failure of each kind.
     """
@@ -90,6 +95,12 @@ class Step:
         """True if at least half of the failures are this machine's fault."""
         local = sum(count for kind, count in self.failures.items() if kind in LOCAL_KINDS)
         return local > 0 and 2 * local >= self.failed
+
+    @property
+    def is_proxys(self) -> bool:
+        """True if nearly all failures are the proxy's own."""
+        own = sum(count for kind, count in self.failures.items() if kind in PROXY_KINDS)
+        return own > 0 and own >= _NEARLY_ALL * self.failed
 
     def time_at(self, share: float) -> float | None:
         """Return the time in seconds in which this share of the successful handshakes was done;

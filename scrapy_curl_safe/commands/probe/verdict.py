@@ -6,7 +6,7 @@ import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ..._ipc.failures import is_unknown_authority
+from ..._ipc.failures import HANDSHAKE_KINDS, is_unknown_authority
 from .steps import (
     LOCAL_KINDS,
     ProbeVariant,
@@ -22,6 +22,8 @@ from .steps import (
 
 # A share of failures for which the retries of a crawl make up unnoticed.
 _HARMLESS_SHARE = 0.02
+# A share of successes that is hardly any.
+_HARDLY_ANY = 0.1
 # With fewer handshakes, a limit looks like loss.
 _TELLING_COUNT = 60
 _ASK_THE_DOCTOR = "Run `scrapy curlsafe doctor`: it says which limit to raise."
@@ -88,19 +90,24 @@ def may_be_no_tls(steps: Sequence[Step]) -> bool:
 
 
 def judge(
-    steps: Sequence[Step], browsers: ProbeBrowsers, *, speaks_http: bool = False
+    steps: Sequence[Step],
+    browsers: ProbeBrowsers,
+    *,
+    speaks_http: bool = False,
+    has_login: bool = False,
 ) -> Judgement:
     """Find out why handshakes failed, if any did.
 
     Args:
         speaks_http: whether a request without TLS was answered, if one was sent.
+        has_login: whether the proxy was given a user.
     """
     levels = by_concurrency(steps)
     given = merged(levels)
     if given.is_local:
         return _local(levels, given)
-    if _helps(steps, ProbeVariant.DIRECT):
-        return _proxy(steps, given)
+    if _is_proxys_fault(steps, given):
+        return _proxy(steps, given, has_login=has_login)
     if given.done:
         return _some_succeeded(steps, levels, browsers)
     if speaks_http:
@@ -145,14 +152,10 @@ _NOT_REACHED = (
 )
 _SHUT = (
     Verdict.UNREACHABLE,
-    "The origin accepts connections, but completes no handshake with any browser",
+    "The origin accepts connections, but completes no handshake{whoever}",
     "Try from another machine: the origin may be down, or may have blocked this address.",
 )
-_HARDLY = (
-    Verdict.NETWORK_LOSS,
-    "Hardly any handshake succeeds, with any browser",
-    "Try from another machine or network.",
-)
+_LOSSY = (Verdict.NETWORK_LOSS, "{few}{whoever}", "Try from another machine or network.")
 
 
 def _none_succeeded(steps: Sequence[Step], given: Step, browsers: ProbeBrowsers) -> Judgement:
@@ -166,10 +169,13 @@ def _none_succeeded(steps: Sequence[Step], given: Step, browsers: ProbeBrowsers)
         accepted = {variant: name for variant, name in tried.items() if _helps(steps, variant)}
         if seen.kind != "alert" and accepted.keys() == {ProbeVariant.SMALL_HELLO}:
             return _large_hello(given, browsers)
+        several = any(step.count and step.variant in tried for step in steps)
         if seen.kind == "alert" or accepted:
-            return _refused(seen, browsers, list(accepted.values()))
+            return _refused(seen, browsers, list(accepted.values()), several=several)
         is_lossy = any(step.done for step in steps)
-        verdict, saw, advice = _HARDLY if is_lossy else _SHUT
+        verdict, saw, advice = _LOSSY if is_lossy else _SHUT
+        whoever = " with any browser" if several else f" as {browsers.given_name}"
+        saw = saw.format(few=_how_few(merged(steps)), whoever=whoever)
     else:
         verdict, saw, advice = _UNUSABLE.get(seen.kind or "", _NOT_REACHED)
         if verdict is Verdict.CERTIFICATE and is_unknown_authority(_detail(seen)):
@@ -186,11 +192,21 @@ def _helps(steps: Sequence[Step], variant: ProbeVariant) -> bool:
     return not other.failed or is_worse(given, other)
 
 
-def _refused(given: Step, browsers: ProbeBrowsers, accepted: list[str]) -> Judgement:
+def _how_few(made: Step) -> str:
+    if made.done <= _HARDLY_ANY * made.count:
+        return "Hardly any handshake succeeds"
+    return f"Only {_successes(made)} succeed"
+
+
+def _refused(
+    given: Step, browsers: ProbeBrowsers, accepted: list[str], *, several: bool
+) -> Judgement:
     verb, how = ("rejects", " with an alert") if given.kind == "alert" else ("drops", "")
     saw = f"The origin {verb} every handshake as {browsers.given_name}{how}: {_detail(given)}"
     if not accepted:
-        advice = "It accepts none of the browsers that were tried. Try others."
+        advice = "Try other browsers."
+        if several:
+            advice = "It accepts none of the browsers that were tried. Try others."
         return Judgement(Verdict.FINGERPRINT_REFUSED, saw, advice)
     return Judgement(
         Verdict.FINGERPRINT_REFUSED,
@@ -198,6 +214,42 @@ def _refused(given: Step, browsers: ProbeBrowsers, accepted: list[str]) -> Judge
         f"It accepts {' and '.join(accepted)}.",
         settings={"CURL_SAFE_IMPERSONATE": accepted[0]},
     )
+
+
+# The proxy
+
+
+def _is_proxys_fault(steps: Sequence[Step], given: Step) -> bool:
+    direct = _of_variant(steps, ProbeVariant.DIRECT)
+    got_that_far = any(kind.value in given.failures for kind in HANDSHAKE_KINDS)
+    if given.is_proxys:
+        return not given.done or _fails_noticeably(given)
+    if not given.done and not got_that_far and direct.done:
+        return True
+    return _helps(steps, ProbeVariant.DIRECT)
+
+
+def _proxy(steps: Sequence[Step], given: Step, *, has_login: bool) -> Judgement:
+    direct = _of_variant(steps, ProbeVariant.DIRECT)
+    without = f", {_successes(direct)} without it" if direct.count else ""
+    saw = f"{_successes(given)} succeeded through the proxy{without}. "
+    saw += f"Through the proxy: {_detail(given)}"
+    if direct.failed:
+        saw += f". Without it: {_detail(direct)}"
+    return Judgement(Verdict.PROXY, saw, _proxy_advice(given, has_login=has_login))
+
+
+def _proxy_advice(given: Step, *, has_login: bool) -> str:
+    if given.kind != "proxy_auth" or given.done:
+        return "Use another proxy, or check this one's address, user, password and limits."
+    if has_login:
+        advice = "The proxy refuses this user or password{}."
+    else:
+        advice = (
+            "This proxy wants a user and a password{}: give them in --proxy, as in "
+            "http://USER:PASSWORD@HOST:PORT."
+        )
+    return advice.format(", or forbids this origin" if "response 403" in _detail(given) else "")
 
 
 # If some did
@@ -217,11 +269,15 @@ def _some_succeeded(
     turn = turning_point(levels)
     if turn is not None:
         return _limit(steps, levels, turn)
-    if given.failed > 1 and given.failed_share > _HARMLESS_SHARE:
+    if _fails_noticeably(given):
         return _some_fail(levels, given)
     most = levels[-1].concurrency
     saw = f"{_successes(given)} succeeded, with up to {most} at once.{_slower(levels)}"
     return Judgement(Verdict.HEALTHY, saw, _YET_THEY_FAIL, most)
+
+
+def _fails_noticeably(given: Step) -> bool:
+    return given.failed > 1 and given.failed_share > _HARMLESS_SHARE
 
 
 def _slower(levels: list[Step]) -> str:
@@ -249,16 +305,6 @@ def _local(levels: list[Step], given: Step) -> Judgement:
         _ASK_THE_DOCTOR,
         max(good, default=None),
         _concurrency_settings(max(good)) if good else {},
-    )
-
-
-def _proxy(steps: Sequence[Step], given: Step) -> Judgement:
-    direct = _of_variant(steps, ProbeVariant.DIRECT)
-    return Judgement(
-        Verdict.PROXY,
-        f"{_successes(given)} succeeded through the proxy, {_successes(direct)} without it. "
-        f"Through the proxy: {_detail(given)}",
-        "Use another proxy, or check this one's address, user, password and limits.",
     )
 
 
