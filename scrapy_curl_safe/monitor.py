@@ -168,7 +168,8 @@ class HandshakeMonitor:
                 extra=extra,
             )
             if worst := self._origins.worst(1):
-                logger.warning("%s", advice(worst[0]), extra=extra)
+                failed = sum(origin.failures.total() for origin in self._origins)
+                logger.warning("%s", advice(worst[0], failed), extra=extra)
         if 0 < self._settings.failure_rate_close < new.failure_rate and not self._has_ended:
             if self._task is not None and self._task.running:
                 self._task.stop()

@@ -45,20 +45,30 @@ _SOME_DONE = {
     "CURL_SAFE_IMPERSONATE",
     FailureKind.PROTOCOL: "some of its servers, or something on the way, do not answer in TLS",
 }
+_TOO_FEW = "these are too few to tell why. `{probe}` finds out"
+# Fewer handshakes with an origin may fail by chance, and fewer still where none succeeds.
+_LEAST_TRIED, _LEAST_FAILED = 10, 5
 
 
-def advice(origin: Origin) -> str:
-    """Say how most handshakes with an origin failed, and what may help.
+def advice(origin: Origin, failed: int) -> str:
+    """Say how handshakes with an origin failed, and what may help.
 
     Args:
-        origin: with one failed handshake at least.
+        origin: the one with the most failed handshakes, and with one at least.
+        failed: how many handshakes failed in all, with whatever origin.
     """
     ((kind, count),) = origin.failures.most_common(1)
+    here = origin.failures.total()
     limit = f" (limit now {origin.limit.value})" if origin.limit.is_lowered else ""
-    return (
-        f"Most failed handshakes were with {origin.route}, {count} by {kind.value}{limit}: "
-        f"{what_helps(origin)}"
-    )
+    proxy = origin.route.proxy
+    where = origin.route.origin if proxy is None else f"{origin.route.origin} through {proxy}"
+    if 2 * here > failed:
+        who = f"Most failed handshakes were with {where}"
+    else:
+        through = "" if proxy is None else " through one proxy"
+        who = f"The most failed handshakes of one origin{through} were with {where}: "
+        who += f"{here} of {failed}"
+    return f"{who}, {count} by {kind.value}{limit}: {what_helps(origin)}"
 
 
 def what_helps(origin: Origin) -> str:
@@ -69,13 +79,28 @@ def what_helps(origin: Origin) -> str:
     """
     ((kind, _),) = origin.failures.most_common(1)
     texts = _SOME_DONE if origin.handshakes_done else _NONE_DONE
-    return texts[kind].format(
+    text = texts[kind]
+    if kind not in _WHATEVER_IS_DONE and not _is_telling(origin):
+        text = _TOO_FEW
+    return text.format(
         it="it" if origin.route.proxy is None else "it or the proxy", probe=probe_command(origin)
     )
 
 
+def _is_telling(origin: Origin) -> bool:
+    """Tell whether an origin has had enough handshakes for a judgement."""
+    failed, done = origin.failures.total(), origin.handshakes_done
+    return failed + done >= _LEAST_TRIED or (failed >= _LEAST_FAILED and not done)
+
+
 def probe_command(origin: Origin) -> str:
-    """Return the command that finds out why handshakes with an origin fail."""
-    route = origin.route
-    through = "" if route.proxy is None else f" --proxy {route.proxy}"
-    return f"scrapy curlsafe probe {route.origin}{through}"
+    """Return the command that finds out why handshakes with an origin fail. Where the proxy has a
+    user, the command has placeholders."""
+    command = f"scrapy curlsafe probe {origin.route.origin}"
+    proxy = origin.route.proxy
+    if proxy is None:
+        return command
+    if origin.has_proxy_user:
+        scheme, _, location = proxy.partition("://")
+        proxy = f"{scheme}://USER:PASSWORD@{location}"
+    return f"{command} --proxy {proxy}"

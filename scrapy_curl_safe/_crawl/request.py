@@ -165,12 +165,15 @@ def build_request(
     if target is not None:
         version = profile.profile.http_version
         context.heads.build(fetch, request, options, headers, target, key, http_version=version)
+    at = context.origins.get(Route(origin, profile.profile.proxy))
+    if profile.profile.proxy_user is not None:
+        at.has_proxy_user = True
     return PoolRequest(
         fetch,
         request.body,
         key=key,
         listener=assembler,
-        origin=context.origins.get(Route(origin, profile.profile.proxy)),
+        origin=at,
         needs_tls=request.url.startswith("https:"),
         avoid=meta.pop(AVOID, None),
         in_quarantine=meta.get(CRASHES, 0) >= QUARANTINE_AFTER_CRASHES,

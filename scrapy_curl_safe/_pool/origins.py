@@ -58,6 +58,7 @@ class Origin:
         unconnected: connections that were not made, so that none began, by cause as the stats name
             it.
         responses: how many came.
+        has_proxy_user: whether a request had a user for the proxy.
         last_failure: the last one of a kind that the limiter acts on.
         retry_budget: spreads retries over time.
         retries_in_a_row: number of retries since the last response.
@@ -72,6 +73,7 @@ class Origin:
         self.failures: Counter[FailureKind] = Counter()
         self.unconnected: Counter[str] = Counter()
         self.responses = 0
+        self.has_proxy_user = False
         self.last_failure = HandshakeFailure(FailureKind.SYSCALL, 0, "")
         self.retry_budget = TokenBucket(_RETRY_BURST, _RETRIES_PER_SECOND)
         self.retries_in_a_row = 0
