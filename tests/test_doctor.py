@@ -148,6 +148,25 @@ def test_a_spider_that_is_not_there() -> None:
     assert "there is no spider 'dox' here; the project has docs" in done.stdout + done.stderr
 
 
+@pytest.mark.processes
+@pytest.mark.parametrize("has_project", [False, True])
+def test_outside_of_a_project_it_says_so(has_project: bool, tmp_path: Path, processes: Any) -> None:
+    if has_project:
+        (tmp_path / "scrapy.cfg").write_text("[settings]\ndefault = doctors_settings\n")
+        (tmp_path / "doctors_settings.py").write_text(ADDON)
+    done = subprocess.run(
+        [sys.executable, "-m", "scrapy", "curlsafe", "doctor"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    first = "No Scrapy project here (no scrapy.cfg): Scrapy's defaults are checked."
+    assert done.stdout.startswith(first) is not has_project
+    assert (first in done.stdout) is not has_project
+
+
 def printed(facts: Facts, **options: Any) -> str:
     console = Console(file=io.StringIO(), width=80)
     print_findings(run_checks(facts), console, **options)

@@ -14,6 +14,7 @@ from scrapy.exceptions import UsageError
 from scrapy.settings import BaseSettings
 from scrapy.settings import Settings as ScrapySettings
 from scrapy.spiderloader import get_spider_loader
+from scrapy.utils.project import inside_project
 
 from .._crawl.report.data import ReportData
 from .._crawl.report.files import write_file
@@ -55,7 +56,13 @@ def run_doctor(spider: str | None, project: ScrapySettings, opts: argparse.Names
     if opts.json:
         sys.stdout.write(findings_json(findings) + "\n")
     else:
-        print_findings(findings, Console(), spider=spider, verbose=opts.verbose)
+        print_findings(
+            findings,
+            Console(),
+            spider=spider,
+            verbose=opts.verbose,
+            in_project=inside_project(),
+        )
     return int(any(finding.status is CheckStatus.PROBLEM for finding in findings))
 
 

@@ -18,14 +18,22 @@ _INDENT = " " * (max(len(status.value) for status in CheckStatus) + 1)
 
 
 def print_findings(
-    findings: list[Finding], console: Console, *, spider: str | None = None, verbose: bool = False
+    findings: list[Finding],
+    console: Console,
+    *,
+    spider: str | None = None,
+    verbose: bool = False,
+    in_project: bool = True,
 ) -> None:
     """Print the findings, the worst first.
 
     Args:
         spider: name of the spider whose settings were read; None for those of the project alone.
         verbose: whether to print what is right, too.
+        in_project: whether there is a project that the findings are about.
     """
+    if not in_project:
+        _print("No Scrapy project here (no scrapy.cfg): Scrapy's defaults are checked.", console)
     counts = {status: sum(f.status is status for f in findings) for status in CheckStatus}
     for status in _WORST_FIRST:
         for finding in findings:
