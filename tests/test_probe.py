@@ -188,7 +188,7 @@ def test_each_step_holds_its_concurrency(probe: Callable[..., Any]) -> None:
             await serve(sock, number)
 
         origin.serve = counted  # type: ignore[method-assign]
-        assert probe(origin.url, "-n", "36", "-c", "12")["verdict"] == "healthy"
+        assert probe(origin.url, "-n", "48", "-c", "12")["verdict"] == "healthy"
         assert most >= 12
 
 
@@ -229,7 +229,7 @@ def test_every_fingerprint_refused(probe: Callable[..., Any]) -> None:
 @pytest.mark.parametrize("alert", [True, False])
 def test_one_fingerprint_refused(probe: Callable[..., Any], alert: bool) -> None:
     with TlsOrigin() as origin:
-        probe(origin.url, "-n", "3", "-c", "1", "--impersonate", "firefox")
+        probe(origin.url, "-n", "4", "-c", "1", "--impersonate", "firefox")
         ciphers = len(parse_client_hello(origin.hellos[0]).ciphers)
     with KnowsOneBrowser(ciphers=ciphers, alert=alert) as origin:
         found = probe(origin.url)
@@ -286,8 +286,8 @@ def test_certificate(probe: Callable[..., Any], how: Any) -> None:
         assert found["verdict"] == "certificate"
         assert ("SSL_CERT_FILE" in found["advice"]) is (not how)
         # As a crawl does, it looks at certificates where the settings say so.
-        assert probe(origin.url, "-n", "9", "-c", "3")["verdict"] == "healthy"
-        assert probe(good.url, "-n", "9", "-c", "3", *verifying)["verdict"] == "healthy"
+        assert probe(origin.url, "-n", "12", "-c", "3")["verdict"] == "healthy"
+        assert probe(good.url, "-n", "12", "-c", "3", *verifying)["verdict"] == "healthy"
 
 
 def test_unreachable(probe: Callable[..., Any]) -> None:
@@ -435,7 +435,7 @@ def test_neither_with_the_proxy_nor_without(probe: Callable[..., Any]) -> None:
 def test_local_limits(probe: Callable[..., Any]) -> None:
     with TlsOrigin(delay=0.3) as origin:
         around = ["prlimit", "--nofile=45:45"]
-        found = probe(origin.url, "-n", "300", "-c", "100", around=around)
+        found = probe(origin.url, "-n", "400", "-c", "100", around=around)
     assert found["verdict"] == "local_limits"
     assert "Too many open files" in found["saw"]
     assert 0 < found["concurrency"] < 100
@@ -460,7 +460,7 @@ def test_no_worker_can_start(run: Callable[..., Any]) -> None:
 def test_a_worker_that_dies(start: Callable[..., Any], tmp_path: Path) -> None:
     """The origin is not at fault."""
     with TlsOrigin(delay=60) as origin:
-        process = start(origin.url, "--json", "-n", "9", "-c", "3")
+        process = start(origin.url, "--json", "-n", "12", "-c", "3")
         wait_until(lambda: origin.requests)
         for pid in worker_pids(tmp_path):
             os.kill(pid, 9)
@@ -480,7 +480,11 @@ def test_a_worker_that_dies(start: Callable[..., Any], tmp_path: Path) -> None:
         (["https://"], "no https URL"),
         (["https://127.0.0.1:99999/"], "no https URL"),
         (["https://127.0.0.1/", "-c", "0"], "-c takes"),
-        (["https://127.0.0.1/", "-c", "50", "-n", "100"], "-n takes three times -c"),
+        (
+            ["https://127.0.0.1/", "-c", "50", "-n", "100"],
+            "-n takes four times -c or more: 200, or -c 25",
+        ),
+        (["https://127.0.0.1/", "-n", "3"], "-n takes four times -c or more: 4"),
         (["https://127.0.0.1/", "--timeout", "0"], "--timeout takes"),
         (["https://127.0.0.1/", "--impersonate", "netscape"], "cannot impersonate 'netscape'"),
         (["https://127.0.0.1/", "-s", "CURL_SAFE_WORKERS=0"], "CURL_SAFE_WORKERS is '0'"),
@@ -590,7 +594,7 @@ def test_interrupted(start: Callable[..., Any]) -> None:
 def test_the_hello_is_that_of_a_crawl(probe: Callable[..., Any], crawl: Callable[..., Any]) -> None:
     """The options that keep TLS sessions from being resumed change nothing that an origin sees."""
     with TlsOrigin() as origin:
-        probe(origin.url, "-n", "3", "-c", "1", "--impersonate", "firefox")
+        probe(origin.url, "-n", "4", "-c", "1", "--impersonate", "firefox")
         probed = {ja3(parse_client_hello(hello)) for hello in origin.hellos}
         before = len(origin.hellos)
         crawl(origin.url, CURL_SAFE_IMPERSONATE="firefox")

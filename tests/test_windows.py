@@ -195,7 +195,7 @@ def test_the_doctor_in_a_pipe(environment: dict[str, str]) -> None:
 @pytest.mark.processes
 def test_the_probe_in_a_pipe(environment: dict[str, str]) -> None:
     with TlsOrigin() as origin:
-        code, printed = curlsafe(environment, "probe", f"{origin.url}/", "-n", "12", "-c", "4")
+        code, printed = curlsafe(environment, "probe", f"{origin.url}/", "-n", "16", "-c", "4")
     assert "healthy" in printed
     assert code == 0, printed
 

@@ -53,11 +53,11 @@ class Command(ScrapyCommand):
         group = parser.add_argument_group("probe")
         group.add_argument(
             "-n", type=int, metavar="COUNT",
-            help="most handshakes in all (default: 200, or 4 times -c if that is more)",
+            help="most handshakes in all, four times -c or more (default: 200, or more for -c)",
         )  # fmt: skip
         group.add_argument(
             "-c", type=int, metavar="COUNT",
-            help="most handshakes at once (default: 50, or a quarter of -n if that is less)",
+            help="most handshakes at once (default: 50, or less for -n)",
         )  # fmt: skip
         group.add_argument(
             "--timeout", type=float, metavar="SECONDS", default=10.0,

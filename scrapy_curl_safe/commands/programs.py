@@ -25,6 +25,7 @@ from .doctor.output import findings_json, print_findings
 from .probe.handshakes import ProbeRejectedError
 from .probe.output import ProgressBar, print_report, report_json
 from .probe.run import (
+    HANDSHAKES_PER_CONCURRENCY,
     ProbeOptions,
     default_concurrency,
     default_handshakes,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 # A probe with more handshakes needs the user's consent.
 _MOST_UNASKED = 1000
-_LEAST_PER_CONCURRENCY = 3
 _EXIT_INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
 
@@ -169,11 +169,12 @@ def _probe_options(url: str, opts: argparse.Namespace) -> ProbeOptions:
         raise UsageError("-c takes a whole number of 1 or more")
     if not opts.timeout > 0:
         raise UsageError("--timeout takes a number above 0")
-    least = _LEAST_PER_CONCURRENCY * concurrency
+    least = HANDSHAKES_PER_CONCURRENCY * concurrency
     handshakes = default_handshakes(concurrency) if opts.n is None else opts.n
     if handshakes < least:
-        less = f", or -c {handshakes // 3}" if handshakes >= _LEAST_PER_CONCURRENCY else ""
-        raise UsageError(f"-n takes three times -c or more: {least:,}{less}")
+        enough = handshakes // HANDSHAKES_PER_CONCURRENCY
+        less = f", or -c {enough}" if enough > 0 else ""
+        raise UsageError(f"-n takes four times -c or more: {least:,}{less}")
     try:
         url = parse_https_url(url)
     except ValueError as error:

@@ -30,7 +30,8 @@ _SMALL_HELLO_TARGET, _OTHER_TARGET, _THIRD_TARGET = "chrome120", "firefox", "chr
 _MAX_DURATION_SECONDS = 180.0
 _DEFAULT_HANDSHAKES = 200
 _DEFAULT_CONCURRENCY = 50
-_HANDSHAKES_PER_CONCURRENCY = 4
+#: The least number of handshakes in all for each that may be made at once.
+HANDSHAKES_PER_CONCURRENCY = 4
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class ProbeObserver:
 
 def default_handshakes(concurrency: int) -> int:
     """Return how many handshakes to make in all by default."""
-    return max(_DEFAULT_HANDSHAKES, _HANDSHAKES_PER_CONCURRENCY * concurrency)
+    return max(_DEFAULT_HANDSHAKES, HANDSHAKES_PER_CONCURRENCY * concurrency)
 
 
 def default_concurrency(handshakes: int | None) -> int:
@@ -98,7 +99,7 @@ def default_concurrency(handshakes: int | None) -> int:
     """
     if handshakes is None:
         return _DEFAULT_CONCURRENCY
-    return min(_DEFAULT_CONCURRENCY, max(1, handshakes // _HANDSHAKES_PER_CONCURRENCY))
+    return min(_DEFAULT_CONCURRENCY, max(1, handshakes // HANDSHAKES_PER_CONCURRENCY))
 
 
 def parse_https_url(text: str) -> str:
