@@ -475,7 +475,7 @@ def test_a_worker_that_dies(start: Callable[..., Any], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "Usage"),
+        ([], "probe takes a URL"),
         (["http://127.0.0.1/"], "no https URL"),
         (["https://"], "no https URL"),
         (["https://127.0.0.1:99999/"], "no https URL"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import ClassVar
 
 from scrapy.commands import ScrapyCommand
@@ -11,6 +12,13 @@ from scrapy.exceptions import UsageError
 
 # As meta["curl_safe"]["as"] has them; to import its module would take Scrapy's commands time.
 _KINDS = ("page", "fetch", "xhr", "image", "script", "style", "frame")
+_TAKES = {
+    "doctor": "the name of a spider",
+    "probe": "a URL",
+    "show": "a URL",
+    "report": "the file of data that a crawl with CURL_SAFE_REPORT has written",
+}
+_EXIT_USAGE = 2  # as Scrapy's for a UsageError
 
 
 class Command(ScrapyCommand):
@@ -94,20 +102,52 @@ class Command(ScrapyCommand):
         )  # fmt: skip
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        if not args:
+            raise UsageError
+        if wrong := _wrong_use(args):
+            # In one line, without the help that Scrapy prints with a UsageError.
+            sys.stderr.write(f"scrapy curlsafe: {wrong}\n")
+            self.exitcode = _EXIT_USAGE
+            return
         # Scrapy imports the commands of all packages whichever one it runs, so a crawl would have
         # to wait for everything that is imported at the top.
         from . import programs  # noqa: PLC0415
 
         assert self.settings is not None
-        if args[:1] == ["doctor"] and len(args) <= 2:
+        if args[0] == "doctor":
             spider = args[1] if len(args) == 2 else None
             self.exitcode = programs.run_doctor(spider, self.settings, opts)
-        elif len(args) == 2 and args[0] == "probe":
+        elif args[0] == "probe":
             self.exitcode = programs.run_probe(args[1], self.settings, opts)
-        elif len(args) == 2 and args[0] == "show":
+        elif args[0] == "show":
             assert self.crawler_process is not None
             self.exitcode = programs.run_show(args[1], self.crawler_process, self.settings, opts)
-        elif len(args) == 2 and args[0] == "report":
-            self.exitcode = programs.run_report(args[1], opts)
         else:
-            raise UsageError
+            self.exitcode = programs.run_report(args[1], opts)
+
+
+def _wrong_use(args: list[str]) -> str:
+    """Say what is wrong with the arguments; return "" if they can be used.
+
+    Args:
+        args: without the options that there are.
+    """
+    if unknown := [arg for arg in args if arg.startswith("-")]:
+        # Without its value, which may hold a password.
+        return f"there is no option {unknown[0].partition('=')[0]}"
+    program, *rest = args
+    if program not in _TAKES:
+        return _no_program(program)
+    if not rest and program != "doctor":
+        return f"{program} takes {_TAKES[program]}"
+    if rest[1:]:
+        return f"{program} takes {_TAKES[program]} and no more"
+    return ""
+
+
+def _no_program(name: str) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    if matches := get_close_matches(name, _TAKES, 1):
+        return f"there is no program {name!r}: did you mean {matches[0]}?"
+    return f"the first argument is one of {', '.join(_TAKES)}"
