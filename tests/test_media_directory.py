@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
+import socket
 from pathlib import Path
 
 import pytest
@@ -59,7 +59,7 @@ def test_nor_is_what_may_be_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             if case == "no locks":
                 patch.setattr(system, "create_locked_file", lambda path: os.open(path, os.O_CREAT))
             elif case == "another host":
-                patch.setattr(platform, "node", lambda: "another")
+                patch.setattr(socket, "gethostname", lambda: "another")
             else:
                 left.pop(1).unlink()
             MediaDirectory(str(tmp_path)).close()

@@ -11,9 +11,9 @@ import atexit
 import contextlib
 import logging
 import os
-import platform
 import re
 import secrets
+import socket
 
 from .._platform.system import system
 
@@ -35,7 +35,7 @@ class MediaDirectory:
     """
 
     def __init__(self, parent: str) -> None:
-        host = re.sub(r"[^A-Za-z0-9.-]", "_", platform.node())[:64]
+        host = re.sub(r"[^A-Za-z0-9.-]", "_", socket.gethostname())[:64]
         self._stem = f".curl_safe-{host}-"
         self._path = os.path.join(parent, self._stem + secrets.token_hex(16))
         self._lock: int | None = None
