@@ -156,12 +156,13 @@ def _proxies(value: Any) -> Proxies:
         except (ImportError, NameError, ValueError) as error:
             raise ValueError(
                 f"{_NAME}['proxies'] is {value!r}: it takes a list of URLs, or the path of a "
-                f"function that returns one ({error})"
+                f"function that returns such a list ({error})"
             ) from None
         if callable(found):
             return found  # type: ignore[no-any-return]
     raise ValueError(
-        f"{_NAME}['proxies'] takes a list of URLs, or the path of a function that returns one"
+        f"{_NAME}['proxies'] takes a list of URLs, or the path of a function that returns such a "
+        "list"
     )
 
 

@@ -187,7 +187,8 @@ BAD = [
         ({"blocked": "no.such.Policy"}, "CURL_SAFE_SESSIONS['blocked'] is 'no.such.Policy': it"),
         ({"blocked": "scrapy.Request"}, "it takes the path of a class with a method `reason`"),
         ({"proxies": "no.such.proxies"}, "CURL_SAFE_SESSIONS['proxies'] is 'no.such.proxies'"),
-        ({"proxies": {}}, "CURL_SAFE_SESSIONS['proxies'] takes a list of URLs, or the path of"),
+        ({"proxies": "no.such.proxies"}, "path of a function that returns such a list (No module"),
+        ({"proxies": {}}, "takes a list of URLs, or the path of a function that returns such a li"),
         (
             {"proxies": ["ftp://u:secret@a"]},
             "CURL_SAFE_SESSIONS['proxies'][0]: the proxy ftp://a has the scheme ftp",
