@@ -9,13 +9,7 @@ from typing import Any
 from scrapy import Request, signals
 from scrapy.crawler import Crawler
 from scrapy.downloadermiddlewares.retry import get_retry_request
-from scrapy.exceptions import (
-    CannotResolveHostError,
-    DontCloseSpider,
-    DownloadConnectionRefusedError,
-    DownloadTimeoutError,
-    NotConfigured,
-)
+from scrapy.exceptions import DontCloseSpider, NotConfigured
 from scrapy.http import Response
 from scrapy.utils.asyncio import call_later
 from scrapy.utils.defer import maybe_deferred_to_future
@@ -37,15 +31,11 @@ from ._crawl.session_files import (
 )
 from ._crawl.session_pools import make_session_pool, shown_proxy
 from ._crawl.sessions.blocked import BlockedPolicy
+from ._crawl.sessions.proxy_failures import BAD_CREDENTIALS, ProxyFailure, all_rest, failure_of
 from ._crawl.sessions.retry_after import retry_after
 from ._crawl.sessions.saved import dump, load
 from ._crawl.sessions.session import VisitorSession
-from .exceptions import (
-    HandshakeError,
-    NoSessionError,
-    OriginUnavailableError,
-    ProxyAuthenticationError,
-)
+from .exceptions import NoSessionError
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -237,7 +227,7 @@ class SessionMiddleware:
             self._all_rest = False
             return response
         if response.status == 407 and session.proxy is not None:
-            self._pool.proxy_failed(session, origin, "407", now)
+            self._proxy_failed(session, origin, BAD_CREDENTIALS, now)
         else:
             self._pool.blocked(session, origin, reason, now)
         if self._is_wanted(request, response):
@@ -253,15 +243,22 @@ class SessionMiddleware:
             session.proxy is not None
             and shown_proxy(request.meta.get("proxy")) == session.proxy.label
         ):
-            cause = _cause(exception)
-            if cause is not None:
-                self._pool.proxy_failed(session, origin, cause, now)
+            failure = failure_of(exception)
+            if failure is not None:
+                self._proxy_failed(session, origin, failure, now)
                 return self._retry(request, session, "session_proxy")
         reason = self._policy.reason(exception)
         if reason is None:
             return None
         self._pool.blocked(session, origin, reason, now)
         return self._retry(request, session, "session_blocked")
+
+    def _proxy_failed(
+        self, session: VisitorSession, origin: str, failure: ProxyFailure, now: float
+    ) -> None:
+        self._pool.proxy_failed(session, origin, failure.cause, now)
+        assert session.proxy is not None
+        session.proxy.last_failure = failure.words
 
     def _is_wanted(self, request: Request, response: Response) -> bool:
         """Tell whether a callback takes responses of this status."""
@@ -309,12 +306,7 @@ class SessionMiddleware:
         if self._all_rest or not proxies or self._pool.resting(now) < len(proxies):
             return
         self._all_rest = True
-        logger.warning(
-            "All %d proxies of CURL_SAFE_SESSIONS rest, since requests through them failed. One "
-            "is tried in %.0f s; requests wait until one works",
-            len(proxies),
-            seconds,
-        )
+        logger.warning("%s", all_rest(proxies, seconds))
 
     # Signals
 
@@ -373,21 +365,6 @@ def _has_own_proxy(meta: dict[str, Any], bound: dict[str, Any]) -> bool:
         and not meta.get("_scheme_proxy")
         and ("proxy" not in bound or shown_proxy(meta["proxy"]) != bound["proxy"])
     )
-
-
-def _cause(exception: Exception) -> str | None:
-    """Return why a proxy is to rest; None if the exception says nothing about it."""
-    if isinstance(exception, OriginUnavailableError):
-        return "unavailable"
-    if isinstance(exception, ProxyAuthenticationError):
-        return "407"
-    if isinstance(exception, DownloadTimeoutError):
-        return "timeout"
-    if isinstance(exception, HandshakeError):
-        return "handshake" if exception.kind in ("syscall", "protocol") else None
-    if isinstance(exception, (DownloadConnectionRefusedError, CannotResolveHostError)):
-        return "refused"
-    return None
 
 
 def _is_for_robots(request: Request) -> bool:

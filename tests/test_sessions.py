@@ -11,18 +11,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scrapy import Request
 from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
+from scrapy.exceptions import (
+    CannotResolveHostError,
+    DownloadConnectionRefusedError,
+    ResponseDataLossError,
+)
 from scrapy.http import Response
 from scrapy.utils.test import get_crawler
 
-from scrapy_curl_safe import SessionMiddleware
+from scrapy_curl_safe import (
+    HandshakeError,
+    OriginUnavailableError,
+    ProxyAuthenticationError,
+    SessionMiddleware,
+)
+from scrapy_curl_safe._crawl.errors import download_error
 from scrapy_curl_safe._crawl.meta import BOUND, SESSION
 from scrapy_curl_safe._crawl.sessions.assignment import choice, seed_of, turn
 from scrapy_curl_safe._crawl.sessions.health import LONGEST_REST_SECONDS, Proxy
 from scrapy_curl_safe._crawl.sessions.pool import SessionPool
+from scrapy_curl_safe._crawl.sessions.proxy_failures import all_rest, failure_of
 from scrapy_curl_safe._crawl.sessions.retry_after import LONGEST_SECONDS, retry_after
 from scrapy_curl_safe._crawl.sessions.saved import dump, load
 from scrapy_curl_safe._crawl.sessions.session import VisitorSession
 from scrapy_curl_safe._crawl.stats import STATS
+from scrapy_curl_safe._ipc.failures import FailureKind
+from scrapy_curl_safe._ipc.messages import Failed, TransferStats
+from scrapy_curl_safe.exceptions import HandshakeTimeoutError
 from scrapy_curl_safe.session_settings import SessionBrowser, SessionSettings
 
 SEED = seed_of("bot", "spider")
@@ -418,6 +433,72 @@ def test_a_name_moves_from_a_proxy_that_stays_dead() -> None:
         assert crawl.acquire(now, name="account") is first
         crawl.pool.proxy_failed(first, ORIGIN, "refused", now)
     assert crawl.acquire(now, name="account").proxy is not first.proxy
+
+
+@pytest.mark.parametrize(
+    ("exception", "cause", "words"),
+    [
+        (ProxyAuthenticationError(), "407", "407: wrong or missing user or password"),
+        (HandshakeTimeoutError("timeout", 28, "late", ORIGIN), "timeout", "timeout"),
+        (HandshakeError("syscall", 35, "closed", ORIGIN), "handshake", "broken TLS handshake"),
+        (
+            OriginUnavailableError("syscall", 35, "closed", ORIGIN, 1.0),
+            "unavailable",
+            "handshakes keep failing",
+        ),
+        (CannotResolveHostError("no such host"), "refused", "host not found"),
+        (DownloadConnectionRefusedError("curl: (7) no"), "refused", "refused"),
+        (
+            DownloadConnectionRefusedError("curl: (56) CONNECT tunnel failed, response 503"),
+            "refused",
+            "answered CONNECT with 503",
+        ),
+    ],
+)
+def test_the_words_for_the_failure_of_a_proxy(exception: Exception, cause: str, words: str) -> None:
+    assert failure_of(exception) == (cause, words)
+
+
+def test_that_a_proxy_speaks_no_tls_is_said() -> None:
+    failed = Failed(id=1, stats=TransferStats(), kind=FailureKind.PROXY_TLS, code=35)
+    failure = failure_of(download_error(failed, ORIGIN, "https://p.test:1"))
+    assert failure == ("refused", "the TLS handshake with the proxy failed")
+
+
+@pytest.mark.parametrize(
+    "exception", [HandshakeError("alert", 35, "no", ORIGIN), ResponseDataLossError()]
+)
+def test_other_failures_are_not_the_proxys(exception: Exception) -> None:
+    assert failure_of(exception) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (
+            1,
+            "The only proxy of CURL_SAFE_SESSIONS rests, since requests through it failed: "
+            "http://p0.test:1 (refused). It is tried in 2 s; requests wait until it works, for an "
+            "hour at most, and then fail with NoSessionError",
+        ),
+        (
+            2,
+            "All 2 proxies of CURL_SAFE_SESSIONS rest, since requests through them failed: "
+            "http://p0.test:1 (refused), http://p1.test:1 (refused). One is tried in 2 s; requests "
+            "wait until one works, for an hour at most, and then fail with NoSessionError",
+        ),
+        (5, "http://p4.test:1 (refused). One is tried"),
+        (7, "http://p4.test:1 (refused) and 2 more. One is tried"),
+    ],
+)
+def test_what_is_said_when_all_proxies_rest(count: int, said: str) -> None:
+    crawl = Crawl(count)
+    for proxy in crawl.proxies:
+        proxy.last_failure = "refused"
+    line = all_rest(crawl.proxies, 2.0)
+    assert said in line
+    assert "secret" not in line
+    assert "\n" not in line
 
 
 # Waiting

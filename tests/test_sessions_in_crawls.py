@@ -108,14 +108,22 @@ def test_a_dead_proxy_costs_no_page(crawl: RunCrawl) -> None:
 
 
 def test_that_all_proxies_rest_is_said_once(crawl: RunCrawl) -> None:
-    with VisitorsOrigin() as origin, proxies(2, n0={"status": 502}, n1={"status": 502}) as through:
+    with (
+        VisitorsOrigin() as origin,
+        AddressProxy(2, status=502) as refusing,
+        AddressProxy(3, status=407) as strict,
+    ):
+        through = [proxy.url.replace("//", "//user:secret@") for proxy in (refusing, strict)]
         crawled = crawl(
             {"url": f"{origin.url}/0", "meta": {"max_retry_times": 3}},
-            CURL_SAFE_SESSIONS={"proxies": [proxy.url for proxy in through]},
+            CURL_SAFE_SESSIONS={"proxies": through},
         )
-        assert [error["type"] for error in crawled.errors] == ["DownloadConnectionRefusedError"]
-        assert sum(proxy.tunnels for proxy in through) == 4
+        assert len(crawled.errors) == 1
+        assert refusing.tunnels + strict.tunnels == 4
     assert crawled.log.count("All 2 proxies of CURL_SAFE_SESSIONS rest") == 1
+    assert f"{refusing.url} (answered CONNECT with 502)" in crawled.log
+    assert f"{strict.url} (407: wrong or missing user or password)" in crawled.log
+    assert "secret" not in crawled.log
 
 
 def test_a_request_waits_as_long_as_it_is_asked_to(crawl: RunCrawl) -> None:

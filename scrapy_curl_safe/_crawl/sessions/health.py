@@ -71,6 +71,7 @@ class Proxy:
         requests: that were sent through it.
         failures: by the cause.
         blocks: responses that said no.
+        last_failure: why the last request failed by it, in words.
     """
 
     def __init__(self, url: str, label: str) -> None:
@@ -79,6 +80,7 @@ class Proxy:
         self.requests = 0
         self.failures: Counter[str] = Counter()
         self.blocks = 0
+        self.last_failure = ""
         self._rest = Rest()
         self._at: dict[str, Rest] = {}
         self._is_proven = False
