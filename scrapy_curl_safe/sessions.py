@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from ._crawl.compat import foreign_options
 from ._crawl.identity import IDENTITY_KEYS, drop_identity
 from ._crawl.meta import BOUND, REFUSALS, REFUSED, RETURNS, SESSION
+from ._crawl.own_identity import OwnProxiesWarning, has_own_cookiejar, has_own_proxy, is_users_own
 from ._crawl.places import Places
 from ._crawl.profile import origin_of
 from ._crawl.session_files import (
@@ -79,6 +80,7 @@ class SessionMiddleware:
         self._pool = make_session_pool(crawler, settings, settings.sessions, crawl_id)
         self._policy: Any = (settings.sessions.blocked or BlockedPolicy)()
         self._places = Places(crawler, max(64, 4 * settings.concurrent_requests))
+        self._own_proxies = OwnProxiesWarning()
         self._all_rest = False
         for receiver, signal in (
             (self._spider_opened, signals.spider_opened),
@@ -107,10 +109,12 @@ class SessionMiddleware:
             return None
         name = options.get("session")
         if name is None:
-            if _is_users_own(meta):
+            if is_users_own(meta):
+                self._own_proxies.note(has_own_proxy(meta, meta.get(BOUND) or {}))
                 return None
         elif not isinstance(name, str) or not name:
             return None  # The handler says so.
+        self._own_proxies.note(False)
         origin, now = origin_of(request), time.monotonic()
         session = self._continued(meta, name, origin, now)
         if session is None:
@@ -172,12 +176,12 @@ class SessionMiddleware:
         meta = request.meta
         before = meta.get(BOUND) or {}
         bound: dict[str, Any] = {"depth": meta.get("depth")}
-        if session.proxy is not None and not _has_own_proxy(meta, before):
+        if session.proxy is not None and not has_own_proxy(meta, before):
             meta["proxy"] = session.proxy.url
             # Of another proxy with the same address.
             request.headers.pop(b"Proxy-Authorization", None)
             bound["proxy"] = session.proxy.label
-        if not _has_own_cookiejar(meta, before):
+        if not has_own_cookiejar(meta, before):
             meta["cookiejar"] = bound["cookiejar"] = session.cookiejar
         options = {**options, "session": session.name}
         if before.get("impersonate") is not None:
@@ -332,6 +336,7 @@ class SessionMiddleware:
             raise DontCloseSpider
 
     def _spider_closed(self) -> None:
+        self._own_proxies.close()
         if self._file is not None:
             state = dump(
                 self._pool,
@@ -340,31 +345,6 @@ class SessionMiddleware:
                 lambda key: read_jar(self._crawler, key),
             )
             write_sessions(self._file, state)
-
-
-def _is_users_own(meta: dict[str, Any]) -> bool:
-    """Tell whether a user has set what a session would: such a request has none."""
-    bound = meta.get(BOUND) or {}
-    return (
-        bool(meta.get("dont_merge_cookies"))
-        or _has_own_cookiejar(meta, bound)
-        or _has_own_proxy(meta, bound)
-    )
-
-
-def _has_own_cookiejar(meta: dict[str, Any], bound: dict[str, Any]) -> bool:
-    key = meta.get("cookiejar")
-    return key is not None and key != bound.get("cookiejar")
-
-
-def _has_own_proxy(meta: dict[str, Any], bound: dict[str, Any]) -> bool:
-    """Tell whether a user has set the proxy, which may be None; one of the environment is neither
-    the user's nor the session's."""
-    return (
-        "proxy" in meta
-        and not meta.get("_scheme_proxy")
-        and ("proxy" not in bound or shown_proxy(meta["proxy"]) != bound["proxy"])
-    )
 
 
 def _is_for_robots(request: Request) -> bool:

@@ -27,6 +27,7 @@ from scrapy_curl_safe import (
 )
 from scrapy_curl_safe._crawl.errors import download_error
 from scrapy_curl_safe._crawl.meta import BOUND, SESSION
+from scrapy_curl_safe._crawl.own_identity import OwnProxiesWarning
 from scrapy_curl_safe._crawl.sessions.assignment import choice, seed_of, turn
 from scrapy_curl_safe._crawl.sessions.health import LONGEST_REST_SECONDS, Proxy
 from scrapy_curl_safe._crawl.sessions.pool import SessionPool
@@ -499,6 +500,40 @@ def test_what_is_said_when_all_proxies_rest(count: int, said: str) -> None:
     assert said in line
     assert "secret" not in line
     assert "\n" not in line
+
+
+# Proxies of their own
+
+
+def own_proxies_said(caplog: pytest.LogCaptureFixture, *has_own: bool) -> list[str]:
+    warning = OwnProxiesWarning()
+    for has in has_own:
+        warning.note(has)
+    warning.close()
+    return caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (1, "The only request had a proxy of its own"),
+        (19, "All 19 requests had a proxy of their own"),
+        (20, "All 20 requests so far had a proxy of their own"),
+        (100, "All 20 requests so far had a proxy of their own"),
+    ],
+)
+def test_that_all_requests_have_a_proxy_of_their_own_is_said_once(
+    caplog: pytest.LogCaptureFixture, count: int, said: str
+) -> None:
+    assert own_proxies_said(caplog, *[True] * count) == [
+        f'{said} (meta["proxy"]), so none got a session: remove the middleware that sets it, or '
+        "CURL_SAFE_SESSIONS"
+    ]
+
+
+def test_it_is_not_said_if_one_had_none(caplog: pytest.LogCaptureFixture) -> None:
+    assert own_proxies_said(caplog) == []
+    assert own_proxies_said(caplog, *[True] * 10, False, *[True] * 50) == []
 
 
 # Waiting

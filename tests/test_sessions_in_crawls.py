@@ -126,6 +126,17 @@ def test_that_all_proxies_rest_is_said_once(crawl: RunCrawl) -> None:
     assert "secret" not in crawled.log
 
 
+@pytest.mark.parametrize("count", [2, 30])
+def test_that_no_request_had_a_session_is_said_once(crawl: RunCrawl, count: int) -> None:
+    with VisitorsOrigin() as origin, proxies(1) as through, AddressProxy(99) as own:
+        wanted = [{"url": url, "meta": {"proxy": own.url}} for url in urls(origin, count)]
+        crawled = crawl(*wanted, CURL_SAFE_SESSIONS={"proxies": [through[0].url]})
+        assert_all_pages(crawled, count)
+    so_far = "" if count == 2 else " so far"
+    said = f"All {min(count, 20)} requests{so_far} had a proxy of their own"
+    assert crawled.log.count(said) == crawled.log.count("of their own") == 1
+
+
 def test_a_request_waits_as_long_as_it_is_asked_to(crawl: RunCrawl) -> None:
     times: list[float] = []
 
@@ -222,6 +233,7 @@ def test_what_a_request_sets_itself_wins(crawl: RunCrawl) -> None:
     assert metas[2]["curl_safe"]["impersonate"] == "firefox"
     assert metas[2]["curl_safe"]["session"].startswith("~")
     assert metas[3]["curl_safe"]["session"] == "a"
+    assert "of their own" not in crawled.log
     assert seen[2].fingerprint != seen[3].fingerprint
 
 
