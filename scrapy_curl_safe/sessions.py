@@ -18,7 +18,15 @@ from twisted.internet.defer import Deferred
 
 from ._crawl.compat import foreign_options
 from ._crawl.identity import IDENTITY_KEYS, drop_identity
-from ._crawl.meta import BOUND, REFUSALS, REFUSED, RETURNS, SESSION
+from ._crawl.meta import (
+    BOUND,
+    REFUSALS,
+    REFUSED,
+    RETURNS,
+    SESSION,
+    give_up_sessions,
+    reset_if_no_session,
+)
 from ._crawl.own_identity import OwnProxiesWarning, has_own_cookiejar, has_own_proxy, is_users_own
 from ._crawl.places import Places
 from ._crawl.profile import origin_of
@@ -99,6 +107,7 @@ class SessionMiddleware:
 
     async def process_request(self, request: Request) -> Request | None:
         meta = request.meta
+        reset_if_no_session(meta)
         options = meta.get("curl_safe")
         if options is None:
             options = {}
@@ -165,8 +174,7 @@ class SessionMiddleware:
             break
         returns = meta.get(RETURNS, 0) + 1
         if returns > _MOST_RETURNS:
-            meta.pop(RETURNS)
-            meta["dont_retry"] = True
+            give_up_sessions(meta)
             raise NoSessionError(f"{origin}: no session could be had for an hour")
         priority = request.priority - (returns == 1)
         return request.replace(priority=priority, dont_filter=True, meta={**meta, RETURNS: returns})
@@ -229,6 +237,8 @@ class SessionMiddleware:
         if reason is None:
             self._pool.succeeded(session, origin)
             self._all_rest = False
+            # The next page may have the meta of this one.
+            request.meta.pop(REFUSALS, None)
             return response
         if response.status == 407 and session.proxy is not None:
             self._proxy_failed(session, origin, BAD_CREDENTIALS, now)
@@ -290,8 +300,7 @@ class SessionMiddleware:
             priority_adjust=meta.get("priority_adjust"),
         )
         if retry is None:
-            # RetryMiddleware must not start over.
-            meta["dont_retry"] = True
+            give_up_sessions(meta)
             return None
         del retry.meta["retry_times"]
         if "retry_times" in meta:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scrapy import Request
+from scrapy import Request, Spider
 from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from scrapy.exceptions import (
     CannotResolveHostError,
@@ -26,7 +27,7 @@ from scrapy_curl_safe import (
     SessionMiddleware,
 )
 from scrapy_curl_safe._crawl.errors import download_error
-from scrapy_curl_safe._crawl.meta import BOUND, SESSION
+from scrapy_curl_safe._crawl.meta import BOUND, REFUSALS, SESSION
 from scrapy_curl_safe._crawl.own_identity import OwnProxiesWarning
 from scrapy_curl_safe._crawl.sessions.assignment import choice, seed_of, turn
 from scrapy_curl_safe._crawl.sessions.health import LONGEST_REST_SECONDS, Proxy
@@ -534,6 +535,23 @@ def test_that_all_requests_have_a_proxy_of_their_own_is_said_once(
 def test_it_is_not_said_if_one_had_none(caplog: pytest.LogCaptureFixture) -> None:
     assert own_proxies_said(caplog) == []
     assert own_proxies_said(caplog, *[True] * 10, False, *[True] * 50) == []
+
+
+# What a request keeps in its meta
+
+
+def test_a_page_that_came_leaves_all_refusals_to_the_next_with_its_meta() -> None:
+    crawler = get_crawler(settings_dict={"CURL_SAFE_SESSIONS": {}})
+    crawler.spider = Spider.from_crawler(crawler, name="spider")
+    middleware = SessionMiddleware.from_crawler(crawler)
+    request = Request("https://a.test")
+    for status in (403, 200):
+        asyncio.run(middleware.process_request(request))
+        outcome = middleware.process_response(request, Response(request.url, status=status))
+        if isinstance(outcome, Request):
+            request = outcome
+            assert request.meta[REFUSALS] == 1
+    assert REFUSALS not in request.meta
 
 
 # Waiting

@@ -47,18 +47,39 @@ REFUSED = "curl_safe_refused"
 REFUSALS = "curl_safe_refusals"
 #: How often the request went back to the scheduler, since no session was free.
 RETURNS = "curl_safe_returns"
+#: Whether `dont_retry` was set because sessions were refused too often, or none could be had.
+NO_SESSION = "curl_safe_no_session"
 #: Whether `curl_safe_info` is to have the MD5 of a file, too.
 MD5 = "curl_safe_md5"
+
+# What counts the tries of a request.
+_TRIES = (RETRIES, REJECTIONS, CRASHES, REFUSED, REFUSALS, RETURNS)
 
 
 def reset_if_given_up(meta: dict[str, Any]) -> None:
     """Restore all retries of a request that was given up and is sent again, by an errback for
     example."""
-    if meta.pop(GAVE_UP, False):
+    _reset(meta, GAVE_UP)
+
+
+def give_up_sessions(meta: dict[str, Any]) -> None:
+    """Keep RetryMiddleware from starting over with a request for which there is no session, until
+    it is sent again."""
+    if not meta.get("dont_retry", False):
+        meta["dont_retry"] = meta[NO_SESSION] = True
+
+
+def reset_if_no_session(meta: dict[str, Any]) -> None:
+    """Restore all retries of a request that `give_up_sessions` has given up. It is sent again, or
+    the next page has its meta."""
+    _reset(meta, NO_SESSION)
+
+
+def _reset(meta: dict[str, Any], mark: str) -> None:
+    if meta.pop(mark, False):
         meta.pop("dont_retry", None)
-        meta.pop(RETRIES, None)
-        meta.pop(REJECTIONS, None)
-        meta.pop(CRASHES, None)
+        for key in _TRIES:
+            meta.pop(key, None)
 
 
 def end_tries(meta: dict[str, Any]) -> int | None:
