@@ -96,7 +96,11 @@ class UnsupportedProxyError(ValueError):
 
 
 class NoSessionError(DownloadFailedError):
-    """No session could be had for an hour: all proxies rest, or all sessions were asked to wait."""
+    """No session could be had for an hour: all proxies rest, or all sessions were asked to wait.
+
+    A request that does not come from the scheduler (robots.txt, files of a media pipeline) waits no
+    longer when the crawl is being closed.
+    """
 
 
 class WorkerCrashedError(DownloadFailedError):

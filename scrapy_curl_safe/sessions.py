@@ -9,12 +9,9 @@ from typing import Any
 from scrapy import Request, signals
 from scrapy.crawler import Crawler
 from scrapy.downloadermiddlewares.retry import get_retry_request
-from scrapy.exceptions import DontCloseSpider, NotConfigured
+from scrapy.exceptions import NotConfigured
 from scrapy.http import Response
-from scrapy.utils.asyncio import call_later
-from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.httpobj import urlparse_cached
-from twisted.internet.defer import Deferred
 
 from ._crawl.compat import foreign_options
 from ._crawl.identity import IDENTITY_KEYS, drop_identity
@@ -22,13 +19,11 @@ from ._crawl.meta import (
     BOUND,
     REFUSALS,
     REFUSED,
-    RETURNS,
     SESSION,
     give_up_sessions,
     reset_if_no_session,
 )
 from ._crawl.own_identity import OwnProxiesWarning, has_own_cookiejar, has_own_proxy, is_users_own
-from ._crawl.places import Places
 from ._crawl.profile import origin_of
 from ._crawl.session_files import (
     drop_jar,
@@ -39,28 +34,18 @@ from ._crawl.session_files import (
     write_sessions,
 )
 from ._crawl.session_pools import make_session_pool, shown_proxy
+from ._crawl.session_waits import SessionWaits
 from ._crawl.sessions.blocked import BlockedPolicy
 from ._crawl.sessions.proxy_failures import BAD_CREDENTIALS, ProxyFailure, all_rest, failure_of
 from ._crawl.sessions.retry_after import retry_after
 from ._crawl.sessions.saved import dump, load
 from ._crawl.sessions.session import VisitorSession
-from .exceptions import NoSessionError
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
 # Sessions that a request may lose before it is given up, unless max_retry_times says otherwise.
 _MOST_REFUSALS = 10
-# A request waits no longer before it goes back to the scheduler, where it is kept if the crawl is
-# stopped.
-_LONGEST_WAIT_SECONDS = 5.0
-# The same for one that keeps its place, since there is soon a session for it, or since too many
-# others wait already.
-_LONGEST_WAIT_IN_PLACE_SECONDS = 1.0
-_WAIT_IN_PLACE_SECONDS = 0.2
-# So often, which is an hour or more.
-_MOST_RETURNS = 3600
-
 # What may say "not now".
 _MAY_ASK_TO_WAIT = (429, 503)
 
@@ -87,12 +72,11 @@ class SessionMiddleware:
         crawl_id = None if self._saved is None else self._saved["crawl_id"]
         self._pool = make_session_pool(crawler, settings, settings.sessions, crawl_id)
         self._policy: Any = (settings.sessions.blocked or BlockedPolicy)()
-        self._places = Places(crawler, max(64, 4 * settings.concurrent_requests))
+        self._waits = SessionWaits(crawler, max(64, 4 * settings.concurrent_requests))
         self._own_proxies = OwnProxiesWarning()
         self._all_rest = False
         for receiver, signal in (
             (self._spider_opened, signals.spider_opened),
-            (self._spider_idle, signals.spider_idle),
             (self._spider_closed, signals.spider_closed),
             (self._reached_downloader, signals.request_reached_downloader),
             (self._left_downloader, signals.request_left_downloader),
@@ -124,8 +108,8 @@ class SessionMiddleware:
         elif not isinstance(name, str) or not name:
             return None  # The handler says so.
         self._own_proxies.note(False)
-        origin, now = origin_of(request), time.monotonic()
-        session = self._continued(meta, name, origin, now)
+        origin = origin_of(request)
+        session = self._continued(meta, name, origin, time.monotonic())
         if session is None:
             found = await self._acquire(request, name, origin)
             if isinstance(found, Request):
@@ -147,37 +131,17 @@ class SessionMiddleware:
         self, request: Request, name: str | None, origin: str
     ) -> VisitorSession | Request:
         meta = request.meta
-        waited = 0.0
-        while True:
+
+        def look() -> VisitorSession | float:
             now = time.monotonic()
             found = self._pool.acquire(
                 origin, now, name=name, avoid=meta.get(REFUSED), may_move=SESSION in meta
             )
-            if isinstance(found, VisitorSession):
-                meta.pop(RETURNS, None)
-                meta.pop(REFUSED, None)
-                return found
-            self._note_rest(now, found)
-            if waited >= _LONGEST_WAIT_IN_PLACE_SECONDS:
-                break
-            if found <= _LONGEST_WAIT_IN_PLACE_SECONDS:
-                waited += found
-                await _sleep(found)
-                continue
-            if self._places.leave(request):
-                try:
-                    await _sleep(min(found, _LONGEST_WAIT_SECONDS))
-                finally:
-                    self._places.take_back(request)
-            else:
-                await _sleep(_WAIT_IN_PLACE_SECONDS)
-            break
-        returns = meta.get(RETURNS, 0) + 1
-        if returns > _MOST_RETURNS:
-            give_up_sessions(meta)
-            raise NoSessionError(f"{origin}: no session could be had for an hour")
-        priority = request.priority - (returns == 1)
-        return request.replace(priority=priority, dont_filter=True, meta={**meta, RETURNS: returns})
+            if isinstance(found, float):
+                self._note_rest(now, found)
+            return found
+
+        return await self._waits.find(request, origin, look)
 
     def _bind(self, request: Request, options: dict[str, Any], session: VisitorSession) -> None:
         """Set what the session has, unless the user has set it for the request."""
@@ -339,11 +303,6 @@ class SessionMiddleware:
         assert self._file is not None
         self._file.unlink(missing_ok=True)
 
-    def _spider_idle(self) -> None:
-        """Keep the crawl open: the engine does not see requests that wait without a place."""
-        if self._places.have_waiting():
-            raise DontCloseSpider
-
     def _spider_closed(self) -> None:
         self._own_proxies.close()
         if self._file is not None:
@@ -358,9 +317,3 @@ class SessionMiddleware:
 
 def _is_for_robots(request: Request) -> bool:
     return urlparse_cached(request).path == "/robots.txt"
-
-
-async def _sleep(seconds: float) -> None:
-    turn: Deferred[None] = Deferred()
-    call_later(seconds, turn.callback, None)
-    await maybe_deferred_to_future(turn)

@@ -80,6 +80,13 @@ def test_the_engine_has_what_closing_a_crawl_needs() -> None:
     assert {"running", "start_time"} <= names
 
 
+def test_the_engine_has_what_shows_that_it_closes() -> None:
+    source = inspect.getsource(ExecutionEngine.needs_backout)
+    parts = ("self.running", "closing", "self.downloader.needs_backout", "slot.needs_backout")
+    assert all(part in source for part in parts)
+    assert "self.scraper" in inspect.getsource(ExecutionEngine)
+
+
 def test_the_cookie_middleware_has_a_jar_for_each_key() -> None:
     jars = CookiesMiddleware().jars
     assert list(jars["a"]) == []
@@ -265,6 +272,52 @@ def test_pages_are_those_of_a_crawl_with_all_names(crawl: RunCrawl, origin: TlsO
         responses = sorted(crawled.responses, key=lambda response: response["number"])
         pages.append([{key: response[key] for key in kept} for response in responses])
     assert pages[0] == pages[1]
+
+
+# The state of the engine
+
+
+def engine(**names: Any) -> SimpleNamespace:
+    """An engine that runs; `full` names what has too many requests, and `closing` is said too."""
+
+    def part(is_full: bool) -> SimpleNamespace:
+        return SimpleNamespace(needs_backout=lambda: is_full)
+
+    full = names.pop("full", "")
+    shown = {
+        "start_time": 1.0,
+        "running": True,
+        "needs_backout": lambda: bool(full),
+        "downloader": part(full == "downloader"),
+        "scraper": SimpleNamespace(slot=part(full == "scraper")),
+    }
+    return SimpleNamespace(**{**shown, **names})
+
+
+@pytest.mark.parametrize(
+    ("names", "is_closing"),
+    [
+        ({}, False),
+        ({"full": "downloader"}, False),
+        ({"full": "scraper"}, False),
+        ({"full": "closing"}, True),
+        ({"running": False}, True),
+        ({"running": False, "full": "downloader"}, True),
+        ({"running": False, "start_time": None}, False),
+    ],
+)
+def test_a_crawl_that_is_being_closed_shows_it(
+    crawler: Crawler, names: dict[str, Any], is_closing: bool
+) -> None:
+    crawler.engine = engine(**names)  # type: ignore[assignment]
+    assert scrapy_api.is_closing(crawler) == is_closing
+
+
+def test_without_names_only_one_that_is_stopped_does(crawler: Crawler) -> None:
+    assert not scrapy_api.is_closing(crawler)
+    for running in (True, False):
+        crawler.engine = SimpleNamespace(running=running, start_time=1.0)  # type: ignore[assignment]
+        assert scrapy_api.is_closing(crawler) != running
 
 
 # Places

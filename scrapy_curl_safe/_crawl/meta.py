@@ -45,15 +45,15 @@ BOUND = "curl_safe_bound"
 REFUSED = "curl_safe_refused"
 #: How often sessions were refused, or their proxies failed, with the request.
 REFUSALS = "curl_safe_refusals"
-#: How often the request went back to the scheduler, since no session was free.
-RETURNS = "curl_safe_returns"
+#: Seconds that the request has waited for a session, before it went back to the scheduler.
+WAITED = "curl_safe_waited"
 #: Whether `dont_retry` was set because sessions were refused too often, or none could be had.
 NO_SESSION = "curl_safe_no_session"
 #: Whether `curl_safe_info` is to have the MD5 of a file, too.
 MD5 = "curl_safe_md5"
 
 # What counts the tries of a request.
-_TRIES = (RETRIES, REJECTIONS, CRASHES, REFUSED, REFUSALS, RETURNS)
+_TRIES = (RETRIES, REJECTIONS, CRASHES, REFUSED, REFUSALS, WAITED)
 
 
 def reset_if_given_up(meta: dict[str, Any]) -> None:

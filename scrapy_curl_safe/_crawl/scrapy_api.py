@@ -16,6 +16,7 @@ leads to the same pages:
     ExecutionEngine._slot.nextcall           a place that is given up is taken some seconds later
     ExecutionEngine.running, .start_time     the other one shows whether the engine has started
     ExecutionEngine.close_spider_async       a crawl that is closed ends with the reason "shutdown"
+    ExecutionEngine.needs_backout, .scraper  only a crawl that is stopped shows that it is closing
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ __all__ = [
     "default_handler_path",
     "has_header",
     "header_items",
+    "is_closing",
     "load_addons",
     "make_headers",
     "response_class",
@@ -354,6 +356,20 @@ def close_crawl(crawler: Crawler, reason: str) -> None:
         close()
     else:
         crawler.signals.connect(close, signals.engine_started, weak=False)
+
+
+def is_closing(crawler: Crawler) -> bool:
+    """Tell whether the crawl is being closed: it sends nothing more from its scheduler."""
+    if not _has_started(crawler):
+        return False
+    engine = crawler.engine
+    if not getattr(engine, "running", True):
+        return True
+    scraper = getattr(getattr(engine, "scraper", None), "slot", None)
+    parts = (engine, scraper, getattr(engine, "downloader", None))
+    # The engine takes none either while one of its parts has too many.
+    is_full, *are_full = [getattr(part, "needs_backout", bool)() for part in parts]
+    return is_full and not any(are_full)
 
 
 def wake_engine(crawler: Crawler) -> None:
