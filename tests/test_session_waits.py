@@ -29,7 +29,7 @@ from testkit.scenario import Scenario, Way
 LONG_SECONDS = 60.0
 CLOSING = "the crawl is closing, and no session is free"
 
-waits_for_an_hour = Reply(status=503, headers=[(b"Retry-After", b"600")])
+COME_BACK_LATER = Reply(status=503, headers=[(b"Retry-After", b"600")])
 
 
 # A crawl that is stopped
@@ -65,7 +65,7 @@ def crawl_with_a_file_that_waits(start: StartCrawl, tmp_path: Path, **more: Any)
     """Start a crawl whose first response asks its session to wait, before the file of its item."""
 
     def app(seen: SeenRequest) -> Reply:
-        return waits_for_an_hour
+        return COME_BACK_LATER
 
     with VisitorsOrigin(app=app) as busy, VisitorsOrigin() as other:
         crawl = start(

@@ -39,6 +39,7 @@ from scrapy_curl_safe._crawl.sessions.session import VisitorSession
 from scrapy_curl_safe._crawl.stats import STATS
 from scrapy_curl_safe._ipc.failures import FailureKind
 from scrapy_curl_safe._ipc.messages import Failed, TransferStats
+from scrapy_curl_safe._pool.origins import Route
 from scrapy_curl_safe.exceptions import HandshakeTimeoutError
 from scrapy_curl_safe.session_settings import SessionBrowser, SessionSettings
 
@@ -463,7 +464,7 @@ def test_the_words_for_the_failure_of_a_proxy(exception: Exception, cause: str, 
 
 def test_that_a_proxy_speaks_no_tls_is_said() -> None:
     failed = Failed(id=1, stats=TransferStats(), kind=FailureKind.PROXY_TLS, code=35)
-    failure = failure_of(download_error(failed, ORIGIN, "https://p.test:1"))
+    failure = failure_of(download_error(failed, Route(ORIGIN, "https://p.test:1")))
     assert failure == ("refused", "the TLS handshake with the proxy failed")
 
 
