@@ -111,6 +111,12 @@ def crawl(start_crawl: StartCrawl, request: pytest.FixtureRequest) -> RunCrawl:
 # Only Linux has epoll's reactor.
 _OTHER_REACTOR = "epoll" if hasattr(select, "epoll") else "select"
 in_every_way = pytest.mark.parametrize("crawl", ["asyncio", _OTHER_REACTOR, "none"], indirect=True)
+# The same, but what a reactor hardly has a part in runs on the other one only among the slow tests.
+in_most_ways = pytest.mark.parametrize(
+    "crawl",
+    ["asyncio", pytest.param(_OTHER_REACTOR, marks=pytest.mark.slow), "none"],
+    indirect=True,
+)
 
 
 @pytest.fixture(

@@ -70,6 +70,7 @@ def test_the_demo_fails_where_pages_are_lost(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_bodies_are_those_of_scrapys_own_handler(tmp_path: Path, origin: tuple[str, int]) -> None:
     url, pages = origin
 

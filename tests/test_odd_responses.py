@@ -38,6 +38,7 @@ def test_a_response_that_is_heard_as_it_arrives_is_the_same(ours: list[Outcome])
     assert differences == []
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 @pytest.mark.skipif(versions() not in PAGE.read_text(), reason="other versions differ otherwise")
 def test_each_difference_from_scrapy_is_explained_and_documented(ours: list[Outcome]) -> None:

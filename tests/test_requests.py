@@ -11,9 +11,9 @@ import scrapy
 from testkit.crawling import assert_all_pages
 from testkit.fixtures import MakeOrigin, RunCrawl
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
-from tests.conftest import in_every_way
+from tests.conftest import in_most_ways
 
-pytestmark = in_every_way
+pytestmark = in_most_ways
 
 
 def values_of(seen: SeenRequest, name: str) -> list[bytes]:

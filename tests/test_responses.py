@@ -16,14 +16,14 @@ from testkit.fixtures import MakeOrigin, RunCrawl
 from testkit.origins.raw import HOLD, RESET, Piece, RawOrigin, Script
 from testkit.origins.tls import Reply, SeenRequest, TlsOrigin
 from testkit.scenario import Scenario
-from tests.conftest import in_every_way
+from tests.conftest import in_most_ways
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-pytestmark = in_every_way
+pytestmark = in_most_ways
 
 
 def values_of(response: dict[str, Any], name: str) -> list[str]:
