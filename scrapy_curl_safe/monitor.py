@@ -29,6 +29,7 @@ from ._crawl.health_record import health_record
 from ._crawl.scrapy_api import close_crawl
 from ._crawl.session_pools import session_pool_of
 from ._crawl.sessions.health import Proxy
+from ._crawl.words import by_count
 from ._extras import missing
 from ._pool.origins import Origin
 from .settings import Settings
@@ -237,7 +238,7 @@ def _table(worst: list[Origin]) -> str:
     rows = [("origin", "done", "failed", "share", "limit", "kinds")]
     for origin in worst:
         failed, done = origin.failures.total(), origin.handshakes_done
-        kinds = ", ".join(f"{n} {kind.value}" for kind, n in origin.failures.most_common())
+        kinds = by_count({kind.value: count for kind, count in origin.failures.items()})
         share = f"{failed / (done + failed):.1%}"
         limit = str(origin.limit.value) if origin.limit.is_lowered else "-"
         rows.append((str(origin.route), str(done), str(failed), share, limit, kinds))
@@ -259,7 +260,7 @@ def _table_of_proxies(worst: list[Proxy]) -> str | None:
         return None
     rows = [("proxy", "requests", "failed", "blocked", "causes")]
     for proxy in worst:
-        causes = ", ".join(f"{count} {cause}" for cause, count in proxy.failures.most_common())
+        causes = by_count(proxy.failures)
         failed, blocked = proxy.failures.total(), proxy.blocks
         rows.append((proxy.label, str(proxy.requests), str(failed), str(blocked), causes))
     return _aligned("Requests by proxy, the worst first:", rows)

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterable
 
 from .._pool.origins import Origin
+from .words import by_count
 
 # Failures of a proxy that has brought no response, from which on it is not chance.
 _LEAST_FAILURES = 5
 
 
 class ProxyTotals:
-    """What came through one proxy.
+    """Totals of one proxy.
 
     Args:
         label: its URL without credentials.
@@ -38,7 +39,7 @@ class ProxyTotals:
 
     @property
     def causes(self) -> str:
-        return ", ".join(f"{count} {cause}" for cause, count in self.failures.most_common())
+        return by_count(self.failures)
 
 
 def failed_proxies(origins: Iterable[Origin]) -> list[ProxyTotals]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from .._pool.origins import Origin
 from .sessions.pool import SESSION_BLOCKS, SESSION_ENDS
 from .stats import PREFIX
-from .words import many
+from .words import by_count, many
 
 #: The share of failures among fewer handshakes says nothing.
 LEAST_HANDSHAKES = 10
@@ -158,7 +158,4 @@ def counts_below(stats: Mapping[str, Any], key: str) -> dict[str, int]:
 
 
 def _by_cause(stats: Mapping[str, Any], key: str) -> str:
-    causes = counts_below(stats, key)
-    return ", ".join(
-        f"{causes[cause]} {cause}" for cause in sorted(causes, key=lambda c: -causes[c])
-    )
+    return by_count(counts_below(stats, key))
