@@ -35,20 +35,7 @@ from scrapy_curl_safe._pool.worker_client import WorkerClient
 from scrapy_curl_safe._worker.body_file import BodyFile
 from testkit.origins.tls import TlsOrigin
 from testkit.waiting import until
-
-
-class Answer:
-    """A receiver that keeps the outcome."""
-
-    def __init__(self) -> None:
-        self.outcomes: list[Outcome] = []
-
-    def on_message(self, message: object, body: bytes) -> None: ...
-
-    def on_outcome(self, outcome: Outcome, body: bytes) -> None:
-        self.outcomes.append(outcome)
-
-    def on_overdue(self) -> None: ...
+from tests.test_worker_connection import Recorder
 
 
 class BothEnds:
@@ -141,15 +128,14 @@ def test_a_worker_without_room_for_one_fails_that_request_alone(tmp_path: Path) 
             await worker.ready()
             warm_up = Fetch(url=origin.url, profile=profile)
             await worker.fetch(warm_up)
-            answers = []
 
             async def download(name: str) -> Outcome:
-                answers.append(Answer())
+                answer = Recorder()
                 fetch = Fetch(url=origin.url, profile=profile, file=FileOrder(), stream=True)
                 with (tmp_path / name).open("w+b") as file:
-                    worker.connection.fetch(fetch, b"", answers[-1], file.fileno())
-                    await until(lambda: answers[-1].outcomes)
-                return answers[-1].outcomes[0]
+                    worker.connection.fetch(fetch, b"", answer, file.fileno())
+                    await until(lambda: answer.outcomes)
+                return answer.outcomes[0][0]
 
             with none_left(worker.process.pid):
                 failed = await download("0")
