@@ -52,7 +52,7 @@ def test_what_others_use_is_not(tmp_path: Path) -> None:
 
 
 def test_nor_is_what_may_be_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the file system has no locks, on another host, and where nothing tells."""
+    """Keep it where there are no locks, on another host, and where nothing tells."""
     for case in ("no locks", "another host", "no lock file"):
         left = abandoned(tmp_path)
         with monkeypatch.context() as patch:

@@ -182,7 +182,7 @@ def test_a_limit_of_the_proxy() -> None:
 @pytest.mark.parametrize("share", [0.1, 0.5, 1])
 @pytest.mark.parametrize("loss", [0, 0.2, 0.5, 1])
 def test_a_fault_of_the_proxys_own(kind: str, share: float, loss: float) -> None:
-    """It counts whatever the origin does without it."""
+    """Blame the proxy whatever the origin does without it."""
 
     def network(planned: PlannedStep, chance: random.Random) -> str | None:
         if planned.variant is ProbeVariant.DIRECT:

@@ -127,7 +127,7 @@ class WorkerConnection:
         self._is_ready = False
         self._exchanges: dict[int, _Exchange] = {}
         self._last_id = 0
-        # Both as `time.monotonic` has it, and put off by what `excuse` was told.
+        # As `time.monotonic` has it, put off by what `excuse` was told.
         self._last_heard = time.monotonic()
         self._channel: Channel[FromWorker] = Channel(
             loop,

@@ -221,7 +221,8 @@ class _Server:
         download.start()
 
     def _body_file(self, order: FileOrder) -> BodyFile:
-        """
+        """Take the file of a Fetch.
+
         Raises:
             OutOfResourcesError: the worker had no descriptor left for it.
         """
